@@ -1,0 +1,157 @@
+"""A comparison on the terminal: rows side by side, micro-F1 after each step, and what was trained only once."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from raycner.results.comparison import Comparison, Row, Spread
+from raycner.results.scores import Run
+from raycner.results.tables import (
+    DASH,
+    FIGURE,
+    LONGEST_NAME,
+    PLUS_MINUS,
+    figure,
+    heat,
+    listed,
+    many,
+    progress,
+    setting_lines,
+    stretches,
+    table,
+    types_of,
+)
+
+MOST_NAMES = 4
+
+
+def comparison_view(comparison: Comparison, runs: Sequence[Run], width: int) -> RenderableType:
+    """A comparison of `runs`."""
+    plan = comparison["plan"]
+    title = f"{comparison['scenario']['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
+    ranking: list[RenderableType] = [*_ranking(comparison, width), _legend(comparison), Text()]
+    notes = [Text(note) for note in (*_unfinished(comparison, runs), *_shared(comparison))]
+    return Group(Text(title, style="bold"), *ranking, *_curves(comparison, width), *notes, Text())
+
+
+def _ranking(comparison: Comparison, width: int) -> list[Table]:
+    """Every row's scores over all steps and seeds."""
+    rows = comparison["rows"]
+    columns = [
+        ("seeds", [_seeds(row) for row in rows]),
+        ("average\nmicro", _spreads([row["average_micro"] for row in rows])),
+        ("average\nmacro", _spreads([row["average_macro"] for row in rows])),
+        ("final\nmicro", _spreads([row["final_micro"] for row in rows])),
+        ("final\nmacro", _spreads([row["final_macro"] for row in rows])),
+        ("forget-\nting", _spreads([row["forgetting"] for row in rows])),
+    ]
+    if any(row["gap_final"] is not None for row in rows):
+        columns.append(("gap to\njoint", [figure(row["gap_average"]) for row in rows]))
+    if any(row["significance"] for row in rows):
+        columns.append(("\np", [_p(row) for row in rows]))
+    widths = [max(map(len, [*header.split("\n"), *cells])) + 2 for header, cells in columns]
+    tables = []
+    for stretch in stretches(widths, width - _lead(rows, "run")):
+        drawn = table()
+        drawn.add_column("\nrun", overflow="fold")
+        for place in stretch:
+            drawn.add_column(columns[place][0], justify="right", no_wrap=True)
+        for number, row in enumerate(rows):
+            drawn.add_row(_named(row), *(columns[place][1][number] for place in stretch))
+        tables.append(drawn)
+    return tables
+
+
+def _legend(comparison: Comparison) -> Text:
+    """What the columns of the ranking mean, as far as they are there."""
+    rows = comparison["rows"]
+    said = ["F1 on test in percent"]
+    if any(row["average_micro"] and row["average_micro"]["std"] is not None for row in rows):
+        said[0] += f", mean{PLUS_MINUS}standard deviation over seeds"
+    said.append("average: over steps; final: after the last")
+    said.append("forgetting: best F1 after an earlier step minus the final one, mean over old types")
+    if any(row["gap_final"] is not None for row in rows):
+        said.append("gap: average macro of the joint run minus the row's")
+    tests = [row["significance"] for row in rows if row["significance"]]
+    if tests:
+        said.append(f"p: paired t-test of average macro against {tests[0]['against']} over shared seeds")
+    return Text("; ".join(said) + ".", style="dim")
+
+
+def _curves(comparison: Comparison, width: int) -> list[Table]:
+    """Micro-F1 after each step."""
+    rows = comparison["rows"]
+    tables = []
+    for stretch in stretches([FIGURE] * len(comparison["plan"]), width - _lead(rows, "after step")):
+        drawn = table()
+        drawn.add_column("micro-F1\nafter step", overflow="fold")
+        for number in stretch:
+            drawn.add_column(f"\n{number + 1}", justify="right", min_width=FIGURE - 2, no_wrap=True)
+        for row in rows:
+            points = {point["step"]: point["micro"]["mean"] for point in row["curve"]}
+            drawn.add_row(_named(row), *(heat(points.get(number)) for number in stretch))
+        tables.append(drawn)
+    return tables
+
+
+def _unfinished(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
+    names = _names(comparison)
+    for run in runs:
+        if run["run"] in names and not run["finished"]:
+            label, _ = names[run["run"]]
+            yield f"{label}, seed {run['seed']}: unfinished, {progress(run)}; in no average."
+
+
+def _shared(comparison: Comparison) -> Iterator[str]:
+    names = _names(comparison)
+    seeds: dict[tuple[int, tuple[str, ...]], list[int]] = defaultdict(list)
+    for shared in comparison["shared"]:
+        holders = [names[run] for run in shared["runs"] if run in names]
+        if len(holders) > 1:
+            labels = tuple(dict.fromkeys(label for label, _ in holders))
+            seeds[shared["step"], labels] += {seed for _, seed in holders}
+    several = len({seed for _, seed in names.values()}) > 1
+    for (step, labels), held in seeds.items():
+        who = listed(labels) if len(labels) <= MOST_NAMES else f"{len(labels)} rows"
+        which = f" ({listed([f'seed {seed}' for seed in sorted(held)])})" if several else ""
+        yield f"Step {step + 1} shared by {who}{which}: trained once."
+
+
+def _names(comparison: Comparison) -> dict[str, tuple[str, int]]:
+    """The label and the seed of each run."""
+    rows = comparison["rows"]
+    return {run: (row["label"], seed) for row in rows for run, seed in zip(row["runs"], row["seeds"], strict=True)}
+
+
+def _lead(rows: Sequence[Row], header: str) -> int:
+    """The width of the column that names the rows, and of a table's edges."""
+    lines = [header, *(line for row in rows for line in str(_named(row)).splitlines())]
+    return min(LONGEST_NAME, max(map(len, lines))) + 4
+
+
+def _spreads(spreads: Sequence[Spread | None]) -> list[str]:
+    """A column of means with what they vary by; figures without one keep its room, so that decimals stand in line."""
+    tails = ["" if one is None or one["std"] is None else f"{PLUS_MINUS}{one['std']:.1f}" for one in spreads]
+    room = max(map(len, tails))
+    figures = [figure(None if one is None else one["mean"]) for one in spreads]
+    return [f"{mean}{tail:<{room}}" for mean, tail in zip(figures, tails, strict=True)]
+
+
+def _p(row: Row) -> str:
+    test = row["significance"]
+    if test is None or test["p"] is None:
+        return DASH
+    return "<0.001" if test["p"] < 0.001 else f"{test['p']:.3f}"
+
+
+def _seeds(row: Row) -> str:
+    done, begun = len(row["finished"]), len(row["seeds"])
+    return str(done) if done == begun else f"{done} of {begun}"
+
+
+def _named(row: Row) -> Text:
+    """A row's title, and what parts it from its namesakes on lines of their own."""
+    return Text.assemble(row["title"], *((f"\n {line}", "dim") for line in setting_lines(row["settings"])))

@@ -1,0 +1,131 @@
+"""The scores of one run: what its ledger's counts say, step by step and over all steps.
+
+All scores are F1 on test, in percent and unrounded; None where there is nothing to say (no old type yet, a type that
+occurs neither in gold nor in the predictions).
+"""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any, TypedDict
+
+from raycner.data import scoring
+from raycner.storage.ledger import RunLedger, StepRecord
+from raycner.values import plain
+
+
+class Step(TypedDict):
+    """A finished step."""
+
+    index: int
+    """From 0."""
+    fingerprint: str
+    learns: list[str]
+    """The types this step brought."""
+    counts: dict[str, list[int]]
+    """[tp, fp, fn] on test, for every type known after the step."""
+    f1: dict[str, float | None]
+    micro: float
+    macro: float
+    tasks: float
+    """The mean over steps so far of the micro-F1 of the types each brought: SpanKL's Macro-F1."""
+    old: float | None
+    """Macro-F1 over the types of earlier steps."""
+    new: float | None
+    """Macro-F1 over the types of this step."""
+    best_epoch: int
+    sentences: int
+    seconds: float
+    workers: int
+
+
+class Average(TypedDict):
+    """Means over the finished steps; those of old and new types from the second step on."""
+
+    micro: float
+    macro: float
+    tasks: float
+    old: float | None
+    new: float | None
+
+
+class Run(TypedDict):
+    """A ledger. Of an unfinished run, everything is said over the steps it has."""
+
+    run: str
+    label: str
+    seed: int
+    joint: bool
+    config: dict[str, Any]
+    corpora: list[dict[str, Any]]
+    """Of each: fingerprint, types, notes (what had to be said about reading it), source."""
+    finished: bool
+    plan: list[list[str]]
+    """The types that each step brings, steps to come included."""
+    steps: list[Step]
+    average: Average | None
+    forgetting: dict[str, float]
+    """Of each type: its best F1 after an earlier step minus that after the last; negative is gained."""
+    mean_forgetting: float | None
+    backward_interference: float | None
+    """The mean over steps of: micro-F1 of the types it brought after the last step, minus their best."""
+    seconds: float
+    """Of training; a step that another run had trained before counts here too."""
+    workers: list[int]
+    """Every number of workers that a step was trained on."""
+
+
+def scores(ledger: RunLedger) -> Run:
+    """Every score of a run."""
+    records = ledger.records()
+    series, tasks = [record.test for record in records], [record.new for record in records]
+    steps = [_step(record, tasks[: number + 1]) for number, record in enumerate(records)]
+    fallen = {name: 100 * far for name, far in scoring.forgetting(series).items()} if series else {}
+    return {
+        "run": ledger.run,
+        "label": ledger.label,
+        "seed": ledger.config["seed"],
+        "joint": ledger.config["scenario"]["protocol"] == "joint",
+        "config": plain(ledger.config),
+        "corpora": plain(ledger.corpora),
+        "finished": ledger.finished,
+        "plan": [list(step.new) for step in ledger.planned],
+        "steps": steps,
+        "average": _average(steps) if steps else None,
+        "forgetting": fallen,
+        "mean_forgetting": fmean(fallen.values()) if fallen else None,
+        "backward_interference": 100 * scoring.backward_interference(series, tasks) if series else None,
+        "seconds": sum(record.seconds for record in records),
+        "workers": sorted({record.workers for record in records}),
+    }
+
+
+def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
+    old, new = scoring.old_new(record.test, record.new)
+    return {
+        "index": record.index,
+        "fingerprint": record.fingerprint,
+        "learns": list(record.new),
+        "counts": {name: list(counts) for name, counts in record.test.items()},
+        "f1": {name: 100 * scoring.f1(counts) if any(counts) else None for name, counts in record.test.items()},
+        "micro": 100 * scoring.micro(record.test),
+        "macro": 100 * scoring.macro(record.test),
+        "tasks": 100 * scoring.macro_over_tasks(record.test, tasks),
+        "old": None if old is None else 100 * old,
+        "new": None if new is None else 100 * new,
+        "best_epoch": record.best_epoch,
+        "sentences": record.sentences,
+        "seconds": record.seconds,
+        "workers": record.workers,
+    }
+
+
+def _average(steps: Sequence[Step]) -> Average:
+    old = [step["old"] for step in steps[1:] if step["old"] is not None]
+    new = [step["new"] for step in steps[1:] if step["new"] is not None]
+    return {
+        "micro": fmean(step["micro"] for step in steps),
+        "macro": fmean(step["macro"] for step in steps),
+        "tasks": fmean(step["tasks"] for step in steps),
+        "old": fmean(old) if old else None,
+        "new": fmean(new) if new else None,
+    }

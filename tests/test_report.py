@@ -1,0 +1,313 @@
+"""What ledgers say: figures worked out by hand, seeds grouped, bounds found, and tables a person can read."""
+
+import io
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from scipy.stats import ttest_rel
+
+from raycner.results.report import SCHEMA, render, summary
+from raycner.results.tables import DASH, duration, figure, listed, short, stretches
+from raycner.storage.ledger import CorpusNote, Page, PlannedStep, RunLedger, StepRecord
+from raycner.storage.store import ObjectStore
+
+FOUR = ("LOC", "MISC", "ORG", "PER")
+ELEVEN = ("CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORG")
+DLD = {"name": "dld", "weight": 2.0, "base": {"name": "extend_ner", "kd_weight": 1.0}}
+
+
+def percent(score: float) -> tuple[int, int, int]:
+    """Counts whose F1 is this many percent, to one decimal."""
+    right = round(10 * score)
+    return right, 0, 2000 - 2 * right
+
+
+def run(scores: list[list[float | None]], plan: list[list[str]], **said: Any) -> RunLedger:
+    """The ledger of a run whose step k scored `scores[k]`, in the order types are learned; None occurs nowhere."""
+    label, seed, protocol = said.get("label", "dld(extend_ner)"), said.get("seed", 0), said.get("protocol", "fg_pg")
+    config = {
+        "scenario": {"corpus": "conll2003", "source": None, "protocol": protocol, "first": 1, "per_step": 1},
+        "model": {"encoder": {"name": "pretrained"}, "head": {"name": "tags"}, "growth": {"freeze_old": True}},
+        "method": said.get("method", DLD),
+        "optim": {"epochs": 10},
+        "compute": said.get("compute", {"workers": 2}),
+        "store": "store",
+        "seed": seed,
+    }
+    name = said.get("run", f"{label}-{protocol}-{json.dumps(config['method'])}-{seed}")
+    first = f"first-{seed}" if said.get("shares", True) else f"{name}-0"
+    prints = [first, *(f"{name}-{index}" for index in range(1, len(plan)))]
+    records = []
+    for index, row in enumerate(scores):
+        seen = tuple(known for names in plan[: index + 1] for known in names)
+        counts = {t: (0, 0, 0) if s is None else percent(s) for t, s in zip(seen, row, strict=True)}
+        record = StepRecord(
+            index=index,
+            fingerprint=prints[index],
+            new=tuple(plan[index]),
+            seen=seen,
+            sentences=3510,
+            dev=dict.fromkeys(seen, (1, 1, 1)),
+            test=counts,
+            epochs=(),
+            best_epoch=2,
+            seconds=61.0,
+            workers=2,
+        )
+        records.append(record)
+    corpus = CorpusNote(
+        fingerprint=said.get("corpus", "9f3b2c"),
+        types=FOUR,
+        notes=("dev: carved from train, 10 % of the sentences",),
+        source="data/conll",
+    )
+    planned = [PlannedStep(index=i, fingerprint=prints[i], new=tuple(new)) for i, new in enumerate(plan)]
+    page = Page(run=name, label=label, config=config, corpora=(corpus,), planned=tuple(planned), records=tuple(records))
+    return RunLedger(ObjectStore("never-written-to"), page)
+
+
+PLAN = [[name] for name in FOUR]
+SCORES = [[80.0], [70.0, 60.0], [72.0, 40.0, 50.0], [60.0, 45.0, 30.0, 85.0]]
+
+
+def shifted(by: float) -> list[list[float | None]]:
+    return [[score + by for score in row] for row in SCORES]
+
+
+def shown(*ledgers: RunLedger, width: int = 100, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    render(ledgers, console, **options)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def line(text: str, start: str) -> list[str]:
+    """The words of the one line that starts so, its dashes as hyphens."""
+    found = [one.replace(DASH, "-").split() for one in text.splitlines() if one.strip().startswith(start)]
+    assert len(found) == 1, (start, found)
+    return found[0]
+
+
+def test_scores_of_one_run_by_hand():
+    found = summary([run(SCORES, PLAN)])["runs"][0]
+    last = found["steps"][-1]
+    assert last["f1"] == {"LOC": 60.0, "MISC": 45.0, "ORG": 30.0, "PER": 85.0}
+    assert last["micro"] == last["macro"] == last["tasks"] == pytest.approx(55.0)
+    assert (last["old"], last["new"]) == (pytest.approx(45.0), pytest.approx(85.0))
+    assert found["steps"][0]["old"] is None
+    average = found["average"]
+    assert average["macro"] == average["micro"] == pytest.approx((80 + 65 + 54 + 55) / 4)
+    assert average["old"] == pytest.approx((70 + 56 + 45) / 3)
+    assert average["new"] == pytest.approx((60 + 50 + 85) / 3)
+    assert found["forgetting"] == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
+    assert found["mean_forgetting"] == pytest.approx(55 / 3)
+    assert found["backward_interference"] == pytest.approx(-55 / 4)
+    assert (found["seconds"], found["workers"], found["finished"]) == (244.0, [2], True)
+
+
+def test_micro_and_macro_differ_when_types_weigh_differently():
+    ledger = run([[50.0, 50.0]], [["LOC", "PER"]])
+    ledger.records()[0].test["LOC"] = (3000, 0, 0)  # type: ignore[index]
+    step = summary([ledger])["runs"][0]["steps"][0]
+    assert step["macro"] == pytest.approx(75.0)
+    assert step["micro"] == step["tasks"] == pytest.approx(100 * 7000 / (7000 + 1000))
+
+
+def test_the_document_is_json_and_keeps_its_keys():
+    found = json.loads(json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]), allow_nan=False))
+    assert found["schema"] == SCHEMA == 1
+    assert set(found) == {"schema", "runs", "comparisons"}
+    assert set(found["runs"][0]) == {
+        *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
+        *("mean_forgetting", "backward_interference", "seconds", "workers"),
+    }
+    assert set(found["runs"][0]["steps"][0]) == {
+        *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
+        *("sentences", "seconds", "workers"),
+    }
+    assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
+    assert set(found["comparisons"][0]["rows"][0]) == {
+        *("label", "title", "settings", "joint", "runs", "seeds", "finished", "done", "average_micro", "average_macro"),
+        *("final_micro", "final_macro", "forgetting", "gap_average", "gap_final", "significance", "curve"),
+    }
+
+
+def test_runs_that_differ_by_seed_are_one_row():
+    ledgers = [run(shifted(by), PLAN, seed=seed) for seed, by in enumerate((0.0, 1.0, 5.0))]
+    elsewhere = run(shifted(5.0), PLAN, seed=3, compute={"workers": 8})
+    (row,) = summary([*ledgers, elsewhere])["comparisons"][0]["rows"]
+    assert row["seeds"] == [0, 1, 2, 3]
+    assert row["average_macro"]["n"] == 4
+    assert row["average_macro"]["mean"] == pytest.approx(63.5 + 11 / 4)
+    assert row["average_macro"]["std"] == pytest.approx(math.sqrt(sum((by - 2.75) ** 2 for by in (0, 1, 5, 5)) / 3))
+    assert [point["micro"]["mean"] for point in row["curve"]] == pytest.approx([82.75, 67.75, 56.75, 57.75])
+
+
+def test_of_two_runs_with_one_seed_the_longer_counts():
+    short_one, long_one = run(SCORES[:1], PLAN, run="a"), run(SCORES, PLAN, run="b")
+    for pair in ([short_one, long_one], [long_one, short_one]):
+        (row,) = summary(pair)["comparisons"][0]["rows"]
+        assert (row["runs"], row["finished"]) == (["b"], [0])
+
+
+def test_rows_come_by_average_macro_and_namesakes_carry_what_parts_them():
+    light = DLD | {"weight": 0.5}
+    rows = summary([run(SCORES, PLAN), run(shifted(2.0), PLAN, method=light), run(shifted(1.0), PLAN, label="cfner")])
+    labels = [row["label"] for row in rows["comparisons"][0]["rows"]]
+    assert labels == ["dld(extend_ner) method.weight=0.5", "cfner", "dld(extend_ner) method.weight=2.0"]
+
+
+def test_the_paired_t_test_is_scipys_over_shared_seeds_against_the_best_row():
+    best = [run(shifted(by), PLAN, seed=seed) for seed, by in ((0, 5.0), (1, 6.0), (2, 9.0), (3, 9.0))]
+    other = [run(shifted(by), PLAN, seed=seed, label="cfner") for seed, by in ((0, 0.0), (1, 4.0), (2, 3.0), (7, 1.0))]
+    lone = run(shifted(-9.0), PLAN, label="finetuning")
+    first, second, third = summary([*other, *best, lone])["comparisons"][0]["rows"]
+    assert first["significance"] is None
+    assert third["significance"] is None
+    assert (second["significance"]["against"], second["significance"]["seeds"]) == ("dld(extend_ner)", [0, 1, 2])
+    assert second["significance"]["p"] == pytest.approx(ttest_rel([63.5, 67.5, 66.5], [68.5, 69.5, 72.5]).pvalue)
+    assert line(shown(*other, *best, lone), "cfner                4  ")[-1] == f"{second['significance']['p']:.3f}"
+
+
+def test_equal_differences_leave_the_t_test_without_an_answer():
+    worse = [run(shifted(seed), PLAN, seed=seed, label="worse") for seed in (0, 1)]
+    better = [run(shifted(seed + 3), PLAN, seed=seed, label="better") for seed in (0, 1)]
+    assert summary([*worse, *better])["comparisons"][0]["rows"][1]["significance"]["p"] is None
+
+
+def test_the_gap_is_measured_to_the_joint_run_of_the_scenario():
+    joint = run(shifted(10.0), PLAN, label="finetuning", protocol="joint")
+    elsewhere = run(shifted(15.0), PLAN, label="finetuning", protocol="joint", corpus="another")
+    first, second = summary([run(SCORES, PLAN), joint, elsewhere])["comparisons"]
+    assert [row["label"] for row in first["rows"]] == ["finetuning, joint", "dld(extend_ner)"]
+    assert first["rows"][0]["gap_average"] is None
+    assert first["rows"][1]["gap_average"] == pytest.approx(10.0)
+    assert first["rows"][1]["gap_final"] == pytest.approx(10.0)
+    assert len(second["rows"]) == 1
+    text = shown(run(SCORES, PLAN), joint)
+    assert "gap to" in text
+    assert "gap to" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"))
+
+
+def test_an_unfinished_run_says_how_far_it_is_and_enters_no_average():
+    done, begun = run(SCORES, PLAN), run(shifted(4.0)[:2], PLAN, label="cfner")
+    first, second = summary([begun, done])["comparisons"][0]["rows"]
+    assert (first["label"], second["label"]) == ("dld(extend_ner)", "cfner")
+    assert second["average_macro"] is second["final_micro"] is second["forgetting"] is None
+    assert (second["finished"], second["done"], len(second["curve"])) == ([], 2, 2)
+    text = shown(begun, done)
+    assert "cfner, seed 0: unfinished, 2 of 4 steps done, to come: ORG, PER; in no average." in text
+    alone = shown(begun)
+    assert "unfinished: 2 of 4 steps done, to come: ORG, PER" in alone
+    assert "after step 2" in alone
+    assert "0 of 4 steps done" in shown(run([], PLAN))
+
+
+def test_a_shared_step_is_said_to_be_trained_once():
+    text = shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"))
+    assert "Step 1 shared by dld(extend_ner) and cfner: trained once." in text
+    seeds = [run(SCORES, PLAN, label=label, seed=seed) for label in ("a", "b") for seed in (0, 1)]
+    assert "Step 1 shared by a and b (seed 0 and seed 1): trained once." in shown(*seeds)
+    assert "shared" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner", shares=False))
+
+
+def test_the_matrix_of_a_run_as_text():
+    text = shown(run(SCORES, PLAN))
+    assert line(text, "step ") == ["step", "learns", "LOC", "MISC", "ORG", "PER", "micro", "macro", "old", "new"]
+    assert line(text, "1 ") == ["1", "LOC", "80.0", "-", "-", "-", "80.0", "80.0", "-", "80.0"]
+    assert line(text, "4 ") == ["4", "PER", "60.0", "45.0", "30.0", "85.0", "55.0", "55.0", "45.0", "85.0"]
+    assert line(text, "average ") == ["average", "63.5", "63.5", "57.0", "65.0"]
+    assert line(text, "forgetting  20.0") == ["forgetting", "20.0", "15.0", "20.0", "-"]
+    assert line(text, "final ")[1:3] == ["55.0", "micro,"]
+    assert "4 min 4 s, 2 workers" in text
+    assert "dev: carved from train, 10 % of the sentences" in text
+
+
+def test_many_types_turn_the_matrix_on_its_side():
+    plan = [list(ELEVEN[:3]), *([a, b] for a, b in zip(ELEVEN[3::2], ELEVEN[4::2], strict=True))]
+    sizes = [3, 5, 7, 9, 11]
+    text = shown(run([[50.0 + step] * size for step, size in enumerate(sizes)], plan))
+    assert line(text, "type ") == ["type", "step", "1", "2", "3", "4", "5", "average", "forgetting"]
+    assert line(text, "GPE ") == ["GPE", "-", "51.0", "52.0", "53.0", "54.0", "-1.0"]
+    assert line(text, "ORG ") == ["ORG", "-", "-", "-", "-", "54.0", "-"]
+    assert line(text, "tasks ") == ["tasks", "50.0", "51.0", "52.0", "53.0", "54.0", "52.0"]
+
+
+def test_many_steps_go_on_in_tables_below():
+    plan = [[f"type-{number}"] for number in range(18)]
+    text = shown(run([[60.0] * (step + 1) for step in range(18)], plan))
+    headers = [one.split() for one in text.splitlines() if one.strip().startswith("type ")]
+    assert [word for header in headers for word in header if word.isdigit()] == [str(n + 1) for n in range(18)]
+
+
+def test_a_type_that_occurs_nowhere_is_a_dash_and_not_a_zero():
+    found = summary([run([[80.0], [70.0, None]], PLAN[:2])])["runs"][0]["steps"][1]
+    assert found["f1"] == {"LOC": 70.0, "MISC": None}
+    assert found["macro"] == pytest.approx(70.0)
+
+
+def test_details_add_the_matrices_to_the_comparison():
+    ledgers = [run(SCORES, PLAN), run(SCORES, PLAN, label="cfner")]
+    assert "learns" not in shown(*ledgers)
+    assert shown(*ledgers, details=True).count("learns") == 2
+
+
+def test_runs_of_different_scenarios_are_not_compared():
+    text = shown(run(SCORES, PLAN), run(SCORES[:2], [["PER"], ["LOC"]], label="cfner"))
+    assert text.count("learns") == 2
+    assert "average\n" not in text
+
+
+def test_names_are_not_read_as_markup():
+    text = shown(run([[80.0]], [["[bold]"]], label="odd[red]"), width=100)
+    assert "[bold]" in text
+    assert "odd[red]" in text
+
+
+def test_no_ledger_shows_nothing():
+    assert shown() == ""
+    assert summary([]) == {"schema": 1, "runs": [], "comparisons": []}
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal(width):
+    seeds = [run(shifted(3.0 * seed), PLAN, seed=seed, label=label) for label in ("a", "b" * 50) for seed in (0, 1)]
+    wide = run([[60.0] * (step + 1) for step in range(18)], [[f"type-{n}" * 5] for n in range(18)])
+    assert max(map(len, shown(*seeds, wide, details=True, width=width).splitlines())) <= width
+
+
+@given(st.lists(st.lists(st.floats(0, 100), min_size=4, max_size=4), min_size=1, max_size=4), st.integers(0, 3))
+def test_sums_lie_between_their_types_and_averages_between_their_steps(scores, seed):
+    rows = [row[: index + 1] for index, row in enumerate(scores)]
+    found = summary([run(rows, PLAN, seed=seed)])["runs"][0]
+    for step in found["steps"]:
+        present = list(step["f1"].values())
+        assert min(present) - 1e-9 <= step["micro"] <= max(present) + 1e-9
+        assert min(present) - 1e-9 <= step["macro"] <= max(present) + 1e-9
+    macros = [step["macro"] for step in found["steps"]]
+    assert min(macros) - 1e-9 <= found["average"]["macro"] <= max(macros) + 1e-9
+    assert found["backward_interference"] <= 1e-9
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(-5, 120))
+def test_stretches_cover_every_column_once_and_fit_when_columns_do(widths, width):
+    found = stretches(widths, width)
+    assert [place for stretch in found for place in stretch] == list(range(len(widths)))
+    assert all(len(one) == 1 or sum(widths[place] for place in one) <= width for one in found)
+
+
+@given(st.text(), st.integers(3, 40))
+def test_shortened_names_keep_both_ends(name, most):
+    cut = short(name, most)
+    assert len(cut) <= most
+    assert cut == name or (name[0] == cut[0] and name[-1] == cut[-1])
+
+
+def test_figures_and_words():
+    assert [figure(value) for value in (None, 0.0, -0.04, 99.96, 12.349)] == [DASH, "0.0", "0.0", "100.0", "12.3"]
+    assert [duration(s) for s in (0.42, 59.2, 61.0, 7260.0)] == ["0.4 s", "59 s", "1 min 1 s", "2 h 1 min"]
+    assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
