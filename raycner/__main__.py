@@ -1,0 +1,130 @@
+"""The command line: raycner prepare | plan | run | report."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatch
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from raycner import __version__
+from raycner.errors import Refusal
+from raycner.results.report import render, summary
+from raycner.storage.ledger import RunLedger
+from raycner.storage.store import ObjectStore
+
+LAYERS = "YAML files and KEY=VALUE settings, left to right; later ones win"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb. Status 0: done. 2: the input is refused, and one line says why. 1: something failed."""
+    console = Console(soft_wrap=False)
+    errors = Console(stderr=True)
+    handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    told = _parser().parse_args(arguments)
+    try:
+        told.verb(told, console)
+    except Refusal as refusal:
+        errors.print(f"raycner: {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        errors.print("raycner: interrupted; the same line goes on where it stopped", soft_wrap=True)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="raycner", description="Continual named entity recognition on Ray.")
+    parser.add_argument("--version", action="version", version=f"raycner {__version__}")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    prepare = verbs.add_parser("prepare", help="read the corpora of a job into its store")
+    prepare.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    prepare.set_defaults(verb=_prepare)
+
+    plan = verbs.add_parser("plan", help="show the steps of a job, and which of them the store already has")
+    plan.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    plan.set_defaults(verb=_plan)
+
+    run = verbs.add_parser("run", help="train the missing steps of a job and report; the same line resumes")
+    run.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    run.set_defaults(verb=_run)
+
+    report = verbs.add_parser("report", help="show what the runs of a store have reached")
+    report.add_argument("runs", nargs="*", metavar="RUN", help="names or patterns of runs; all when none is given")
+    report.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+    report.add_argument("--details", action="store_true", help="also show the step matrix of each of several runs")
+    report.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
+    report.set_defaults(verb=_report)
+    return parser
+
+
+def _prepare(told: argparse.Namespace, console: Console) -> None:
+    from raycner.config import RunConfig
+    from raycner.running.runner import prepare
+
+    _, scenario = prepare(RunConfig.load(told.layers), lambda line: console.print(line, highlight=False))
+    for corpus in scenario.corpora:
+        sizes = ", ".join(f"{part} {len(corpus[part])}" for part in ("train", "dev", "test"))
+        console.print(
+            f"{corpus.source}: {corpus.fingerprint}, {sizes}; types {', '.join(corpus.types)}", highlight=False
+        )
+        for note in corpus.notes:
+            console.print(f"  {note}", highlight=False)
+
+
+def _plan(told: argparse.Namespace, console: Console) -> None:
+    from raycner.config import RunConfig
+    from raycner.running.runner import prepare
+    from raycner.training.plan import plan
+    from raycner.training.teacher import StepCheckpoint
+
+    config = RunConfig.load(told.layers)
+    store, scenario = prepare(config, lambda line: console.print(line, highlight=False))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("step", "new types", "sentences", "method", "fingerprint", ""):
+        table.add_column(column, justify="right" if column in ("step", "sentences") else "left")
+    for spec, experience in zip(plan(config, scenario), scenario, strict=True):
+        mark = "missing" if StepCheckpoint.find(store, spec.fingerprint) is None else "in the store"
+        types = ", ".join(experience.inventory.new)
+        row = (str(spec.index + 1), types, str(len(experience.train)), spec.method.label, spec.fingerprint, mark)
+        table.add_row(*row, style="dim" if mark == "in the store" else "")
+    console.print(table)
+
+
+def _run(told: argparse.Namespace, console: Console) -> None:
+    from raycner.config import RunConfig
+    from raycner.running.progress import ProgressDisplay
+    from raycner.running.runner import run
+
+    config = RunConfig.load(told.layers)
+    with ProgressDisplay(console) as progress:
+        ledger = run(config, progress)
+    render([ledger], console)
+
+
+def _report(told: argparse.Namespace, console: Console) -> None:
+    ledgers = RunLedger.all(ObjectStore(told.store))
+    if told.runs:
+        known = ", ".join(ledger.run for ledger in ledgers) or "none"
+        for pattern in told.runs:
+            if not any(fnmatch(ledger.run, f"{pattern}*") for ledger in ledgers):
+                raise Refusal(f"no run is called {pattern!r}", where=told.store, remedy=f"runs there: {known}")
+        ledgers = [ledger for ledger in ledgers if any(fnmatch(ledger.run, f"{name}*") for name in told.runs)]
+    if told.json:
+        print(json.dumps(summary(ledgers), indent=1))
+    elif ledgers:
+        render(ledgers, console, details=told.details)
+    else:
+        raise Refusal(
+            "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,181 @@
+"""The one typed schema of a run, and how layers and dotted overrides become it.
+
+Layers are read left to right and later ones win: `jobs/demo.yaml clusters/laptop/compute.yaml seed=3`.
+YAML holds only what differs from the defaults of the dataclasses.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from raycner.data.scenarios import ScenarioConfig
+from raycner.errors import Refusal
+from raycner.methods import Method
+from raycner.methods.finetuning import Finetuning
+from raycner.networks.heads.tags import Cosine
+from raycner.networks.network import ModelConfig
+from raycner.values import Plain, build, unhashed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstStepConfig:
+    """What the first step's optimisation does differently; what is not said is as in the later steps."""
+
+    epochs: int | None = None
+    lr: float | None = None
+    head_lr: float | None = None
+    schedule: Literal["linear", "cosine", "milestones", "constant"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How a step is optimised. The defaults are the clean recipe that measured best with a 6-layer encoder."""
+
+    epochs: int = 3
+    """Published: 10 or 20 (CFNER family)."""
+    first: FirstStepConfig = FirstStepConfig(epochs=4)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 2e-4
+    """Of the encoder."""
+    head_lr: float = 1e-3
+    momentum: float = 0.9
+    """Of sgd."""
+    weight_decay: float = 0.0
+    """Published: 5e-4 with sgd."""
+    schedule: Literal["linear", "cosine", "milestones", "constant"] = "linear"
+    warmup: float = 0.1
+    """The share of the step's updates over which the rate rises from 0; linear and cosine only."""
+    milestones: tuple[int, ...] = (5,)
+    """Epochs after which the rate is multiplied by `gamma`; milestones only."""
+    gamma: float = 0.2
+    clip: float = 1.0
+    """The largest gradient norm; 0 does not clip."""
+    batch_size: int = 32
+    """Sentences per update, over all workers together."""
+    batch_tokens: int = 8192
+    """At most this many slots (pieces or words, padding included) per update."""
+    select: Literal["new", "seen", "last"] = "seen"
+    """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
+    forgetting); seen, all types so far; last, nobody's: the last epoch is kept."""
+    precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
+    """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or (self.first.epochs is not None and self.first.epochs < 1):
+            raise ValueError(f"epochs {self.epochs}: at least 1")
+        if self.batch_size < 1 or self.batch_tokens < 1:
+            raise ValueError("batch_size and batch_tokens are at least 1")
+        if self.lr < 0 or self.head_lr < 0 or self.clip < 0 or self.weight_decay < 0:
+            raise ValueError("lr, head_lr, clip and weight_decay are not negative")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup {self.warmup}: a share from 0 up to, not including, 1")
+
+    def at(self, index: int) -> "OptimConfig":
+        """What step `index` reads: step 0 with its own values in place, later steps without them."""
+        said = {name: value for name, value in vars(self.first).items() if value is not None}
+        return replace(self, first=FirstStepConfig(), **(said if index == 0 else {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """Where a run computes. Nothing here determines what is learned, so nothing here is in a fingerprint."""
+
+    workers: int = 0
+    """Ray Train workers; 0 trains in this process, without Ray."""
+    gpus_per_worker: float = 0.0
+    cpus_per_worker: int = 1
+    max_failures: int = 3
+    """How often a gang of workers is started anew after one of them failed."""
+    checkpoint_epochs: int = 1
+    """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        if min(self.workers, self.gpus_per_worker, self.max_failures, self.checkpoint_epochs) < 0:
+            raise ValueError("workers, gpus_per_worker, max_failures and checkpoint_epochs are not negative")
+        if self.cpus_per_worker < 1:
+            raise ValueError("cpus_per_worker is at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run is told."""
+
+    scenario: ScenarioConfig = ScenarioConfig()
+    """What is learned, in which order."""
+    model: ModelConfig = ModelConfig()
+    """Encoder, head, growth."""
+    method: Method = field(default_factory=Finetuning)
+    """How forgetting is resisted."""
+    optim: OptimConfig = OptimConfig()
+    compute: ComputeConfig = unhashed(default=ComputeConfig())
+    store: str = unhashed(default="store")
+    """Where corpora, steps and ledgers last: a folder or any URI."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        module = self.model.head.module
+        if not issubclass(module, self.method.heads):
+            wanted = " or ".join(kind.__name__ for kind in self.method.heads)
+            line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
+            raise Refusal(line, where="method.name", remedy="choose another method or model.head.name")
+        if isinstance(self.model.head, Cosine) and self.model.head.norm_axis == "sequence" and self.compute.workers > 1:
+            line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
+            raise Refusal(line, where="model.head.norm_axis", remedy="set compute.workers=1, or norm_axis=hidden")
+
+    @classmethod
+    def load(cls, layers: Iterable[str]) -> "RunConfig":
+        """Read YAML files and KEY=VALUE overrides, left to right; later ones win."""
+        merged: dict[str, Plain] = {}
+        for layer in layers:
+            merged = merge(merged, _override(layer) if "=" in layer else _file(layer))
+        return build(cls, merged)
+
+
+def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
+    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings."""
+    name = layer.get("name")
+    if name is not None and base.get("name", name) != name:
+        dropped = [key for key in base if key != "name" and key not in layer]
+        if dropped:
+            log.warning("%s.name=%s drops %s of %s", where, name, ", ".join(dropped), base["name"])
+        base = {}
+    merged = dict(base)
+    for key, value in layer.items():
+        path = f"{where}.{key}" if where else key
+        if isinstance(value, Mapping):
+            under = merged.get(key)
+            merged[key] = merge(under if isinstance(under, Mapping) else {}, value, path)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(text: str) -> dict[str, Plain]:
+    path, _, said = text.partition("=")
+    *parents, last = path.split(".")
+    try:
+        layer: Plain = {last: yaml.safe_load(said)}
+    except yaml.YAMLError:
+        layer = {last: said}
+    for key in reversed(parents):
+        layer = {key: layer}
+    return dict(layer)
+
+
+def _file(name: str) -> dict[str, Plain]:
+    try:
+        said = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        remedy = "name a YAML file, or write KEY=VALUE"
+        raise Refusal(f"cannot read it ({error.strerror})", where=name, remedy=remedy) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise Refusal(f"not YAML: {error}", where=name, remedy="mend the file") from None
+    if not isinstance(said or {}, Mapping):
+        raise Refusal(f"expected settings, found {type(said).__name__}", where=name, remedy="write KEY: VALUE lines")
+    return dict(said or {})

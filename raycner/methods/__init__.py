@@ -1,0 +1,86 @@
+"""Methods: how forgetting is resisted. One file a method; dropping a file here registers it.
+
+A method is a frozen value whose fields are its hyper-parameters; it owns no tensor, no loop and no optimiser.
+"""
+
+import importlib
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+from raycner.data.entities import TypeInventory
+from raycner.data.scenarios import Split
+from raycner.networks.batch import Batch
+from raycner.networks.heads import Head, Prediction
+from raycner.networks.losses import Mean
+from raycner.values import Family
+
+METHODS = Family("method")
+method = METHODS.kind
+
+
+class Student(Protocol):
+    """The network in training. Its answer to a batch is remembered for one forward, so composed methods share it."""
+
+    @property
+    def head(self) -> Head[Any]: ...
+
+    @property
+    def inventory(self) -> TypeInventory: ...
+
+    def __call__(self, batch: Batch) -> Any: ...
+
+
+class Teacher(Protocol):
+    """The network as it stood when the previous step ended; whether it answers live or from a column does not show."""
+
+    @property
+    def inventory(self) -> TypeInventory: ...
+
+    def __call__(self, batch: Batch) -> Any: ...
+
+    def predictions(self, split: Split) -> Sequence[Prediction]: ...
+
+
+class Method(ABC):
+    """How forgetting is resisted: annotation and losses."""
+
+    family: ClassVar[Family] = METHODS
+    name: ClassVar[str]
+    heads: ClassVar[tuple[type[Head[Any]], ...]] = (Head,)
+    """Which output spaces it can train."""
+
+    @property
+    def first(self) -> "Method":
+        """What trains step 0, where there is no past: one value for all methods, so all share that step."""
+        first: Method = METHODS["finetuning"]()
+        return first
+
+    @property
+    def label(self) -> str:
+        """What tables call it."""
+        return self.name
+
+    @property
+    def recalls(self) -> tuple[str, ...]:
+        """The fields of the teacher's output that `losses` reads: computed once per step, for every sentence."""
+        return ()
+
+    def annotate(self, split: Split, teacher: Teacher) -> Split:  # noqa: ARG002
+        """Add columns to the step's training split, once per step."""
+        return split
+
+    @abstractmethod
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+        """The step's loss terms. Their names depend on the method and the step, never on the batch."""
+
+
+def balance(inventory: TypeInventory) -> float:
+    """sqrt(n_old / n_new): distillation weighs more as the past grows. Source: the adaptive weight of CFNER."""
+    return math.sqrt(inventory.num_old / len(inventory.new))
+
+
+for _room in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_room.name}")

@@ -1,0 +1,61 @@
+"""ExtendNER (AAAI 2021): learn new types where they are annotated, and distil the teacher where nothing is.
+
+    L = CE(z, y) on new-type words  +  kd_weight * KL( softmax(z' / T_teacher) || softmax(z / T_student) ) on O words
+
+Three versions are published; each is a layer under jobs/variants:
+    CFNER code   T_student 2, T_teacher 1, weighting mean, cosine head, old rows frozen, new rows imprinted
+    paper        T 2 / 2, weighting mean, linear head, constrained decoding
+    SpanKL code  T 1 / 1, weighting mean, linear head
+The defaults are the clean recipe measured best: T 1 / 1 and every word weighing the same.
+Shapes: B sentences, T words, C tags.
+"""
+
+from typing import Literal
+
+from raycner.methods import Method, Student, Teacher, balance, method
+from raycner.networks import losses
+from raycner.networks.batch import Batch
+from raycner.networks.heads.tags import O, TagHead
+from raycner.networks.losses import Mean
+
+
+@method("extend_ner")
+class ExtendNER(Method):
+    """CE on new types, KD on O."""
+
+    heads = (TagHead,)
+
+    kd_weight: float = 1.0
+    """lambda, the weight of distillation. Published: 1."""
+    student_temperature: float = 1.0
+    """Published: 2 (paper and CFNER code), 1 (SpanKL code)."""
+    teacher_temperature: float = 1.0
+    """Published: 2 (paper), 1 (CFNER and SpanKL code)."""
+    weighting: Literal["word", "mean"] = "word"
+    """word: both losses are shared among all labelled words, so every word weighs the same. mean: each is a mean over
+    its own words, as published."""
+    adaptive: bool = False
+    """Multiply distillation by sqrt(old types / new types), as CFNER does: the control that its comparison lacks."""
+
+    def __post_init__(self) -> None:
+        if min(self.student_temperature, self.teacher_temperature) <= 0 or self.kd_weight < 0:
+            raise ValueError("temperatures are above 0, and kd_weight is not negative")
+
+    @property
+    def recalls(self) -> tuple[str, ...]:
+        return ("logits",)
+
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+        z, z_old = student(batch).logits, teacher(batch).logits
+        new, outside = batch.targets >= z_old.size(-1), batch.targets == O
+        ce = losses.cross_entropy(z, batch.targets, where=new)
+        kd = losses.distillation(
+            z,
+            z_old,
+            where=outside,
+            student_temperature=self.student_temperature,
+            teacher_temperature=self.teacher_temperature,
+        )
+        if self.weighting == "word":
+            ce, kd = ce.over(new | outside), kd.over(new | outside)
+        return {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}

@@ -1,0 +1,47 @@
+"""Self-Training: the teacher's confident entities become labels of the step's sentences.
+
+    L = mean over all words of CE(z, y'),  y' = gold entities, and those of the teacher whose confidence reaches tau
+
+Entity-level, so it trains every head. The published token-level form (every O word gets the teacher's best old tag) is
+`extend_ner` with teacher_temperature=0.01 and student_temperature=2.
+Source: systems of the CFNER family; hard pseudo-labels without threshold are "CE over all words" there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import field
+
+from raycner.data.scenarios import Split
+from raycner.errors import Refusal
+from raycner.methods import Method, Student, Teacher, method
+from raycner.networks.batch import Batch
+from raycner.networks.losses import Mean
+from raycner.values import suggest
+
+
+@method("self_training")
+class SelfTraining(Method):
+    """Pseudo-labels above a confidence."""
+
+    threshold: float = 0.0
+    """tau: the least confidence an entity of the teacher needs; an entity is as sure as its least sure word."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """tau for single types, where it differs: `method.thresholds.person=0.7`."""
+
+    def __post_init__(self) -> None:
+        for name, value in {"threshold": self.threshold, **self.thresholds}.items():
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} {value} is no confidence: choose from 0 to 1")
+
+    def annotate(self, split: Split, teacher: Teacher) -> Split:
+        for kind in self.thresholds:
+            if kind not in split.corpus.types and kind not in teacher.inventory.types:
+                remedy = suggest(kind, split.corpus.types)
+                raise Refusal(f"no type is called {kind!r}", where="method.thresholds", remedy=remedy)
+        said = teacher.predictions(split)
+        return split.with_pseudo([frozenset(e for e, sure in p.items() if sure >= self._tau(e.type)) for p in said])
+
+    def _tau(self, kind: str) -> float:
+        return self.thresholds.get(kind, self.threshold)
+
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:  # noqa: ARG002
+        return {"ce": student.head.loss(student(batch), batch)}

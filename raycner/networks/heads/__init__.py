@@ -1,0 +1,92 @@
+"""Heads: how entities become targets, how states become entities, and how both grow."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from torch import Tensor, nn
+
+from raycner.data.entities import Entity, Sentence, TypeInventory
+from raycner.networks.batch import Batch
+from raycner.networks.encoders import States
+from raycner.networks.losses import Mean
+from raycner.values import Family
+
+Prediction = dict[Entity, float]
+"""Entities and the confidence in each, in (0, 1]."""
+Output = TypeVar("Output")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowthConfig:
+    """What becomes of an output layer when new types arrive."""
+
+    freeze_old: bool = False
+    """Hold O and the old types' rows still, weight decay included (published for every system of the CFNER family)."""
+    init: Literal["normal", "moments", "zeros"] = "normal"
+    """New rows: as the head draws its first ones; from N(mean, std) of the trained ones (progressive NER); or zero."""
+    imprint: Literal["none", "train", "dev"] = "none"
+    """Replace the new rows by the mean direction of the features that carry the new tags, at the old rows' mean norm;
+    from the step's training sentences, or from dev as the CFNER code does."""
+
+
+class Head(nn.Module, ABC, Generic[Output]):
+    """How entities become targets, how states become entities, and how both grow.
+
+    Contract: `predict` inverts `targets` on a perfect output; growing keeps old columns bit for bit; a teacher's head
+    accepts the student's batch; every parameter gets a gradient; one output tensor covers the whole inventory.
+    """
+
+    inventory: TypeInventory
+
+    @abstractmethod
+    def targets(self, sentences: Sequence[Sentence]) -> Tensor:
+        """[B, T] or the family's own shape; IGNORE where there is no word."""
+
+    @abstractmethod
+    def forward(self, states: States, batch: Batch) -> Output: ...
+
+    @abstractmethod
+    def loss(self, output: Output, batch: Batch) -> Mean:
+        """The family's supervised loss over everything that is labelled."""
+
+    @abstractmethod
+    def predict(self, states: States, batch: Batch) -> list[Prediction]:
+        """One prediction per sentence. No decoding of `forward`'s output: a generator predicts by its own forward."""
+
+    @abstractmethod
+    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
+        """Make room for the new types of `inventory`, whose old types are this head's."""
+
+    @abstractmethod
+    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What imprinting needs of a batch: summed unit features per tag [C, H], and how many there were [C]."""
+
+    @abstractmethod
+    def imprint(self, sums: Tensor, counts: Tensor) -> None:
+        """Point the new rows at their tags' mean features."""
+
+    @abstractmethod
+    def reshape(self, inventory: TypeInventory) -> None:
+        """Become the frame that a checkpoint over `inventory` fills."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Forget which rows were new or frozen, so that `state_dict` depends on the inventory alone."""
+
+
+HEADS = Family("head")
+head = HEADS.kind
+
+
+class HeadConfig(ABC):
+    """How a head is made; a kind is chosen by `model.head.name`."""
+
+    family: ClassVar[Family] = HEADS
+    name: ClassVar[str]
+    module: ClassVar[type[Head[Any]]]
+
+    @abstractmethod
+    def build(self, width: int) -> Head[Any]:
+        """A head over states of `width` numbers, with no types yet."""

@@ -1,0 +1,291 @@
+"""Tag heads: one tag per word, linear or cosine, that grow a few rows with each step.
+
+Shapes: B sentences, T words, C tags, H width (of the effective features: a linear head counts its bias as one more).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode
+from raycner.errors import Refusal
+from raycner.networks import losses
+from raycner.networks.batch import Batch
+from raycner.networks.encoders import States
+from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction, head
+from raycner.networks.losses import IGNORE, Mean
+
+O = 0  # noqa: E741  # the field's name for "no entity"
+"""The tag of a word outside every entity."""
+PREFIXES = {"BIO": ("B", "I"), "BIOES": ("B", "I", "E", "S")}
+
+
+@dataclass(eq=False)
+class TagOutput:
+    """What a tag head says, as features and weights with logits == features @ weight.T exactly.
+
+    Both are the EFFECTIVE ones (normalised, scaled, bias as one more column), so distillation losses need nothing else.
+    """
+
+    logits: Tensor
+    """[B, T, C]"""
+    features: Tensor
+    """[B, T, H]"""
+    weight: Tensor
+    """[C, H]"""
+
+    @cached_property
+    def _by_product(self) -> tuple[Tensor, Tensor]:
+        return losses.decompose_by_product(self.features, self.weight)
+
+    @cached_property
+    def _by_weight(self) -> tuple[Tensor, Tensor]:
+        return losses.decompose_by_weight(self.features, self.weight)
+
+    @cached_property
+    def product_positive(self) -> Tensor:
+        """[B, T, C] what speaks for each tag, by the sign of weight times feature."""
+        return self._by_product[0]
+
+    @cached_property
+    def product_negative(self) -> Tensor:
+        """[B, T, C] what speaks against each tag, by the sign of weight times feature."""
+        return self._by_product[1]
+
+    @cached_property
+    def weight_positive(self) -> Tensor:
+        """[B, T, C] the share of positive weights."""
+        return self._by_weight[0]
+
+    @cached_property
+    def weight_negative(self) -> Tensor:
+        """[B, T, C] the share of negative weights."""
+        return self._by_weight[1]
+
+
+class TagHead(Head[TagOutput]):
+    """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order: for BIO B = 2k + 1, I = 2k + 2."""
+
+    frozen: Tensor
+    """[C', H] rows that do not train in this step."""
+
+    def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
+        super().__init__()
+        self.scheme, self.decoding, self.width = scheme, decoding, width
+        self.prefixes = PREFIXES[scheme]
+        self.inventory = TypeInventory()
+        self.register_buffer("frozen", torch.empty(0, width))
+        self.rows = nn.Parameter(self.draw(1))
+
+    @abstractmethod
+    def draw(self, count: int) -> Tensor:
+        """[count, H] fresh rows."""
+
+    @abstractmethod
+    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+        """Features [B, T, H] and weight [C, H] whose product is the logits."""
+
+    @property
+    def weight(self) -> Tensor:
+        """[C, H] one row per tag of the whole inventory."""
+        return torch.cat([self.frozen, self.rows]) if len(self.frozen) else self.rows
+
+    def num_tags(self, types: int) -> int:
+        return 1 + types * len(self.prefixes)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        return [OUTSIDE, *(f"{prefix}-{kind}" for kind in self.inventory.types for prefix in self.prefixes)]
+
+    def targets(self, sentences: Sequence[Sentence]) -> Tensor:
+        return pad_sequence([self._spell(s) for s in sentences], batch_first=True, padding_value=IGNORE)
+
+    def _spell(self, sentence: Sentence) -> Tensor:
+        first = {kind: 1 + k * len(self.prefixes) for k, kind in enumerate(self.inventory.types)}
+        tags = torch.full((len(sentence.words),), O)
+        for entity in sentence.labelled():
+            if entity.type not in first:
+                tags[entity.start : entity.end] = IGNORE  # a teacher cannot say what was learned after it
+                continue
+            begin = first[entity.type]
+            tags[entity.start : entity.end] = begin + 1
+            if self.scheme == "BIO":
+                tags[entity.start] = begin
+            else:
+                tags[entity.start], tags[entity.end - 1] = begin, begin + 2
+                if entity.end - entity.start == 1:
+                    tags[entity.start] = begin + 3
+        return tags
+
+    def forward(self, states: States, batch: Batch) -> TagOutput:  # noqa: ARG002
+        features, weight = self.effective(states)
+        return TagOutput(features @ weight.T, features, weight)
+
+    def loss(self, output: TagOutput, batch: Batch) -> Mean:
+        return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
+
+    def predict(self, states: States, batch: Batch) -> list[Prediction]:
+        probabilities = self.forward(states, batch).logits.softmax(-1)
+        if self.decoding == "argmax":
+            confidence, best = probabilities.max(-1)
+        else:
+            best = viterbi(probabilities.clamp_min(1e-12).log(), batch.mask, self._allowed.to(probabilities.device))
+            confidence = probabilities.gather(-1, best[..., None])[..., 0]
+        best = best.where(batch.mask, O)
+        return [self._read(b, c) for b, c in zip(best.tolist(), confidence.tolist(), strict=True)]
+
+    def _read(self, best: list[int], confidence: list[float]) -> Prediction:
+        if not any(best):
+            return {}
+        found = decode([self.tags[tag] for tag in best])
+        return {entity: min(confidence[entity.start : entity.end]) for entity in found}
+
+    @cached_property
+    def _allowed(self) -> Tensor:
+        """[C, C] which tag may follow which: I (and E) only inside an entity of its type."""
+        follows = torch.zeros(len(self.tags), len(self.tags), dtype=torch.bool)
+        closed = ("O", "E", "S") if self.scheme == "BIOES" else ("O", "B", "I")
+        for i, one in enumerate(self.tags):
+            for j, two in enumerate(self.tags):
+                if two[0] in ("I", "E"):
+                    follows[i, j] = one[0] in ("B", "I") and one[1:] == two[1:]
+                else:
+                    follows[i, j] = one[0] in closed
+        return follows
+
+    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
+        trained = self.weight.detach()
+        count = self.num_tags(len(inventory)) - len(trained)
+        if growth.init == "moments":
+            fresh = trained.mean().cpu() + trained.std().cpu() * torch.randn(count, trained.size(1))
+        elif growth.init == "zeros":
+            fresh = torch.zeros(count, trained.size(1))
+        else:
+            fresh = self.draw(count)
+        held = len(trained) if growth.freeze_old else 0
+        self._adopt(inventory, trained[:held], torch.cat([trained[held:], fresh.to(trained)]))
+
+    def settle(self) -> None:
+        weight = self.weight.detach()
+        self._adopt(self.inventory, weight[:0], weight)
+
+    def reshape(self, inventory: TypeInventory) -> None:
+        weight = self.rows.new_zeros(self.num_tags(len(inventory)), self.rows.size(1))
+        self._adopt(inventory, weight[:0], weight)
+
+    def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
+        self.frozen, self.rows, self.inventory = frozen.clone(), nn.Parameter(rows.clone()), inventory
+        for cached in ("tags", "_allowed"):
+            self.__dict__.pop(cached, None)
+
+    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        labelled = batch.targets != IGNORE
+        features = F.normalize(states.words[labelled], dim=-1)
+        said = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
+        return said.T @ features, said.sum(0)
+
+    def imprint(self, sums: Tensor, counts: Tensor) -> None:
+        old = self.num_tags(self.inventory.num_old)
+        norm = self.weight[1:old, : self.width].norm(dim=-1).mean()
+        with torch.no_grad():
+            for tag in range(old, len(self.tags)):
+                begin = tag - (tag - 1) % len(self.prefixes)
+                source = tag if counts[tag] else begin
+                if not counts[source]:
+                    kind = self.inventory.types[(tag - 1) // len(self.prefixes)]
+                    remedy = "set model.growth.imprint=none, or give the step sentences with that type"
+                    raise Refusal(f"type {kind!r} never occurs, so its row cannot be imprinted", remedy=remedy)
+                direction = F.normalize(sums[source], dim=-1)
+                self.rows[tag - len(self.frozen), : self.width] = norm * direction
+
+
+class LinearTags(TagHead):
+    """z = W f + b."""
+
+    def __init__(self, width: int, config: "Linear") -> None:
+        self._std = config.init_std
+        super().__init__(width, config.scheme, config.decoding)
+        self.frozen = torch.empty(0, width + 1)
+
+    def draw(self, count: int) -> Tensor:
+        return torch.cat([self._std * torch.randn(count, self.width), torch.zeros(count, 1)], dim=1)
+
+    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+        return F.pad(states.words, (0, 1), value=1.0), self.weight
+
+
+class CosineTags(TagHead):
+    """z = scale * cos(f, w), with one learned scale."""
+
+    def __init__(self, width: int, config: "Cosine") -> None:
+        super().__init__(width, config.scheme, config.decoding)
+        self.scale = nn.Parameter(torch.tensor(config.scale))
+        self.norm_axis = config.norm_axis
+
+    def draw(self, count: int) -> Tensor:
+        return torch.empty(count, self.width).uniform_(-(self.width**-0.5), self.width**-0.5)
+
+    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+        if self.norm_axis == "hidden":
+            features = F.normalize(states.words, dim=-1)
+        else:
+            features = states.words / states.slots.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        return features, self.scale * F.normalize(self.weight, dim=-1)
+
+
+@head("linear")
+class Linear(HeadConfig):
+    """One linear layer over the word's state, the head of the original ExtendNER."""
+
+    module: ClassVar[type[LinearTags]] = LinearTags
+    scheme: Literal["BIO", "BIOES"] = "BIO"
+    decoding: Literal["argmax", "constrained"] = "argmax"
+    """constrained: the best path on which I- follows only B- or I- of its type (Viterbi)."""
+    init_std: float = 0.01
+    """New rows are drawn from N(0, init_std), with zero bias."""
+
+    def build(self, width: int) -> LinearTags:
+        return LinearTags(width, self)
+
+
+@head("cosine")
+class Cosine(HeadConfig):
+    """Cosine similarity to one direction per tag, the head of the CFNER family."""
+
+    module: ClassVar[type[CosineTags]] = CosineTags
+    scheme: Literal["BIO", "BIOES"] = "BIO"
+    decoding: Literal["argmax", "constrained"] = "argmax"
+    scale: float = 16.0
+    """Where the learned scale begins. Published: 1.0, too small for a true cosine, whose logits lie within it."""
+    norm_axis: Literal["hidden", "sequence"] = "hidden"
+    """sequence: each hidden channel is scaled to unit norm along the padded sentence, as the published code does; a
+    word's logits then depend on what shares its batch, and one process must see the whole batch."""
+
+    def build(self, width: int) -> CosineTags:
+        return CosineTags(width, self)
+
+
+def viterbi(scores: Tensor, mask: Tensor, allowed: Tensor) -> Tensor:
+    """The best path of tags on which every step is allowed; a sentence begins as after O.
+
+    Shapes: scores [B, T, C] log-probabilities, mask [B, T], allowed [C, C] -> [B, T] tags.
+    """
+    forbidden = torch.where(allowed, 0.0, float("-inf")).to(scores)
+    best, pointers = scores[:, 0] + forbidden[O], []
+    for t in range(1, scores.size(1)):
+        reached, pointer = (best[:, :, None] + forbidden).max(dim=1)
+        here = mask[:, t, None]
+        best = torch.where(here, reached + scores[:, t], best)
+        stay = torch.arange(scores.size(2), device=scores.device).expand_as(pointer)
+        pointers.append(torch.where(here, pointer, stay))
+    path = [best.argmax(-1)]
+    for pointer in reversed(pointers):
+        path.append(pointer.gather(1, path[-1][:, None])[:, 0])
+    return torch.stack(path[::-1], dim=1)

@@ -1,0 +1,101 @@
+"""Every divergence as a pure function of tensors, each returned as a mean in the making.
+
+Shapes: B sentences, T words, C tags, E types, H width. Logits are [B, T, C]; `where` is a boolean mask [B, T].
+Logarithms are natural: losses are in nats.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+IGNORE = -100
+"""The target of a word that no loss may read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """A mean in the making: each rank gives (total, count); the trainer divides once, by the count of all ranks."""
+
+    total: Tensor
+    """[] sum over the elements; in the graph even when there is none."""
+    count: Tensor
+    """[] how many elements."""
+
+    def __rmul__(self, weight: float) -> "Mean":
+        return Mean(weight * self.total, self.count)
+
+    def over(self, where: Tensor) -> "Mean":
+        """The same total, shared among the words of `where` instead: how two losses come to weigh every word alike."""
+        return Mean(self.total, where.sum())
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> Mean:
+    """-log softmax(z)[y], summed over the words of `where`."""
+    rows, labels = logits[where], targets[where]
+    return Mean(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
+
+
+def distillation(
+    student: Tensor,
+    teacher: Tensor,
+    where: Tensor,
+    *,
+    student_temperature: float = 1.0,
+    teacher_temperature: float = 1.0,
+) -> Mean:
+    """KL(q || s) with q = softmax(z' / T_teacher) over the C' old tags and s = softmax(z / T_student) over all C tags.
+
+    s is cut to the first C' tags and NOT renormalised, so the mass that new tags take from a word the teacher knows is
+    paid for. Padding the teacher with zero mass on the new tags gives the same value and the same gradient.
+    Source: the distillation term of ExtendNER (AAAI 2021) as the CFNER code computes it; no factor T^2.
+    """
+    old = teacher.size(-1)
+    q = F.log_softmax(teacher[where] / teacher_temperature, dim=-1)
+    s = F.log_softmax(student[where] / student_temperature, dim=-1)[..., :old]
+    return Mean((q.exp() * (q - s)).sum(), where.sum())
+
+
+def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+    """(z - z')^2, averaged over the C' old tags and summed over the words of `where`."""
+    old = teacher.size(-1)
+    return Mean((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
+
+
+def bernoulli(
+    student: Tensor,
+    teacher: Tensor,
+    where: Tensor,
+    *,
+    student_temperature: float = 1.0,
+    teacher_temperature: float = 1.0,
+) -> Mean:
+    """BCE(sigmoid(z / T_student), sigmoid(z' / T_teacher)), averaged over the C' old tags, summed over `where`.
+
+    Source: the form that decomposed distillation has in segmentation (DKD).
+    """
+    old = teacher.size(-1)
+    q = torch.sigmoid(teacher[where] / teacher_temperature)
+    z = student[where][..., :old] / student_temperature
+    return Mean(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
+
+
+def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """z+ = sum_h max(0, w_h f_h) and z- = sum_h min(0, w_h f_h): what speaks for a tag, and what speaks against it.
+
+    z+ >= 0 >= z- and z+ + z- = z. With a+ = relu(a), a- = relu(-a) the [B, T, C, H] product is never built:
+    z+ = f+ w+' + f- w-', z- = -(f+ w-' + f- w+'). Shapes: features [..., H], weight [C, H] -> two of [..., C].
+    Source: INFERRED for DLD from the wording of the paper; equal to DKD's where features are not negative.
+    """
+    more, less = features.relu(), (-features).relu()
+    up, down = weight.relu(), (-weight).relu()
+    return more @ up.T + less @ down.T, -(more @ down.T + less @ up.T)
+
+
+def decompose_by_weight(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """z+ = relu(W) f and z- = -relu(-W) f: the split by the sign of the weight alone, as DKD's code has it.
+
+    The two sum to z, but their signs are not guaranteed where features are negative.
+    """
+    return features @ weight.relu().T, -(features @ (-weight).relu().T)

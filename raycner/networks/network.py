@@ -1,0 +1,100 @@
+"""Network: an encoder and a head, from words to entities, over one inventory of types."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from raycner.data.entities import Sentence, TypeInventory
+from raycner.networks.batch import Batch
+from raycner.networks.encoders import EncoderConfig, Pretrained, States, Tokens, Words
+from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
+from raycner.networks.heads.tags import Linear
+from raycner.networks.losses import IGNORE
+from raycner.values import Plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What learns: an encoder, a head, and how the head grows."""
+
+    encoder: EncoderConfig = Pretrained()
+    head: HeadConfig = Linear()
+    growth: GrowthConfig = GrowthConfig()
+
+
+class Network(nn.Module):
+    """Words to entities. `forward` is what training differentiates, `predict` what evaluation counts."""
+
+    def __init__(self, config: ModelConfig, memory: Plain = None, *, fresh: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = config.encoder.build(memory, fresh=fresh)
+        self.head: Head[Any] = config.head.build(self.encoder.width)
+        self.bf16 = False
+
+    @classmethod
+    def restore(
+        cls, config: ModelConfig, inventory: TypeInventory, memory: Plain, weights: Mapping[str, Tensor]
+    ) -> "Network":
+        """The network that a checkpoint describes."""
+        network = cls(config, memory, fresh=False)
+        network.head.reshape(inventory)
+        network.load_state_dict(dict(weights))
+        return network
+
+    @property
+    def inventory(self) -> TypeInventory:
+        return self.head.inventory
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def states(self, batch: Batch) -> States:
+        """The encoder's states, in the precision of the weights whatever the arithmetic inside was."""
+        mixed = self.bf16 and self.encoder.mixed
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            states = self.encoder(batch.inputs)
+        return States(*(tensor.to(torch.float32) for tensor in states)) if mixed else states
+
+    def forward(self, batch: Batch) -> Any:
+        return self.head(self.states(batch), batch)
+
+    def predict(self, batch: Batch) -> list[Prediction]:
+        return self.head.predict(self.states(batch), batch)
+
+    def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
+        return self.encoder.tokenize(sentences)
+
+    def collate(self, sentences: Sequence[Sentence], tokens: Sequence[Tokens], positions: Sequence[int]) -> Batch:
+        """One batch of sentences, already tokenised, that stand at `positions` of their split."""
+        inputs = self.encoder.collate(tokens)
+        mask = inputs["starts"] >= 0
+        targets = self.head.targets(sentences)
+        return Batch(torch.as_tensor(positions), inputs, mask, targets.where(mask, IGNORE))
+
+    def begin(self, inventory: TypeInventory, sentences: Iterable[Words]) -> None:
+        """Make room for a step's new types, and make the encoder ready for its training sentences."""
+        self.head.grow(inventory, self.config.growth)
+        self.encoder.adapt(sentences)
+        self.to(self.device)
+
+    def settle(self) -> None:
+        """End a step: afterwards `state_dict` has one form, whatever the step froze or left out."""
+        self.encoder.settle()
+        self.head.settle()
+
+    @contextlib.contextmanager
+    def quietly(self) -> Iterator[None]:
+        """In eval mode and without gradient, and back to the mode before."""
+        mode = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            self.train(mode)

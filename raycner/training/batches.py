@@ -1,0 +1,72 @@
+"""The order in which sentences are seen, and the batches they are seen in.
+
+The order of an epoch is one global permutation, drawn from (seed, epoch): whatever the number of ranks, the same
+sentences meet in a batch, and each rank works on its stride of it. Batches are cut from pools sorted by length, so
+little is padding, and closed by the number of sentences or by the number of slots, whichever comes first.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raycner.data.scenarios import Split
+from raycner.networks.batch import Batch
+from raycner.networks.network import Network
+from raycner.training import ranks
+
+Positions = NDArray[np.int64]
+POOL = 50
+"""How many batches' worth of shuffled sentences are sorted by length together."""
+
+
+class Feed:
+    """A split made ready for one network: tokenised once, collated on demand."""
+
+    def __init__(self, split: Split, network: Network) -> None:
+        self.split, self.network = split, network
+        self.tokens = network.tokenize([split.corpus[split.part].words(int(row)) for row in split.rows])
+        self.lengths = np.asarray([len(tokens) for tokens in self.tokens], dtype=np.int64)
+        self.words = np.asarray([len(tokens.starts) for tokens in self.tokens], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def batch(self, positions: Sequence[int] | Positions) -> Batch:
+        at = [int(i) for i in positions]
+        batch = self.network.collate([self.split[i] for i in at], [self.tokens[i] for i in at], at)
+        return batch.to(self.network.device)
+
+    def share(self, positions: Positions) -> Batch:
+        """This rank's stride of a global batch; a silent sentence when there are fewer sentences than ranks."""
+        mine = positions[ranks.rank() :: ranks.world_size()]
+        return self.batch(mine) if len(mine) else self.batch(positions[:1]).silenced()
+
+    def once(self, size: int, tokens: int) -> Iterator[tuple[Positions, Batch]]:
+        """Every sentence once, longest first: this rank's stride of the batches. For whatever needs no gradient."""
+        batches = cut(np.argsort(-self.lengths, kind="stable"), self.lengths, size, tokens)
+        for positions in batches[ranks.rank() :: ranks.world_size()]:
+            yield positions, self.batch(positions)
+
+
+def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int) -> list[Positions]:
+    """The global batches of one epoch: at most `size` sentences and `tokens` slots each, padding included."""
+    draw = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch])))
+    order = draw.permutation(len(lengths))
+    batches: list[Positions] = []
+    for start in range(0, len(order), size * POOL):
+        pool = order[start : start + size * POOL]
+        batches += cut(pool[np.argsort(-lengths[pool], kind="stable")], lengths, size, tokens)
+    return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def cut(order: Positions, lengths: Positions, size: int, tokens: int) -> list[Positions]:
+    """Consecutive batches of an order sorted by falling length. A sentence longer than the budget goes alone."""
+    batches: list[Positions] = []
+    start = 0
+    while start < len(order):
+        longest = max(1, int(lengths[order[start]]))
+        end = start + max(1, min(size, tokens // longest))
+        batches.append(order[start:end])
+        start = end
+    return batches

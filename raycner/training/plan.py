@@ -1,0 +1,68 @@
+"""The chain of steps that a run will be: pure, so that planning never touches the store.
+
+A step's name is the hash of everything that determines its weights. Resume, sharing and provenance follow from it.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from raycner.config import OptimConfig, RunConfig
+from raycner.data.entities import TypeInventory
+from raycner.data.scenarios import Scenario, ScenarioKey
+from raycner.methods import Method
+from raycner.networks.heads import GrowthConfig
+from raycner.networks.network import ModelConfig
+from raycner.values import fingerprint
+
+NUMERICS = 1
+"""Raised by every change that alters what a step learns (CHANGELOG, Numerics), and so renames every step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """Everything that determines one step's weights, and nothing that does not."""
+
+    index: int
+    parent: str | None
+    """Fingerprint of the step before."""
+    scenario: ScenarioKey
+    encoder: str
+    """Digest of the weights the encoder starts from."""
+    model: ModelConfig
+    method: Method
+    optim: OptimConfig
+    seed: int
+    numerics: int = NUMERICS
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return fingerprint(self)
+
+    @property
+    def inventory(self) -> TypeInventory:
+        """The types known when the step ends."""
+        inventory = TypeInventory()
+        for size in self.scenario.sizes[: self.index + 1]:
+            inventory = inventory.grow(self.scenario.types[len(inventory) : len(inventory) + size])
+        return inventory
+
+
+def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
+    """The steps of a run, each naming the one before. Step 0 reads no growth, and no method or schedule of later steps."""
+    identity = config.model.encoder.identity()
+    chain: list[StepSpec] = []
+    for index in range(len(scenario)):
+        first = index == 0
+        chain.append(
+            StepSpec(
+                index=index,
+                parent=chain[-1].fingerprint if chain else None,
+                scenario=scenario.key(index),
+                encoder=identity,
+                model=replace(config.model, growth=GrowthConfig()) if first else config.model,
+                method=config.method.first if first else config.method,
+                optim=config.optim.at(index),
+                seed=config.seed,
+            )
+        )
+    return tuple(chain)

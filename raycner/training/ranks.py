@@ -1,0 +1,41 @@
+"""The ranks that work on one step together; alone when torch.distributed is not started."""
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """The sum of every rank's tensor, on every rank."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def gather(items: list[T], device: torch.device) -> list[T]:
+    """Every rank's list, joined in the order of ranks, on every rank."""
+    if world_size() == 1:
+        return items
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    parts: list[list[T]] = [[] for _ in range(world_size())]
+    dist.all_gather_object(parts, items)
+    return [item for part in parts for item in part]
+
+
+def barrier() -> None:
+    """Wait for every rank."""
+    if world_size() > 1:
+        dist.barrier()

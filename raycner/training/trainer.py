@@ -1,0 +1,276 @@
+"""One step on one rank: annotate, grow, loop, evaluate, keep the best. Knows torch.distributed, not Ray."""
+
+import copy
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from raycner.config import OptimConfig
+from raycner.data.scenarios import Experience
+from raycner.data.scoring import add, micro, tally
+from raycner.methods import Method
+from raycner.networks.batch import Batch
+from raycner.networks.losses import Mean
+from raycner.networks.network import Network
+from raycner.storage.ledger import Counts, EpochRecord, StepRecord
+from raycner.training import ranks
+from raycner.training.batches import Feed, epoch_order
+from raycner.training.plan import StepSpec
+from raycner.training.snapshot import Snapshot, State, copied
+from raycner.training.teacher import QUIET_SIZE, QUIET_TOKENS, Teacher
+
+
+class Watcher(Protocol):
+    """Who is told how a step goes on, and keeps its snapshots. Every rank calls it equally often."""
+
+    def notice(self, **facts: Any) -> None: ...
+
+    def keep(self, snapshot: Snapshot) -> None: ...
+
+    def resume(self) -> Snapshot | None: ...
+
+
+class Remember:
+    """A network whose answer to a batch is kept until the next batch: composed methods share one forward."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        self._batch: Batch | None = None
+        self._answer: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def __call__(self, batch: Batch) -> Any:
+        if batch is not self._batch:
+            self._batch, self._answer = batch, self._network(batch)
+        return self._answer
+
+
+class Learner(nn.Module):
+    """What DDP wraps: batch in, losses out. The teacher is no module, so DDP and `state_dict` never see it."""
+
+    def __init__(self, network: Network, teacher: Teacher | None, method: Method) -> None:
+        super().__init__()
+        self.network = network
+        self._teacher, self._method = teacher, method
+
+    def forward(self, batch: Batch) -> dict[str, Mean]:
+        teacher: Any = Remember(self._teacher)
+        return self._method.losses(Remember(self.network), teacher, batch)
+
+
+def combine(terms: Mapping[str, Mean]) -> Tensor:
+    """The loss to differentiate: each term's total over the count of all ranks. The only division in the house.
+
+    DDP averages gradients over ranks; the factor world_size undoes that, so one process and many agree.
+    """
+    counts = ranks.all_reduce_sum(torch.stack([term.count for term in terms.values()]))
+    shares = [term.total / count.clamp(min=1) for term, count in zip(terms.values(), counts, strict=True)]
+    return ranks.world_size() * torch.stack(shares).sum()
+
+
+def train(
+    spec: StepSpec, experience: Experience, parent: Network | None, watcher: Watcher
+) -> tuple[Network, StepRecord]:
+    """Train one step from the network of the step before, and score it. Every rank returns the same."""
+    with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
+        return _Step(spec, experience, parent, watcher, Path(scratch)).run()
+
+
+class _Step:
+    """The course of one step; its fields are what the stages hand on to each other."""
+
+    def __init__(
+        self, spec: StepSpec, experience: Experience, parent: Network | None, watcher: Watcher, scratch: Path
+    ) -> None:
+        self.spec, self.experience, self.watcher = spec, experience, watcher
+        self.optim, self.began = spec.optim, time.monotonic()
+        self.device = device()
+        seed(spec.seed, spec.index)
+        self.teacher = None if parent is None else Teacher(self._placed(parent), scratch)
+        self.split = experience.train
+        if self.teacher is not None:
+            self.split = spec.method.annotate(self.split, self.teacher)
+            self.teacher.study(self.split, spec.method.recalls)
+        network = Network(spec.model) if parent is None else copy.deepcopy(parent)
+        words = (experience.train.corpus["train"].words(int(row)) for row in experience.train.rows)
+        seed(spec.seed, spec.index)
+        network.begin(experience.inventory, words)
+        self.network = self._placed(network)
+        self._imprint()
+        self.feed = Feed(self.split, self.network)
+        self.dev = [Feed(part, self.network) for part in experience.dev]
+        self.optimizer = _optimizer(self.network, self.optim)
+        learner = Learner(self.network, self.teacher, spec.method)
+        self.learner: nn.Module = learner
+        if ranks.world_size() > 1:
+            on = [self.device] if self.device.type == "cuda" else None
+            self.learner = DistributedDataParallel(learner, device_ids=on, gradient_as_bucket_view=True)
+
+    def _placed(self, network: Network) -> Network:
+        network.bf16 = self.optim.precision == "bf16" or (self.optim.precision == "auto" and does_bf16(self.device))
+        return network.to(self.device, torch.float64 if self.optim.precision == "fp64" else torch.float32)
+
+    def _imprint(self) -> None:
+        source = self.spec.model.growth.imprint
+        if source == "none" or self.spec.parent is None:
+            return
+        new = frozenset(self.experience.inventory.new)
+        splits = [self.split] if source == "train" else [replace(part, visible=new) for part in self.experience.dev]
+        head = self.network.head
+        gathered: list[Tensor] = []
+        with self.network.quietly():
+            for split in splits:
+                for _, batch in Feed(split, self.network).once(QUIET_SIZE, QUIET_TOKENS):
+                    sums, counts = head.centres(self.network.states(batch), batch)
+                    gathered.append(torch.cat([sums, counts[:, None]], dim=1))
+        total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))
+        head.imprint(total[:, :-1], total[:, -1])
+
+    def run(self) -> tuple[Network, StepRecord]:
+        resumed = self.watcher.resume()
+        done: tuple[EpochRecord, ...] = ()
+        best: State = {}
+        best_epoch, best_score = -1, -math.inf
+        if resumed is not None:
+            done, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
+            self.network.load_state_dict(resumed.network)
+            _restore(self.optimizer, resumed)
+        for epoch in range(len(done), self.optim.epochs):
+            started = time.monotonic()
+            losses = self._epoch(epoch)
+            score = self._score()
+            if self.optim.select == "last" or score > best_score:
+                best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
+            seconds = time.monotonic() - started
+            done += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
+            self.watcher.notice(epoch=epoch + 1, losses=losses, dev=score, seconds=seconds)
+            state = self.optimizer.state_dict()["state"]
+            network = self.network.state_dict()
+            self.watcher.keep(Snapshot(done, best_epoch, best_score, network, best, state))
+        self.network.load_state_dict(best)
+        record = self._record(done, best_epoch)
+        self.network.settle()
+        return self.network, record
+
+    def _epoch(self, epoch: int) -> dict[str, float]:
+        seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
+        self.learner.train()
+        sums: dict[str, Tensor] = {}
+        batches = epoch_order(
+            self.feed.lengths,
+            seed=self.spec.seed,
+            epoch=epoch,
+            size=self.optim.batch_size,
+            tokens=self.optim.batch_tokens,
+        )
+        for i, positions in enumerate(batches):
+            factor = rate(self.optim, epoch + (i + 0.5) / len(batches))
+            for group in self.optimizer.param_groups:
+                group["lr"] = factor * group["base_lr"]
+            terms = self.learner(self.feed.share(positions))
+            torch.autograd.backward(combine(terms))
+            if self.optim.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.clip)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            for name, term in terms.items():
+                pair = torch.stack([term.total.detach(), term.count.to(term.total)])
+                sums[name] = sums[name] + pair if name in sums else pair
+            self.watcher.notice(done=(epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs))
+        totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
+        return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
+
+    def _score(self) -> float:
+        """The dev micro-F1 that chooses the state to keep."""
+        types = self.experience.inventory.new if self.optim.select == "new" else self.experience.inventory.types
+        feeds = [feed for feed in self.dev if feed.split.visible & set(types)]
+        return micro(evaluate(self.network, feeds), types)
+
+    def _record(self, epochs: Sequence[EpochRecord], best_epoch: int) -> StepRecord:
+        self.watcher.notice(evaluating=True)
+        inventory = self.experience.inventory
+        return StepRecord(
+            index=self.spec.index,
+            fingerprint=self.spec.fingerprint,
+            new=inventory.new,
+            seen=inventory.types,
+            sentences=len(self.split),
+            dev=evaluate(self.network, self.dev),
+            test=evaluate(self.network, [Feed(part, self.network) for part in self.experience.test]),
+            epochs=tuple(epochs),
+            best_epoch=best_epoch,
+            seconds=time.monotonic() - self.began,
+            workers=ranks.world_size(),
+        )
+
+
+def evaluate(network: Network, feeds: Iterable[Feed]) -> Counts:
+    """The counts of a network's predictions, each part for the types visible there; the same on every rank."""
+    types = network.inventory.types
+    total = add(dict.fromkeys(types, (0, 0, 0)))
+    with network.quietly():
+        for feed in feeds:
+            visible = [kind for kind in types if kind in feed.split.visible]
+            for positions, batch in feed.once(QUIET_SIZE, QUIET_TOKENS):
+                said = network.predict(batch)
+                gold = [feed.split[int(i)].entities for i in positions]
+                total = add(total, *(tally(g, s, visible) for g, s in zip(gold, said, strict=True) if g or s))
+    counts = ranks.all_reduce_sum(torch.tensor([total[kind] for kind in types], device=network.device))
+    return {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts.tolist(), strict=True)}
+
+
+def rate(optim: OptimConfig, epochs: float) -> float:
+    """The factor on the learning rate after so many epochs (fractions of them included)."""
+    if optim.schedule == "constant":
+        return 1.0
+    if optim.schedule == "milestones":
+        return float(optim.gamma ** sum(epochs >= milestone for milestone in optim.milestones))
+    share = epochs / optim.epochs
+    if share < optim.warmup:
+        return share / optim.warmup
+    left = (1.0 - share) / (1.0 - optim.warmup)
+    return left if optim.schedule == "linear" else 0.5 * (1.0 - math.cos(math.pi * left))
+
+
+def device() -> torch.device:
+    """This rank's device: the GPU it was given, or the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def does_bf16(where: torch.device) -> bool:
+    """Whether bf16 matrix products are much faster there: GPUs that have them, CPUs with AMX."""
+    if where.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def seed(*numbers: int) -> None:
+    """Seed torch from a path of numbers (run, step, epoch, rank): no state of a generator ever needs keeping."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
+
+
+def _optimizer(network: Network, optim: OptimConfig) -> torch.optim.Optimizer:
+    parts = ((network.encoder, optim.lr), (network.head, optim.head_lr))
+    groups = [
+        {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr, "base_lr": lr} for part, lr in parts
+    ]
+    if optim.optimizer == "adamw":
+        return torch.optim.AdamW(groups, weight_decay=optim.weight_decay, fused=True)
+    return torch.optim.SGD(groups, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
+
+
+def _restore(optimizer: torch.optim.Optimizer, snapshot: Snapshot) -> None:
+    state = optimizer.state_dict()
+    state["state"] = snapshot.optimizer
+    optimizer.load_state_dict(state)
