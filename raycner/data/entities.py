@@ -1,0 +1,206 @@
+"""The vocabulary of the house: entities, sentences, type inventories, and the tag schemes that spell entities out."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, pairwise
+from typing import Literal
+
+from raycner.errors import Refusal
+
+Scheme = Literal["BIO", "BIOES", "IO", "IOB1"]
+"""How tags spell entities. IOB1 writes B- only between neighbours of one type; IO cannot part such neighbours."""
+OUTSIDE = "O"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Entity:
+    """A named entity: word offsets, end exclusive, and its type."""
+
+    start: int
+    end: int
+    type: str
+
+    def overlaps(self, other: "Entity") -> bool:
+        return self.start < other.end and other.start < self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as a split shows it: what its split hides is not there."""
+
+    id: int
+    """Row in its corpus partition: the key of every column a method adds."""
+    words: tuple[str, ...]
+    entities: frozenset[Entity]
+    """Gold, already restricted to the split's visible types."""
+    pseudo: frozenset[Entity] = frozenset()
+    """Said by the teacher; kept apart from gold until a head encodes both."""
+
+    def labelled(self) -> list[Entity]:
+        """Gold entities, and those of the teacher's that overlap no gold one, in reading order."""
+        said = [e for e in self.pseudo if not any(e.overlaps(gold) for gold in self.entities)]
+        return sorted([*self.entities, *said])
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInventory:
+    """The types known so far, in the order they were learned: append-only, never reordered."""
+
+    types: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    """sizes[k] = how many types step k brought."""
+
+    def __post_init__(self) -> None:
+        if sum(self.sizes) != len(self.types):
+            raise ValueError(f"sizes {self.sizes} do not add up to the {len(self.types)} types")
+        repeated = [name for name, times in Counter(self.types).items() if times > 1]
+        if repeated:
+            raise Refusal(f"type {repeated[0]!r} is learned twice", remedy="name each type in one step only")
+
+    def grow(self, new: Sequence[str]) -> "TypeInventory":
+        """The inventory after one more step, which brings the types `new`."""
+        return TypeInventory((*self.types, *new), (*self.sizes, len(new)))
+
+    def __len__(self) -> int:
+        return len(self.types)
+
+    @property
+    def num_old(self) -> int:
+        return len(self.types) - (self.sizes[-1] if self.sizes else 0)
+
+    @property
+    def old(self) -> tuple[str, ...]:
+        return self.types[: self.num_old]
+
+    @property
+    def new(self) -> tuple[str, ...]:
+        return self.types[self.num_old :]
+
+    def block(self, step: int) -> tuple[str, ...]:
+        """The types that step `step` brought."""
+        ends = list(accumulate(self.sizes, initial=0))
+        return self.types[ends[step] : ends[step + 1]]
+
+
+def encode(entities: Iterable[Entity], length: int, scheme: Scheme = "BIO") -> list[str]:
+    """Spell flat entities as one tag a word. IO merges neighbours of one type: it cannot say more."""
+    tags = [OUTSIDE] * length
+    for entity in sorted(entities):
+        first, last = entity.start, entity.end - 1
+        prefixes = ["I"] * (entity.end - entity.start)
+        if scheme == "BIO":
+            prefixes[0] = "B"
+        elif scheme == "BIOES":
+            prefixes[0], prefixes[-1] = ("S", "S") if first == last else ("B", "E")
+        elif scheme == "IOB1" and first > 0 and split_tag(tags[first - 1])[1] == entity.type:
+            prefixes[0] = "B"
+        tags[entity.start : entity.end] = [f"{prefix}-{entity.type}" for prefix in prefixes]
+    return tags
+
+
+def decode(tags: Sequence[str]) -> list[Entity]:
+    """Read entities from tags of any scheme, leniently: what cannot continue an entity begins a new one.
+
+    This is the reading of seqeval's default mode: I-x (or E-x) after O or after another type opens an entity.
+    """
+    found: list[Entity] = []
+    start, kind_before, previous = 0, "", OUTSIDE
+    for i, tag in enumerate([*tags, OUTSIDE]):
+        prefix, kind = split_tag(tag)
+        opens = prefix in ("B", "S") or kind != kind_before or previous in ("E", "S")
+        if kind_before and opens:
+            found.append(Entity(start, i, kind_before))
+        if kind and opens:
+            start = i
+        kind_before, previous = kind, prefix
+    return found
+
+
+def breaches(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
+    """Where tags of a scheme's own kinds stand in an order it forbids: (word, what is wrong there).
+
+    Only BIO and BIOES forbid any order; whether a tag is one of a scheme's kinds at all is told by `belongs`.
+    """
+    if scheme not in ("BIO", "BIOES"):
+        return
+    previous, kind_before = OUTSIDE, ""
+    for i, tag in enumerate([*tags, OUTSIDE]):
+        prefix, kind = split_tag(tag)
+        open_kind = kind_before if scheme == "BIO" or previous in ("B", "I") else ""
+        if prefix in ("I", "E"):
+            if kind != open_kind:
+                yield i, f"{tag} without a B-{kind} before it"
+        elif open_kind and scheme == "BIOES":
+            yield i - 1, f"{tags[i - 1]} without an E-{open_kind} after it"
+        previous, kind_before = prefix, kind
+
+
+def belongs(tag: str, scheme: Scheme) -> bool:
+    """Whether a scheme has tags of this kind."""
+    return split_tag(tag)[0] in _KINDS[scheme]
+
+
+def detect(sentences: Iterable[Sequence[str]]) -> Scheme:
+    """The scheme that a corpus is written in, from its tags.
+
+    Only I- (or bare types): IO. S- or E- (L-, U-): BIOES. B- that always parts neighbours of one type, with some I-
+    opening an entity: IOB1. Anything else: BIO, whose breaches strict reading then reports.
+    """
+    prefixes: set[str] = set()
+    opened_by_i, parts_only = False, True
+    for tags in sentences:
+        previous, kind_before = OUTSIDE, ""
+        for tag in tags:
+            if tag == OUTSIDE == previous:
+                continue
+            prefix, kind = split_tag(tag)
+            prefixes.add(prefix)
+            opened_by_i |= prefix == "I" and (previous == OUTSIDE or kind != kind_before)
+            parts_only &= prefix != "B" or (previous != OUTSIDE and kind == kind_before)
+            previous, kind_before = prefix, kind
+    if prefixes & {"E", "S"}:
+        return "BIOES"
+    if "B" not in prefixes:
+        return "IO"
+    return "IOB1" if opened_by_i and parts_only else "BIO"
+
+
+_PREFIXES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
+_KINDS: dict[Scheme, frozenset[str]] = {
+    "BIO": frozenset({OUTSIDE, "B", "I"}),
+    "IOB1": frozenset({OUTSIDE, "B", "I"}),
+    "IO": frozenset({OUTSIDE, "I", ""}),
+    "BIOES": frozenset({OUTSIDE, "B", "I", "E", "S"}),
+}
+_MISSPELT = re.compile(r"|[BIOESLU]([-_:/.].*)?", re.IGNORECASE | re.DOTALL)
+
+
+@lru_cache(maxsize=4096)
+def split_tag(tag: str) -> tuple[str, str]:
+    """A tag's prefix and type. BILOU's L and U are E and S.
+
+    A bare type ("person-actor", as Few-NERD writes it) has the prefix "" and reads like I; what looks like a prefix
+    that lost its type or its dash ("B", "B-", "b_PER", an empty tag) has the prefix "?", which is no scheme's.
+    """
+    if tag == OUTSIDE:
+        return OUTSIDE, ""
+    head, dash, kind = tag.partition("-")
+    if dash and kind and head in _PREFIXES:
+        return _PREFIXES[head], kind
+    return "?" if _MISSPELT.fullmatch(tag) else "", tag
+
+
+def flaw(entities: Sequence[Entity], length: int) -> str:
+    """Why these spans cannot be the flat entities of a sentence of `length` words; empty when they can."""
+    for entity in entities:
+        if not 0 <= entity.start < entity.end <= length:
+            return f"span {entity.start}..{entity.end} ({entity.type}) lies outside the sentence's {length} words"
+    ordered = sorted(entities)
+    for one, two in pairwise(ordered):
+        if one.overlaps(two):
+            spans = f"{one.start}..{one.end} ({one.type}) and {two.start}..{two.end} ({two.type})"
+            return f"spans {spans} overlap"
+    return ""

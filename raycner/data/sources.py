@@ -1,0 +1,140 @@
+"""Sources: where the raw files of a corpus lie, which part each one belongs to, and how its lines are read."""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyarrow import fs
+
+from raycner.errors import Refusal
+
+Part = Literal["train", "dev", "test"]
+PARTS: tuple[Part, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A file of a source: its bytes, and the name by which errors call it."""
+
+    name: str
+    part: Part
+    filesystem: fs.FileSystem
+    path: str
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes as they lie there, compressed or not, a megabyte at a time."""
+        with self._opened(compression=None) as stream:
+            while block := stream.read(1 << 20):
+                yield block
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Numbered lines without their ends (LF or CRLF), from UTF-8 with or without a byte order mark.
+
+        A compressed file (told by its suffix: .gz, .bz2, .zst) is read as what it holds.
+        """
+        with self._opened(compression="detect") as stream:
+            numbered = enumerate(io.BufferedReader(stream), start=1)
+            while True:
+                try:
+                    number, line = next(numbered)
+                except StopIteration:
+                    return
+                except OSError as error:
+                    raise Refusal(f"cannot be read: {error}", where=self.name, remedy="is the file whole?") from None
+                try:
+                    text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode()
+                except UnicodeDecodeError as error:
+                    where, remedy = f"{self.name}:{number}", "convert the file to UTF-8"
+                    raise Refusal(f"byte 0x{line[error.start]:02x} is not UTF-8", where=where, remedy=remedy) from None
+                yield number, text.removesuffix("\n").removesuffix("\r")
+
+    def _opened(self, compression: str | None) -> Any:
+        try:
+            return self.filesystem.open_input_stream(self.path, compression=compression)
+        except OSError as error:
+            raise Refusal(f"cannot be opened: {error}", where=self.name, remedy="may you read it?") from None
+
+
+def find(source: str, notes: list[str]) -> list[RawFile]:
+    """The files of a source, by part and then by name.
+
+    `source` is a file (which is all training), a folder, or a pattern such as `news/*.conll`; local, or a URI. In
+    folders and patterns a file's name tells its part: train*, dev* (valid*, testa), test* (testb). A folder's other
+    files are none of the corpus's; a pattern that matches no telling name is all training.
+    """
+    root, pattern = _parted(source)
+    filesystem, base = _filesystem(root, source)
+    try:
+        kind = filesystem.get_file_info(base).type
+        if kind == fs.FileType.File:
+            return [RawFile(shown(root), "train", filesystem, base)]
+        if kind != fs.FileType.Directory:
+            raise Refusal("no such file or folder", where=shown(source), remedy="set scenario.source")
+        listed = filesystem.get_file_info(fs.FileSelector(base, recursive=len(pattern) > 1))
+    except OSError as error:
+        raise Refusal(f"cannot be listed: {error}", where=shown(source), remedy="set scenario.source") from None
+    inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
+    names = sorted(name for name in inside if _matches(name, pattern))
+    parts = {name: part for name in names if (part := _part(name)) is not None}
+    if pattern and not parts:
+        parts = dict.fromkeys(names, "train")
+    if "train" not in parts.values():
+        found = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
+        remedy = "name files train*, dev*, test*, or give one file as scenario.source"
+        raise Refusal(found, where=shown(source), remedy=remedy)
+    if pattern and len(parts) < len(names):
+        notes.append(f"left out, as their names tell no part: {', '.join(n for n in names if n not in parts)}")
+    ordered = sorted(parts, key=lambda name: (PARTS.index(parts[name]), name))
+    return [RawFile(f"{shown(root).rstrip('/')}/{name}", parts[name], filesystem, inside[name]) for name in ordered]
+
+
+def shown(source: str) -> str:
+    """A source as reports and errors may show it: without the query and the credentials that a URI can carry."""
+    scheme, mark, rest = source.partition("://")
+    return scheme + mark + rest.partition("?")[0].rpartition("@")[2] if mark else source
+
+
+def _parted(source: str) -> tuple[str, list[str]]:
+    """A source as the folder or file to start from, and the segments of the pattern below it."""
+    if "://" not in source:
+        if Path(source).exists():
+            return source, []
+        address, query, wild = source, "", "*?["
+    else:
+        address, mark, rest = source.partition("?")
+        query, wild = mark + rest, "*["
+    segments = address.split("/")
+    fixed = next((i for i, segment in enumerate(segments) if set(segment) & set(wild)), len(segments))
+    return ("/".join(segments[:fixed]) or ("/" if fixed else ".")) + query, segments[fixed:]
+
+
+def _filesystem(root: str, source: str) -> tuple[fs.FileSystem, str]:
+    if "://" not in root:
+        return fs.LocalFileSystem(), Path(root).expanduser().absolute().as_posix()
+    try:
+        return fs.FileSystem.from_uri(root)  # type: ignore[no-any-return]
+    except (pa.ArrowInvalid, OSError) as error:
+        remedy = "set scenario.source to a path or a URI that pyarrow.fs opens"
+        raise Refusal(f"cannot be opened: {error}", where=shown(source), remedy=remedy) from None
+
+
+def _matches(name: str, pattern: list[str]) -> bool:
+    segments = name.split("/")
+    if segments[-1].startswith((".", "_")):
+        return False
+    if not pattern:
+        return True
+    return len(segments) == len(pattern) and all(map(fnmatchcase, segments, pattern))
+
+
+_TELLING = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
+
+
+def _part(name: str) -> Part | None:
+    told = _TELLING.search(PurePosixPath(name).name.lower())
+    return next(part for part in PARTS if told[part]) if told else None

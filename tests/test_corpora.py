@@ -1,0 +1,613 @@
+"""Corpora: every layout on a small excerpt, every refusal at its file and line, and a store that stays clean."""
+
+import gzip
+import json
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raycner.data import corpora, layouts
+from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
+from raycner.data.entities import Entity, decode, encode
+from raycner.data.layouts import LAYOUTS, Row, layout
+from raycner.data.sources import find
+from raycner.errors import Refusal
+from raycner.storage.store import ObjectStore
+from raycner.values import build
+
+EXCERPT = """\
+Ada\tB-person
+Bramson\tI-person
+sold\tO
+an\tO
+axolotl\tB-animal
+to\tO
+Apple\tB-organization
+.\tO
+
+\u00a0\tO
+\U0001f602\tO
+Jordan\tB-location
+in\tO
+May\tB-date
+1990\tI-date
+
+Jordan\tB-person
+Paris\tB-person
+!\tO
+"""
+SENTENCES = [
+    (
+        ("Ada", "Bramson", "sold", "an", "axolotl", "to", "Apple", "."),
+        (Entity(0, 2, "person"), Entity(4, 5, "animal"), Entity(6, 7, "organization")),
+    ),
+    (("\u00a0", "\U0001f602", "Jordan", "in", "May", "1990"), (Entity(2, 3, "location"), Entity(4, 6, "date"))),
+    (("Jordan", "Paris", "!"), (Entity(0, 1, "person"), Entity(1, 2, "person"))),
+]
+Said = Sequence[tuple[Sequence[str], Sequence[Entity]]]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A source with the excerpt as all three parts."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    for part in PARTS:
+        (place / f"{part}.conll").write_text(EXCERPT, encoding="utf-8")
+    return place
+
+
+def quiet(said: str) -> None:
+    pass
+
+
+def read(source: Path | str, store: ObjectStore, corpus: str = "columns", **reading: object) -> Corpus:
+    return prepare(corpus, str(source), ReadingConfig(**reading), store, quiet)  # type: ignore[arg-type]
+
+
+def said_by(corpus: Corpus, part: corpora.Part = "train") -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
+    rows = corpus[part]
+    return [(rows.words(row), rows.entities(row)) for row in range(len(rows))]
+
+
+def as_columns(sentences: Said, scheme: layouts.Scheme = "BIO", parting: str = "\t") -> str:
+    blocks = []
+    for words, entities in sentences:
+        tags = encode(entities, len(words), scheme)
+        blocks.append("".join(f"{word}{parting}{tag}\n" for word, tag in zip(words, tags, strict=True)))
+    return "\n".join(blocks)
+
+
+def as_tags(sentences: Said) -> str:
+    lines = ({"tokens": list(words), "tags": encode(entities, len(words))} for words, entities in sentences)
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+def as_entities(sentences: Said) -> str:
+    lines = (
+        {"tokens": list(words), "entities": [{"start": e.start, "end": e.end, "type": e.type} for e in entities[::-1]]}
+        for words, entities in sentences
+    )
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+# ---- what is read
+
+
+def test_columns_are_read_as_they_stand(folder: Path, store: ObjectStore) -> None:
+    corpus = read(folder, store)
+    for part in PARTS:
+        assert said_by(corpus, part) == SENTENCES
+    assert corpus.types == ("animal", "date", "location", "organization", "person")
+    assert corpus.notes == ("tags read as BIO (detected)",)
+    assert corpus.source == f"columns {folder}"
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES", "IOB1"])
+@pytest.mark.parametrize("set_it", [True, False])
+def test_every_scheme_says_the_same(
+    scheme: layouts.Scheme, set_it: bool, folder: Path, tmp_path: Path, store: ObjectStore
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for part in PARTS:
+        (other / f"{part}.txt").write_text(as_columns(SENTENCES, scheme), encoding="utf-8")
+    corpus = read(other, store, scheme=scheme if set_it else "detect")
+    assert corpus.fingerprint == read(folder, store).fingerprint
+    assert corpus.notes == (() if set_it else (f"tags read as {scheme} (detected)",))
+
+
+def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path: Path, store: ObjectStore) -> None:
+    text = "-DOCSTART- -X- -X- O\n\nJapan NNP I-NP I-LOC\nSyria NNP I-NP B-LOC\nBBC NNP I-NP I-ORG\n- : O O\n\n"
+    for name in ("eng.train", "eng.testa", "eng.testb"):
+        (tmp_path / name).write_text(text + "Mr. NNP I-NP O\nBlair NNP I-NP I-PER\nEU NNP I-NP I-MISC\n")
+    corpus = read(tmp_path, store, "conll2003")
+    assert corpus.types == ("location", "misc", "organisation", "person")
+    assert corpus.notes == ("tags read as IOB1 (detected)",)
+    for part in PARTS:
+        assert said_by(corpus, part) == [
+            (
+                ("Japan", "Syria", "BBC", "-"),
+                (Entity(0, 1, "location"), Entity(1, 2, "location"), Entity(2, 3, "organisation")),
+            ),
+            (("Mr.", "Blair", "EU"), (Entity(1, 2, "person"), Entity(2, 3, "misc"))),
+        ]
+
+
+def test_token_and_tag_may_stand_in_any_column(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "some.txt"
+    source.write_text("1 B-x Ada NNP\n2 O runs VBZ\n\n" * 3)
+    corpus = read(source, store, token_column=-2, tag_column=1)
+    assert said_by(corpus) == [(("Ada", "runs"), (Entity(0, 1, "x"),))]
+
+
+def test_the_generated_corpus_needs_no_source(store: ObjectStore) -> None:
+    corpus = prepare("demo", None, ReadingConfig(sentences=40), store, quiet)
+    assert [len(corpus[part]) for part in PARTS] == [40, 10, 10]
+    assert corpus.source == "demo"
+    again = prepare("demo", None, ReadingConfig(sentences=40, seed=1), store, quiet)
+    assert again.fingerprint != corpus.fingerprint
+
+
+def test_a_layout_can_be_added(folder: Path, store: ObjectStore) -> None:
+    @layout("whole_lines", types=("z", "never", "a"))
+    def whole_lines(files: Sequence[layouts.RawFile], _: ReadingConfig, notes: list[str]) -> Iterator[Row]:
+        notes.append(f"{len(files)} files")
+        for file in files:
+            yield Row(file.part, ("w", "w"), [Entity(0, 1, "a"), Entity(1, 2, "z")])
+
+    try:
+        corpus = read(folder, store, "whole_lines")
+        assert (corpus.types, corpus.notes) == (("z", "a"), ("3 files",))
+        with pytest.raises(TypeError, match="defined twice"):
+            layout("whole_lines")(whole_lines)
+    finally:
+        del LAYOUTS["whole_lines"]
+
+
+sentence = st.lists(
+    st.tuples(
+        st.text(st.characters(exclude_characters="\t\n\r", exclude_categories=["Cs"]), min_size=1, max_size=4),
+        st.sampled_from(["O", "B-x", "I-x", "B-y"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(drawn=st.lists(sentence, min_size=1, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_what_is_mapped_is_what_was_written(drawn: list[list[tuple[str, str]]]) -> None:
+    drawn = [[("w", "B-x")], *drawn]
+    with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpora, "BATCH", 3)
+        text = "\n\n".join("\n".join(f"{word}\t{tag}" for word, tag in said) for said in drawn)
+        for part in PARTS:
+            Path(place, f"{part}.tsv").write_text(text, encoding="utf-8", newline="")
+        store = ObjectStore(str(Path(place, "store")))
+        rows = read(place, store, repair="lenient", scheme="BIO")["train"]
+        expected = [(tuple(w for w, _ in said), tuple(decode([tag for _, tag in said]))) for said in drawn]
+        assert [(rows.words(i), rows.entities(i)) for i in range(len(rows))] == expected
+        assert list(rows.all_entities()) == [entities for _, entities in expected]
+        assert rows.lengths.tolist() == [len(words) for words, _ in expected]
+
+
+def test_rows_and_corpora_travel_as_paths(folder: Path, store: ObjectStore) -> None:
+    corpus = read(folder, store)
+    packed = pickle.dumps((corpus, corpus["train"]))
+    assert len(packed) < 1000
+    again, rows = pickle.loads(packed)
+    assert said_by(again, "dev") == said_by(corpus, "dev")
+    assert (again.fingerprint, again.types, again.notes) == (corpus.fingerprint, corpus.types, corpus.notes)
+    assert rows.words(2) == SENTENCES[2][0]
+    with pytest.raises(IndexError):
+        rows.words(3)
+    with pytest.raises(IndexError):
+        rows.entities(-1)
+
+
+def test_a_corpus_opens_by_its_fingerprint(folder: Path, store: ObjectStore) -> None:
+    corpus = read(folder, store)
+    again = Corpus.open(store, corpus.fingerprint)
+    assert said_by(again) == SENTENCES
+    assert (again.types, again.notes, again.source) == (corpus.types, corpus.notes, corpus.source)
+    with pytest.raises(Refusal, match="no corpus 0123456789abcdef"):
+        Corpus.open(store, "0123456789abcdef")
+
+
+# ---- what a corpus is called
+
+
+def test_a_fingerprint_is_of_content_only(folder: Path, tmp_path: Path, store: ObjectStore) -> None:
+    fingerprint = read(folder, store).fingerprint
+    spellings: dict[str, tuple[str, bytes]] = {
+        "spaces": (".txt", as_columns(SENTENCES, parting="  ").encode()),
+        "crlf": (".txt", EXCERPT.replace("\n", "\r\n").encode()),
+        "mark": (".txt", b"\xef\xbb\xbf" + EXCERPT.encode()),
+        "packed": (".txt.gz", gzip.compress(EXCERPT.encode())),
+        "torn": (".txt", EXCERPT.rstrip("\n").encode()),
+        "loose": (".txt", ("\n \n" + EXCERPT.replace("\n\n", "\n\t\n\n") + "\n\n").encode()),
+        "tags": (".jsonl", as_tags(SENTENCES).encode()),
+        "entities": (".jsonl", as_entities(SENTENCES).encode()),
+    }
+    for name, (suffix, content) in spellings.items():
+        place = tmp_path / name
+        place.mkdir()
+        for part in PARTS:
+            (place / f"{part}{suffix}").write_bytes(content)
+        assert read(place, store, "jsonl" if suffix == ".jsonl" else "columns").fingerprint == fingerprint, name
+    stored = {key.split("/")[1] for key in store.list("corpora")}
+    assert stored == {fingerprint, "sources"}
+
+
+CHANGES: dict[str, Callable[[list[tuple[tuple[str, ...], tuple[Entity, ...]]]], Said]] = {
+    "a word": lambda said: [(("Eva", *said[0][0][1:]), said[0][1]), *said[1:]],
+    "a type": lambda said: [(said[0][0], (Entity(0, 2, "animal"), *said[0][1][1:])), *said[1:]],
+    "a boundary": lambda said: [(said[0][0], (Entity(0, 1, "person"), *said[0][1][1:])), *said[1:]],
+    "an entity": lambda said: [(said[0][0], said[0][1][1:]), *said[1:]],
+    "the order": lambda said: said[::-1],
+    "a sentence": lambda said: said[:-1],
+    "two into one": lambda said: [*said[:1], (said[1][0] + said[2][0], said[1][1])],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("part", PARTS)
+def test_any_change_of_content_changes_the_fingerprint(
+    change: str, part: str, folder: Path, store: ObjectStore
+) -> None:
+    before = read(folder, store).fingerprint
+    (folder / f"{part}.conll").write_text(as_columns(CHANGES[change](list(SENTENCES))), encoding="utf-8")
+    assert read(folder, store).fingerprint != before
+
+
+def test_a_sentence_that_moves_to_another_part_changes_the_fingerprint(folder: Path, store: ObjectStore) -> None:
+    (folder / "dev.conll").write_text(as_columns(SENTENCES[:2]), encoding="utf-8")
+    before = read(folder, store).fingerprint
+    (folder / "dev.conll").write_text(as_columns(SENTENCES), encoding="utf-8")
+    (folder / "test.conll").write_text(as_columns(SENTENCES[1:]), encoding="utf-8")
+    assert read(folder, store).fingerprint != before
+
+
+def test_the_same_bytes_are_read_once(
+    folder: Path, tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read(folder, store)
+    moved = folder.rename(tmp_path / "moved")
+
+    def unreadable(*_: object) -> Iterator[Row]:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(LAYOUTS, "columns", layouts.Layout(unreadable))
+        again = read(moved, store)
+        assert (again.fingerprint, again.notes, again.source) == (
+            corpus.fingerprint,
+            corpus.notes,
+            f"columns {moved}",
+        )
+        with pytest.raises(AssertionError, match="read again"):
+            read(moved, store, repair="lenient")
+    (moved / "test.conll").write_text(as_columns(SENTENCES[:1]), encoding="utf-8")
+    assert len(read(moved, store)["test"]) == 1
+
+
+@pytest.mark.parametrize("harm", ["removed", "cut"])
+def test_a_damaged_corpus_is_read_again(harm: str, folder: Path, store: ObjectStore) -> None:
+    corpus = read(folder, store)
+    key = f"corpora/{corpus.fingerprint}"
+    if harm == "removed":
+        store.remove(key)
+    else:
+        store.write(f"{key}/train.arrow", b"ARROW1")
+    assert said_by(read(folder, store)) == SENTENCES
+    assert store.damage(key) == ""
+
+
+# ---- where raw files are
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ("train.txt dev.txt test.txt", "train dev test"),
+        ("eng.train eng.testa eng.testb", "train dev test"),
+        ("training.conll development.conll testing.conll", "train dev test"),
+        ("wnut17train.conll emerging.dev.conll emerging.test.annotated", "train dev test"),
+        ("a-train.jsonl a-valid.jsonl a-test.jsonl", "train dev test"),
+        ("train.txt validation.txt", "train dev"),
+        ("TRAIN.txt val.txt", "train dev"),
+        ("train_2.txt train_1.txt", "train train"),
+        ("train.txt latest.txt README.md .train.txt.swp", "train"),
+    ],
+)
+def test_a_folders_files_tell_their_part_by_name(names: str, parts: str, tmp_path: Path) -> None:
+    for name in names.split():
+        (tmp_path / name).touch()
+    assert [file.part for file in find(str(tmp_path), [])] == parts.split()
+
+
+def test_several_files_of_a_part_are_read_in_the_order_of_their_names(tmp_path: Path, store: ObjectStore) -> None:
+    for name, word in (("train_b", "two"), ("train_a", "one"), ("train_c", "three"), ("dev", "d"), ("test", "t")):
+        (tmp_path / name).write_text(f"{word} B-x\n")
+    assert [words for words, _ in said_by(read(tmp_path, store))] == [("one",), ("two",), ("three",)]
+
+
+def test_patterns_and_addresses_are_sources(folder: Path) -> None:
+    (folder / "extra.conll").touch()
+    for source in (f"{folder}/*.conll", f"{folder.parent}/r?w/*.conll", folder.as_uri() + "/*.conll"):
+        notes: list[str] = []
+        found = find(source, notes)
+        assert [file.part for file in found] == ["train", "dev", "test"]
+        assert found[0].name.endswith("/train.conll")
+        assert len(notes) == 1
+        assert "extra.conll" in notes[0]
+    assert [file.part for file in find(f"{folder}/e*", [])] == ["train"]
+    assert [file.part for file in find(f"{folder}/test.conll", [])] == ["train"]
+    assert find(folder.as_uri(), [])[0].name.endswith("/train.conll")
+
+
+def test_a_name_with_a_pattern_sign_is_itself(tmp_path: Path) -> None:
+    (tmp_path / "train[1].txt").touch()
+    assert find(str(tmp_path / "train[1].txt"), [])[0].name.endswith("train[1].txt")
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("nowhere", "no such file or folder"),
+        ("nowhere/*.conll", "no such file or folder"),
+        ("", "no training file among no files at all"),
+        ("*.conll", "no training file"),
+        ("only_test", "no training file among test.conll"),
+    ],
+)
+def test_a_source_that_has_no_training_file_is_refused(source: str, what: str, tmp_path: Path) -> None:
+    (tmp_path / "only_test").mkdir()
+    (tmp_path / "only_test" / "test.conll").touch()
+    with pytest.raises(Refusal, match=what) as refused:
+        find(f"{tmp_path}/{source}", [])
+    assert "scenario.source" in refused.value.remedy
+
+
+def test_no_credential_is_shown() -> None:
+    with pytest.raises(Refusal) as refused:
+        find("nosuch://key:secret@bucket/folder?token=secret", [])
+    assert "secret" not in refused.value.where
+
+
+def test_unknown_layouts_and_missing_sources_are_refused(store: ObjectStore) -> None:
+    with pytest.raises(Refusal, match=r"scenario\.corpus: .*'colums'.*did you mean columns\?"):
+        prepare("colums", "x", ReadingConfig(), store, quiet)
+    with pytest.raises(Refusal, match=r"scenario\.source: the layout columns needs files"):
+        prepare("columns", None, ReadingConfig(), store, quiet)
+
+
+# ---- what is carved
+
+
+def test_missing_parts_are_carved_by_seed_and_share(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "all.conll"
+    source.write_text("".join(f"w{i} B-x\n\n" for i in range(100)))
+    corpus = read(source, store, dev_share=0.2, test_share=0.1, seed=5)
+    words = {part: [said[0] for said, _ in said_by(corpus, part)] for part in PARTS}
+    assert [len(words[part]) for part in PARTS] == [70, 20, 10]
+    assert sorted(word for carved in words.values() for word in carved) == sorted(f"w{i}" for i in range(100))
+    for carved in words.values():
+        assert carved == sorted(carved, key=lambda word: int(word[1:]))
+    assert corpus.notes[1:] == (
+        "dev: no file of its own, 20 of 100 training sentences (seed 5)",
+        "test: no file of its own, 10 of 100 training sentences (seed 5)",
+    )
+    assert words["dev"] != [f"w{i}" for i in range(20)]
+    other = ObjectStore(str(tmp_path / "other"))
+    assert read(source, other, dev_share=0.2, test_share=0.1, seed=5).fingerprint == corpus.fingerprint
+    assert read(source, store, dev_share=0.2, test_share=0.1, seed=6).fingerprint != corpus.fingerprint
+
+
+@pytest.mark.parametrize("missing", ["dev", "test"])
+def test_only_the_missing_part_is_carved(
+    missing: str, folder: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "BATCH", 2)
+    (folder / f"{missing}.conll").unlink()
+    corpus = read(folder, store)
+    assert {part: len(corpus[part]) for part in PARTS} == {"train": 2, "dev": 3, "test": 3} | {missing: 1}
+    assert corpus.notes[1] == f"{missing}: no file of its own, 1 of 3 training sentences (seed 0)"
+
+
+# ---- what is refused
+
+
+def no_trace(store: ObjectStore) -> bool:
+    return store.list("") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ("Ada B-x\nruns\n", 2, "1 columns where the lines above have 2: 'runs'"),
+        ("Ada B-x\nNew York O\n", 2, "3 columns where the lines above have 2"),
+        ("Ada\n", 1, "1 column, too few for a word in column 0 and a tag in column -1"),
+        ("Ada B-x\n\nruns I-x\n", 3, "I-x without a B-x before it"),
+        ("Ada B-x\nruns I-y\n", 2, "I-y without a B-y before it"),
+        ("Ada B-x\n\nruns S-y\n", 1, "B-x without an E-x after it"),
+        ("Ada B-x\nruns PER\n", 2, "tag 'PER' is not BIO"),
+        ("Ada B_PER\nruns O\n", 1, "tag 'B_PER' is not IO"),
+        ("Ada B-x\nruns B-\n", 2, "tag 'B-' is not BIO"),
+        ("Ada\tB-x\nruns\t\n", 2, "tag '' is not BIO"),
+        ("Ada\tB-x\n\tO\n", 2, "a tag without a word"),
+        ("", None, "no sentence in this file"),
+        ("\n-DOCSTART- O\n\n", None, "no sentence in this file"),
+    ],
+)
+def test_bad_columns_are_refused_at_their_line(
+    text: str, line: int | None, what: str, folder: Path, store: ObjectStore
+) -> None:
+    for bad in PARTS[1:]:
+        (folder / f"{bad}.conll").unlink()
+    for name in ("dev.conll", "train.conll"):
+        (folder / name).write_text(text)
+    with pytest.raises(Refusal) as refused:
+        read(folder, store)
+    assert refused.value.where == f"{folder}/train.conll" + (f":{line}" if line else "")
+    assert refused.value.what.startswith(what)
+    assert refused.value.remedy
+    assert no_trace(store)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"tokens": ["a"], "entities": [{"start": 0, "end": 1, "type": "x"}]', "not JSON"),
+        ("[1, 2]", "found [1, 2]"),
+        ('{"entities": []}', "tokens are missing"),
+        ('{"tokens": [], "entities": []}', "tokens are []"),
+        ('{"tokens": ["a", ""], "entities": []}', 'tokens are ["a", ""]'),
+        ('{"tokens": ["a"]}', "entities are missing"),
+        ('{"tokens": ["a"], "tags": ["O"]}', "entities are missing"),
+        ('{"tokens": ["a"], "entities": [[0, 1]]}', "entity is [0, 1]"),
+        ('{"tokens": ["a"], "entities": [{"start": 0, "stop": 1, "type": "x"}]}', "entity is [0, null,"),
+        ('{"tokens": ["a"], "entities": [[0, "1", "x"]]}', 'entity is [0, "1", "x"]'),
+        ('{"tokens": ["a"], "entities": [[0, 1, ""]]}', 'entity is [0, 1, ""]'),
+        ('{"tokens": ["a"], "entities": [[0, 2, "x"]]}', "span 0..2 (x) lies outside the sentence's 1 words"),
+        ('{"tokens": ["a"], "entities": [[0, 0, "x"]]}', "span 0..0 (x) lies outside"),
+        ('{"tokens": ["a", "b"], "entities": [[0, 2, "x"], [1, 2, "y"]]}', "spans 0..2 (x) and 1..2 (y) overlap"),
+        ('{"tokens": ["\\ud83d"], "entities": []}', "an escape names half a character"),
+    ],
+)
+def test_bad_objects_are_refused_at_their_line(line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.jsonl"
+    source.write_text(f"{as_entities(SENTENCES)}\n{line}\n", encoding="utf-8")
+    with pytest.raises(Refusal) as refused:
+        read(source, store, "jsonl")
+    assert refused.value.where == f"{source}:5"
+    assert refused.value.what.startswith(what)
+    assert refused.value.remedy
+    assert no_trace(store)
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ('{"tokens": ["a", "b"], "tags": ["O"]}', "2 tokens but 1 tags"),
+        ('{"tokens": ["a"], "tags": [0]}', "tags are [0]"),
+        ('{"tokens": ["a"], "entities": []}', "tags are missing"),
+        ('{"tokens": ["a"], "tags": ["I-x"]}', "I-x without a B-x before it"),
+    ],
+)
+def test_bad_tags_in_objects_are_refused_at_their_line(
+    line: str, what: str, tmp_path: Path, store: ObjectStore
+) -> None:
+    source = tmp_path / "train.jsonl"
+    source.write_text(f"{as_tags(SENTENCES)}{line}\n", encoding="utf-8")
+    with pytest.raises(Refusal) as refused:
+        read(source, store, "jsonl")
+    assert refused.value.where == f"{source}:4"
+    assert refused.value.what.startswith(what)
+    assert no_trace(store)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "what"),
+    [
+        (b"Ada B-x\n\xe9t\xe9 O\n", ":2", "byte 0xe9 is not UTF-8"),
+        ("Ada B-x\n".encode("utf-16"), ":1", "byte 0xff is not UTF-8"),
+        (b"\xef\xbb\xbf", "", "no sentence in this file"),
+    ],
+)
+def test_what_is_no_text_is_refused(content: bytes, line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.conll"
+    source.write_bytes(content)
+    with pytest.raises(Refusal) as refused:
+        read(source, store)
+    assert (refused.value.where, refused.value.what) == (f"{source}{line}", what)
+    assert no_trace(store)
+
+
+def test_a_torn_archive_is_refused(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.conll.gz"
+    source.write_bytes(gzip.compress(EXCERPT.encode() * 9)[:-20])
+    with pytest.raises(Refusal, match=r"train\.conll\.gz: cannot be read"):
+        read(source, store)
+    assert no_trace(store)
+
+
+def test_a_fault_far_down_leaves_nothing_behind(
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(corpora, "BATCH", 10)
+    source = tmp_path / "train.conll"
+    source.write_text("a B-x\n\n" * 200 + "a I-x\n")
+    with pytest.raises(Refusal, match=r"train\.conll:401: I-x without"):
+        read(source, store)
+    assert no_trace(store)
+
+
+def test_a_set_scheme_is_held_to(folder: Path, store: ObjectStore) -> None:
+    with pytest.raises(Refusal, match=r"train\.conll:1: tag 'B-person' is not IO; .*reading\.scheme"):
+        read(folder, store, scheme="IO")
+
+
+def test_a_type_that_is_not_the_named_corpuss_is_refused(folder: Path, store: ObjectStore) -> None:
+    with pytest.raises(Refusal, match=r"train\.conll:5: type 'animal' is not one of this corpus") as refused:
+        read(folder, store, "conll2003")
+    assert "columns" in refused.value.remedy
+    assert no_trace(store)
+
+
+def test_a_corpus_without_entities_is_refused(folder: Path, store: ObjectStore) -> None:
+    (folder / "train.conll").write_text("Nobody O\n\n" * 3)
+    with pytest.raises(Refusal, match="no entity in the training sentences"):
+        read(folder, store)
+    assert no_trace(store)
+
+
+def test_a_corpus_too_small_to_carve_is_refused(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.conll"
+    source.write_text("Ada B-x\n\nBob B-x\n")
+    with pytest.raises(Refusal, match="2 training sentences are too few to carve dev and test from"):
+        read(source, store)
+    assert no_trace(store)
+
+
+def test_types_that_training_never_shows_are_noted(folder: Path, store: ObjectStore) -> None:
+    (folder / "train.conll").write_text("Ada B-person\n")
+    corpus = read(folder, store)
+    assert corpus.types == ("animal", "date", "location", "organization", "person")
+    assert corpus.notes[-1] == "never in the training sentences: animal, date, location, organization"
+
+
+def test_lenient_reading_mends_tags_and_counts(folder: Path, store: ObjectStore) -> None:
+    (folder / "train.conll").write_text("Ada B-x\n\nO O\nBob I-x\nruns I-y\n")
+    corpus = read(folder, store, repair="lenient")
+    assert said_by(corpus)[1] == (("O", "Bob", "runs"), (Entity(1, 2, "x"), Entity(2, 3, "y")))
+    assert "2 tags that broke BIO were mended" in corpus.notes
+
+
+def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.jsonl"
+    spans = [[0, 2, "x"], [1, 3, "y"], [2, 3, "z"], [3, 9, "x"], [-1, 0, "x"]]
+    source.write_text((json.dumps({"tokens": ["a", "b", "c"], "entities": spans}) + "\n") * 3)
+    corpus = read(source, store, "jsonl", repair="lenient")
+    assert said_by(corpus) == [(("a", "b", "c"), (Entity(0, 2, "x"), Entity(2, 3, "z")))]
+    assert "9 spans that left their sentence or overlapped an earlier one were dropped" in corpus.notes
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"dev_share": 0}, {"dev_share": 0.6, "test_share": 0.4}, {"tag_column": 0}, {"seed": -1}, {"sentences": 3}],
+)
+def test_impossible_settings_are_refused(given: dict[str, object]) -> None:
+    with pytest.raises(Refusal, match=r"scenario\.reading"):
+        build(ReadingConfig, given, "scenario.reading")
