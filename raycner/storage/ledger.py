@@ -1,0 +1,196 @@
+"""What a run has done: the records of its steps, in one JSON object of the store, replaced whole after each step.
+
+`runs/RUN/ledger.json` holds (schema 1; keys that a reader does not know are passed over):
+
+    schema     1
+    run        the run's name: fingerprint of its chain of steps
+    label      what people call it
+    config     the settings, as plain data
+    corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
+    planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
+    records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers}]
+               the steps that are done, by index. `dev` and `test` count, for each type, [true positives, false
+               positives, false negatives] of the entities predicted on all types seen so far; every score is derived
+               from them. `epochs` are [{epoch, losses, dev_score, seconds}]; numbers that are none read "NaN" or
+               "Infinity", as JSON has no other way to say them.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from raycner.errors import Refusal
+from raycner.storage.store import ObjectStore
+
+Counts = Mapping[str, tuple[int, int, int]]
+"""Type -> (true positives, false positives, false negatives), in entities."""
+
+_JSON = ConfigDict(ser_json_inf_nan="strings")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One pass over a step's training sentences."""
+
+    __pydantic_config__ = _JSON
+
+    epoch: int
+    losses: Mapping[str, float]
+    """Name of a term -> its mean over the epoch, unweighted by other terms."""
+    dev_score: float
+    """Micro F1 on the dev split, from 0 to 1."""
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """What one step did and scored."""
+
+    __pydantic_config__ = _JSON
+
+    index: int
+    fingerprint: str
+    new: tuple[str, ...]
+    seen: tuple[str, ...]
+    """All types learned so far, the new ones last, in the order they were learned."""
+    sentences: int
+    """How many training sentences the step had."""
+    dev: Counts
+    test: Counts
+    epochs: tuple[EpochRecord, ...]
+    best_epoch: int
+    seconds: float
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusNote:
+    """A corpus that a run learned from."""
+
+    fingerprint: str
+    types: tuple[str, ...]
+    notes: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """A step that a run consists of, done or not."""
+
+    index: int
+    fingerprint: str
+    new: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """All that a ledger's file says, under the names it says it by."""
+
+    schema: Literal[1] = 1
+    run: str
+    label: str
+    config: Mapping[str, Any]
+    corpora: tuple[CorpusNote, ...]
+    planned: tuple[PlannedStep, ...]
+    records: tuple[StepRecord, ...] = ()
+
+
+_PAGES = TypeAdapter(Page)
+
+
+class RunLedger:
+    """The records of one run, kept in a store. One process writes it: the one that drives the run."""
+
+    def __init__(self, store: ObjectStore, page: Page) -> None:
+        self._store, self._page = store, page
+
+    @staticmethod
+    def key(run: str) -> str:
+        """Where a run's ledger lies in the store."""
+        return f"runs/{run}/ledger.json"
+
+    @classmethod
+    def create(
+        cls,
+        store: ObjectStore,
+        run: str,
+        *,
+        label: str,
+        config: Mapping[str, Any],
+        corpora: Sequence[CorpusNote],
+        planned: Sequence[PlannedStep],
+    ) -> "RunLedger":
+        """Begin a ledger, in the place of any that the run had. It lies in the store when this returns."""
+        page = Page(run=run, label=label, config=config, corpora=tuple(corpora), planned=tuple(planned))
+        ledger = cls(store, page)
+        ledger._write()
+        return ledger
+
+    @classmethod
+    def open(cls, store: ObjectStore, run: str) -> "RunLedger":
+        """The ledger of a run. Raises FileNotFoundError when it has none, `Refusal` when the file cannot be read."""
+        try:
+            return cls(store, _PAGES.validate_json(store.read(cls.key(run))))
+        except ValidationError as error:
+            flaw = error.errors(include_url=False)[0]
+            where = ".".join(map(str, flaw["loc"]))
+            what = f"not a ledger of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
+            remedy = "remove the file and run again: the finished steps are still in the store"
+            raise Refusal(what, where=f"{store}/{cls.key(run)}", remedy=remedy) from None
+
+    @classmethod
+    def all(cls, store: ObjectStore) -> "list[RunLedger]":
+        """The ledgers of all runs in a store, by name; one that cannot be read is warned of and left out."""
+        runs = [key.split("/") for key in store.list("runs")]
+        ledgers = []
+        for run in (folders[1] for folders in runs if len(folders) == 3 and folders[2] == "ledger.json"):
+            try:
+                ledgers.append(cls.open(store, run))
+            except (FileNotFoundError, Refusal) as error:
+                logging.getLogger(__name__).warning("passed over: %s", error)
+        return ledgers
+
+    @property
+    def run(self) -> str:
+        return self._page.run
+
+    @property
+    def label(self) -> str:
+        return self._page.label
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        return self._page.config
+
+    @property
+    def corpora(self) -> tuple[CorpusNote, ...]:
+        return self._page.corpora
+
+    @property
+    def planned(self) -> tuple[PlannedStep, ...]:
+        return self._page.planned
+
+    def records(self) -> tuple[StepRecord, ...]:
+        """The steps that are done, by index."""
+        return self._page.records
+
+    @property
+    def finished(self) -> bool:
+        """Whether every planned step is on record."""
+        done = {(record.index, record.fingerprint) for record in self.records()}
+        return all((step.index, step.fingerprint) in done for step in self.planned)
+
+    def append(self, record: StepRecord) -> None:
+        """Put a step on record, in the place of an earlier record of that index; saying it twice changes nothing."""
+        records = {known.index: known for known in (*self.records(), record)}
+        self._page = replace(self._page, records=tuple(records[index] for index in sorted(records)))
+        self._write()
+
+    def _write(self) -> None:
+        said = json.loads(_PAGES.dump_json(self._page))
+        text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        self._store.write(self.key(self.run), f"{text}\n".encode())

@@ -1,0 +1,356 @@
+"""What lasts: bytes under keys, and directories that are committed whole, in any place that pyarrow.fs opens.
+
+A directory exists when its MANIFEST does: the manifest names every file with its size and sha256, is written last and
+taken away first, so that nobody ever sees half a directory, whoever was killed and whenever. Keys are segments of
+letters, digits, '.', '_' and '-', parted by '/'. Any other name that lies in the store is not a key and never listed;
+the drafts of local writes bear such names, so what a killed process leaves behind is invisible (until its folder is
+removed; of an object store, ask for a lifecycle rule that aborts incomplete multipart uploads).
+
+Nothing in a store is ever unpickled, and no key or secret ever enters a store's URI, its repr, its pickle or a message:
+credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) or the machine's role.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import pyarrow as pa
+from filelock import FileLock
+from pyarrow import fs
+from pydantic import TypeAdapter, ValidationError
+
+from raycner.errors import Refusal
+from raycner.values import fingerprint, plain
+
+MANIFEST = "MANIFEST"
+PIECE = 8 << 20
+"""Bytes moved at a time: an object store answers each piece with one request."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a manifest says of one file."""
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a committed directory holds: the files by their names within it."""
+
+    files: Mapping[str, Stored]
+    schema: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        for name in self.files:
+            if not is_key(name):
+                raise ValueError(f"{name!r} cannot be the name of a stored file")
+
+
+_MANIFESTS = TypeAdapter(Manifest)
+
+
+class ObjectStore:
+    """A place where things last: a folder, or a bucket of s3://, gs:// or any other URI that pyarrow.fs opens.
+
+    Opening asks the place once whether it is there; a local folder is made when first written to. Pickles as its URI.
+
+    Every verb raises `Refusal` when the place cannot be reached, read or written, or when a key is none.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._shown = re.sub(r"(?<=://).*@", "", uri).partition("?")[0]
+        if not uri:
+            raise Refusal("the store's address is empty", remedy="give a folder or a URI such as s3://BUCKET/FOLDER")
+        if re.search(r"://[^@]*:[^@]*@", uri):
+            remedy = "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or what your cloud reads)"
+            raise Refusal("a secret in a URI would end up in logs and ledgers", where=self._shown, remedy=remedy)
+        if "://" not in uri:
+            uri = self._shown = str(Path(uri).expanduser().absolute())
+        self.uri = uri
+        with self._refusing("opened"):
+            self._files, root = _open(self.uri)
+            self._root = root.rstrip("/")
+        self._is_local = isinstance(self._files, fs.LocalFileSystem)
+        bucket = self._root.partition("/")[0]
+        if bucket and self._info(bucket).type == fs.FileType.NotFound:
+            raise Refusal("no such bucket", where=self._shown, remedy="create it, or choose another store")
+
+    def __str__(self) -> str:
+        """The address as a message may say it: without user names and options."""
+        return self._shown
+
+    def __repr__(self) -> str:
+        return f"ObjectStore({self._shown!r})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return ObjectStore, (self.uri,)
+
+    # ---- objects
+
+    def exists(self, key: str) -> bool:
+        """Whether an object lies at `key`. Of a committed directory, ask `manifest` or `damage`."""
+        return bool(self._info(self._path(key)).is_file)
+
+    def list(self, prefix: str) -> list[str]:
+        """The keys below the folder `prefix` ("" for all there are), at any depth, sorted."""
+        folder = self._path(prefix) if prefix else self._root
+        with self._refusing("listed"):
+            try:
+                found = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+            except NotADirectoryError:
+                return []
+        return sorted(filter(is_key, (info.path[len(self._root) + 1 :] for info in found if info.is_file)))
+
+    def read(self, key: str) -> bytes:
+        """The object at `key`. Raises FileNotFoundError when there is none."""
+        return b"".join(self._pieces(key))
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put an object at `key`, whole or not at all, in the place of what was there."""
+        with self._sink(key) as sink:
+            sink.write(data)
+
+    def remove(self, key: str) -> None:
+        """Remove the object or the folder at `key`, a manifest before the files it names. Nothing there is no error."""
+        path = self._path(key)
+        kind = self._info(path).type
+        with self._refusing("written"):
+            if kind == fs.FileType.Directory:
+                with suppress(FileNotFoundError):
+                    self._files.delete_file(f"{path}/{MANIFEST}")
+                with suppress(FileNotFoundError):
+                    self._files.delete_dir(path)
+            elif kind != fs.FileType.NotFound:
+                with suppress(FileNotFoundError):
+                    self._files.delete_file(path)
+
+    # ---- committed directories
+
+    def push(self, directory: Path, key: str) -> None:
+        """Commit a directory of files at `key`, in the place of what was there: the files first, the manifest last.
+
+        What is committed there already, undamaged, stays untouched, so that many may push the same at once. A manifest
+        that lies in `directory` from an earlier commit is written anew; empty folders are not kept.
+        """
+        if not directory.is_dir():
+            raise NotADirectoryError(directory)
+        sources = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+        sources.pop(MANIFEST, None)
+        for name in sources:
+            self._path(f"{key}/{name}")
+        manifest = Manifest({name: _measure(_cut(path)) for name, path in sorted(sources.items())})
+        if self.manifest(key) == manifest and not self.damage(key):
+            return
+        stale = set(self.list(key)) - {f"{key}/{name}" for name in (*sources, MANIFEST)}
+        self.remove(f"{key}/{MANIFEST}")
+        for name, path in sources.items():
+            with self._sink(f"{key}/{name}") as sink:
+                for piece in _cut(path):
+                    sink.write(piece)
+        self.write(f"{key}/{MANIFEST}", _spell(manifest))
+        for other in stale:
+            self.remove(other)
+
+    def pull(self, key: str, directory: Path) -> None:
+        """Fetch the files of the directory committed at `key` into `directory`, each checked by its checksum.
+
+        Raises FileNotFoundError when nothing is committed there, `Refusal` when a file disagrees with the manifest.
+        """
+        for name, stored in self._committed(key).files.items():
+            target = directory / name
+            draft = target.with_name(f"{target.name}~{uuid4().hex}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with draft.open("xb") as sink:
+                    flaw = self._flaw(key, name, stored, sink.write)
+                if flaw:
+                    raise self._damaged(key, flaw)
+                draft.replace(target)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def manifest(self, key: str) -> Manifest | None:
+        """The manifest of the directory at `key`; None when there is none or it cannot be read."""
+        try:
+            return _MANIFESTS.validate_json(self.read(f"{key}/{MANIFEST}"))
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def damage(self, key: str) -> str:
+        """What is wrong with the directory at `key`, in one phrase; "" when every file agrees with the manifest."""
+        manifest = self.manifest(key)
+        if manifest is None:
+            return f"no readable {MANIFEST}"
+        return next(filter(None, (self._flaw(key, name, stored) for name, stored in manifest.files.items())), "")
+
+    def local(self, key: str) -> Path:
+        """The directory committed at `key` as local files, to be read and mapped, never written to.
+
+        A local store shows the directory itself. Any other is copied once per node into a cache folder (RAYCNER_CACHE,
+        by default raycner in the user's cache folder), under the manifest's fingerprint: equal contents share a copy,
+        and a copy that no longer agrees is fetched again. Raises as `pull` does.
+        """
+        manifest = self._committed(key)
+        if self._is_local:
+            if flaw := self.damage(key):
+                raise self._damaged(key, flaw)
+            return Path(self._path(key))
+        name, folder = fingerprint(manifest), cache_folder()
+        cache = ObjectStore(str(folder))
+        if cache.damage(name):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with FileLock(folder / f"{name}.lock"):
+                    if cache.damage(name):
+                        cache.remove(name)
+                        self.pull(key, folder / name)
+                        cache.write(f"{name}/{MANIFEST}", _spell(manifest))
+            except OSError as error:
+                remedy = "set RAYCNER_CACHE to a folder that can be written"
+                raise Refusal(f"cannot keep a copy here ({_reason(error)})", where=str(folder), remedy=remedy) from None
+        return folder / name
+
+    # ---- how
+
+    def _path(self, key: str) -> str:
+        if not is_key(key):
+            remedy = "use letters, digits, '.', '_' and '-', parted by '/'"
+            raise Refusal(f"{key!r} cannot be a key", where=self._shown, remedy=remedy)
+        return f"{self._root}/{key}"
+
+    def _info(self, path: str) -> Any:
+        with self._refusing("read"):
+            return self._files.get_file_info(path)
+
+    def _pieces(self, key: str) -> Iterator[bytes]:
+        path = self._path(key)
+        with self._refusing("read"):
+            try:
+                source = self._files.open_input_file(path)
+            except (FileNotFoundError, NotADirectoryError):
+                source = None
+        if source is None:
+            raise FileNotFoundError(f"{self._shown}: there is no {key}")
+        with source, self._refusing("read"):
+            while piece := source.read(PIECE):
+                yield piece
+
+    @contextmanager
+    def _sink(self, key: str) -> Iterator[Any]:
+        """A stream into the object at `key`: a renamed draft on a local filesystem, one PUT (in parts) elsewhere.
+
+        Elsewhere, an exception inside the block publishes what had been written so far: pyarrow's streams cannot be
+        abandoned. That is why a directory is committed by its manifest, and why `write` gives its bytes in one piece.
+        """
+        path = self._path(key)
+        with self._refusing("written"):
+            if not self._is_local:
+                with self._files.open_output_stream(path) as sink:
+                    yield sink
+                return
+            draft = f"{path}~{uuid4().hex}"
+            self._files.create_dir(path.rpartition("/")[0])
+            try:
+                with self._files.open_output_stream(draft) as sink:
+                    yield sink
+                self._files.move(draft, path)
+            except BaseException:
+                with suppress(OSError):
+                    self._files.delete_file(draft)
+                raise
+
+    def _committed(self, key: str) -> Manifest:
+        manifest = self.manifest(key)
+        if manifest is None:
+            raise FileNotFoundError(f"{self._shown}: nothing is committed at {key}")
+        return manifest
+
+    def _flaw(self, key: str, name: str, stored: Stored, sink: Callable[[bytes], object] | None = None) -> str:
+        """What is wrong with one file of a committed directory, whose bytes also go to `sink`."""
+        try:
+            found = _measure(self._pieces(f"{key}/{name}"), sink)
+        except FileNotFoundError:
+            return f"{name} is missing"
+        if found.size != stored.size:
+            return f"{name} has {found.size} bytes instead of {stored.size}"
+        return "" if found == stored else f"{name} has another sha256 than the manifest says"
+
+    def _damaged(self, key: str, flaw: str) -> Refusal:
+        return Refusal(f"damaged: {flaw}", where=f"{self._shown}/{key}", remedy="remove it, and have it made again")
+
+    @contextmanager
+    def _refusing(self, done: str) -> Iterator[None]:
+        """Turn what the filesystem says into one line: no trace, no request ids, and nothing secret."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            if "://" in self._shown:
+                remedy = "check the address, the credentials and region in the environment, and the network"
+            else:
+                remedy = "choose a folder that can be read and written"
+            reason = _reason(error).replace(getattr(self, "uri", self._shown), self._shown)
+            raise Refusal(f"the store cannot be {done} ({reason})", where=self._shown, remedy=remedy) from None
+
+
+def is_key(name: str) -> bool:
+    """Whether `name` can be a key: segments of letters, digits, '.', '_' and '-', none of them '.' or '..'."""
+    return all(re.fullmatch(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+", segment) for segment in name.split("/"))
+
+
+def cache_folder() -> Path:
+    """Where this node keeps copies of committed directories: RAYCNER_CACHE, or raycner in the user's cache folder."""
+    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("RAYCNER_CACHE") or Path(user) / "raycner").expanduser().absolute()
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    """The filesystem of a URI or an absolute path, and the path of the store's root in it."""
+    if "://" not in uri:
+        return fs.LocalFileSystem(), uri
+    if uri.startswith("s3://") and "allow_delayed_open" not in uri:
+        # Small objects then cost one request and not the three of a multipart upload.
+        uri += f"{'&' if '?' in uri else '?'}allow_delayed_open=true"
+    files, root = fs.FileSystem.from_uri(uri)
+    if not root:
+        raise pa.ArrowInvalid("it names no bucket")
+    return files, root
+
+
+def _cut(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as source:
+        yield from iter(partial(source.read, PIECE), b"")
+
+
+def _measure(pieces: Iterable[bytes], sink: Callable[[bytes], object] | None = None) -> Stored:
+    """Pass every piece on to `sink`, and say what went by."""
+    size, sha256 = 0, hashlib.sha256()
+    for piece in pieces:
+        size += len(piece)
+        sha256.update(piece)
+        if sink:
+            sink(piece)
+    return Stored(size, sha256.hexdigest())
+
+
+def _spell(manifest: Manifest) -> bytes:
+    return (json.dumps(plain(manifest), indent=1, sort_keys=True) + "\n").encode()
+
+
+def _reason(error: Exception) -> str:
+    """The shortest true account of a filesystem's error: of an AWS error its code, of the system's its own words."""
+    text = str(error)
+    if code := re.search(r"AWS Error (.+?) during", text):
+        return code[1].lower().replace("_", " ")
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
+    return text.partition("\n")[0][:200]
