@@ -43,7 +43,7 @@ class ScenarioConfig:
     """A folder, a file pattern, or any URI that pyarrow.fs opens."""
     reading: ReadingConfig = ReadingConfig()
     protocol: Protocol = "fg_pg"
-    """fg_pg: `first` types, then `per_step` more at each step. joint: the same, with all seen types annotated: the upper
+    """fg_pg: `first` types, then `per_step` more at each step. joint: the same with all seen types annotated, the upper
     bound. steps: the list `steps`, each entry with its own source."""
     first: int = 1
     per_step: int = 1

@@ -87,7 +87,7 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> None
 
 @dataclass(frozen=True)
 class StoreWatcher:
-    """Keeps a step's snapshots in the store, under the step's name: rank 0 writes, every rank reads."""
+    """Keeps a step's newest snapshot in the store, under the step's name: rank 0 writes, every rank reads."""
 
     store: ObjectStore
     fingerprint: str
@@ -103,13 +103,18 @@ class StoreWatcher:
         if ranks.rank() == 0 and self.every and len(snapshot.epochs) % self.every == 0:
             with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
                 snapshot.save(Path(folder))
-                self.store.push(Path(folder), self._key)
+                older = self._kept()
+                self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
+            for key in older:
+                self.store.remove(key)
 
     def resume(self) -> Snapshot | None:
-        whole = self.store.manifest(self._key) is not None and not self.store.damage(self._key)
-        if _agreed(whole or None) is None:
-            return None
-        return Snapshot.load(self.store.local(self._key))
+        whole = [key for key in self._kept() if not self.store.damage(key)]
+        newest = _agreed(max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None))
+        return None if newest is None else Snapshot.load(self.store.local(newest))
+
+    def _kept(self) -> list[str]:
+        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
 
     def forget(self) -> None:
         ranks.barrier()

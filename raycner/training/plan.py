@@ -48,7 +48,7 @@ class StepSpec:
 
 
 def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
-    """The steps of a run, each naming the one before. Step 0 reads no growth, and no method or schedule of later steps."""
+    """The steps of a run, each naming the one before. Step 0 reads no growth and nothing that only later steps do."""
     identity = config.model.encoder.identity()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):

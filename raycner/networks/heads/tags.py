@@ -71,7 +71,7 @@ class TagOutput:
 
 
 class TagHead(Head[TagOutput]):
-    """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order: for BIO B = 2k + 1, I = 2k + 2."""
+    """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order (BIO: B = 2k + 1, I = 2k + 2)."""
 
     frozen: Tensor
     """[C', H] rows that do not train in this step."""
