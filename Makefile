@@ -1,0 +1,55 @@
+# make demo    set up, learn the embedded corpus twice, show the difference; again: trains nothing
+# make test    set up, then run every test
+# make check   ruff, ruff format, mypy --strict, pytest: what a change must pass
+# make bench   measure speed; nothing is asserted
+# make clean   remove environments and caches; the store stays
+#
+# PYTHON=python3.12 chooses the interpreter that the environments are made of.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+export RAY_USAGE_STATS_ENABLED ?= 0
+export RAY_AUTH_MODE ?= disabled
+export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
+export TOKENIZERS_PARALLELISM ?= false
+test check bench: export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test check bench clean
+
+demo: .venv/ready
+	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
+	$(BIN)/raycner run jobs/demo.yaml
+	$(BIN)/raycner report
+
+test: .venv/ready-dev .venv-swift/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready-dev .venv-swift/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+bench: .venv/ready-dev
+	$(BIN)/python tests/benchmarks/run.py
+
+clean:
+	rm -rf .venv .venv-swift build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# An environment is ready when its stamp is younger than what it was made from.
+.venv/ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing raycner into .venv: minutes the first time, most of them for torch"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/ready-dev: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# A real S3-compatible server for the tests of the store, kept apart from raycner's own packages.
+.venv-swift/ready: constraints.txt
+	test -x .venv-swift/bin/python || $(PYTHON) -m venv .venv-swift
+	.venv-swift/bin/python -m pip install --quiet --only-binary=:all: --constraint constraints.txt swift
+	@touch $@

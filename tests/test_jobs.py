@@ -1,0 +1,170 @@
+"""Every job and every layer in the repository loads, plans and trains; published variants say the published numbers."""
+
+import json
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+import pytest
+
+from raycner.config import ComputeConfig, RunConfig
+from raycner.data.scenarios import ScenarioConfig
+from raycner.methods.dld import DLD
+from raycner.methods.extend_ner import ExtendNER
+from raycner.networks.encoders import Pretrained
+from raycner.networks.heads.tags import Cosine, Linear
+from raycner.running.runner import prepare, run
+from raycner.training.plan import plan
+
+REPOSITORY = Path(__file__).parents[1]
+JOBS = sorted(REPOSITORY.glob("jobs/*.yaml"))
+VARIANTS = sorted(REPOSITORY.glob("jobs/variants/*.yaml"))
+PLACES = sorted(REPOSITORY.glob("clusters/*/compute.yaml"))
+COMPAT = REPOSITORY / "jobs" / "compat.yaml"
+CONLL = REPOSITORY / "jobs" / "conll_fg1_pg1.yaml"
+DEMO = REPOSITORY / "jobs" / "demo.yaml"
+COMPLETE = [job for job in JOBS if job != COMPAT]
+QUICK = (
+    *("model.encoder.name=bilstm", "model.encoder.width=8"),
+    *("optim.epochs=1", "optim.first.epochs=1", "compute.workers=0"),
+)
+TINY_DEMO = ("scenario.order=[person, animal]", "scenario.reading.sentences=60", *QUICK)
+
+
+def load(*layers: Path | str) -> RunConfig:
+    return RunConfig.load(map(str, layers))
+
+
+def each(name: str, paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(name, paths, ids=[path.relative_to(REPOSITORY).as_posix() for path in paths])
+
+
+def lay_corpora(scenario: ScenarioConfig) -> None:
+    """Write small files of columns at every source that a scenario names, with the types it learns there."""
+    if scenario.protocol == "steps":
+        for step in scenario.steps:
+            lay_columns(Path(str(step.source)), step.types)
+    elif scenario.source is not None:
+        types = ("LOC", "MISC", "ORG", "PER") if scenario.corpus == "conll2003" else ("city", "dish", "river", "tool")
+        lay_columns(Path(scenario.source), types)
+
+
+def lay_columns(folder: Path, types: tuple[str, ...]) -> None:
+    folder.mkdir(parents=True)
+    for part in ("train", "dev", "test"):
+        kinds = islice(cycle(types), 24)
+        text = "".join(f"the O\nword{i} B-{kind}\n. O\n\n" for i, kind in enumerate(kinds))
+        (folder / f"{part}.conll").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative sources and stores of jobs lie in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+
+@each("job", COMPLETE)
+def test_a_job_plans_as_it_is(job: Path) -> None:
+    config = load(job)
+    lay_corpora(config.scenario)
+    _, scenario = prepare(config, lambda **_: None)
+    chain = plan(config, scenario)
+    assert len(chain) == len(scenario) > 1
+    assert [spec.parent for spec in chain] == [None, *(spec.fingerprint for spec in chain[:-1])]
+    assert chain[0].method.name == "finetuning" and chain[1].method == config.method
+
+
+@each("job", COMPLETE)
+def test_a_job_runs_to_its_end(job: Path) -> None:
+    quick = TINY_DEMO if job == DEMO else QUICK
+    config = load(job, *quick)
+    lay_corpora(config.scenario)
+    assert run(config, lambda **_: None).finished
+
+
+@each("variant", VARIANTS)
+@pytest.mark.parametrize("recipe", [(), (COMPAT,)], ids=["alone", "on compat"])
+def test_a_variant_runs_to_its_end(variant: Path, recipe: tuple[Path, ...]) -> None:
+    assert run(load(DEMO, *recipe, variant, *TINY_DEMO), lambda **_: None).finished
+
+
+@each("place", PLACES)
+def test_a_place_says_nothing_about_what_is_learned(place: Path) -> None:
+    job, there = load(DEMO), load(DEMO, place)
+    assert replace(there, compute=job.compute, store=job.store) == job
+
+
+def test_the_demo_differs_from_finetuning_by_its_method_alone() -> None:
+    remembers, forgets = load(DEMO), load(DEMO, "method.name=finetuning")
+    assert isinstance(remembers.method, DLD) and isinstance(remembers.method.base, ExtendNER)
+    assert replace(forgets, method=remembers.method) == remembers
+
+
+def test_a_longer_list_of_steps_keeps_the_steps_it_had() -> None:
+    job = REPOSITORY / "jobs" / "own_steps.yaml"
+    known = load(job).scenario.steps
+    added = replace(known[-1], types=("event",), source="data/calendar")
+    listed = [{"types": [*step.types], "source": step.source} for step in (*known, added)]
+    longer = load(job, f"scenario.steps={json.dumps(listed)}")
+    lay_corpora(longer.scenario)
+    before = [spec.fingerprint for spec in plan(load(job), prepare(load(job), lambda **_: None)[1])]
+    after = [spec.fingerprint for spec in plan(longer, prepare(longer, lambda **_: None)[1])]
+    assert after[:-1] == before
+
+
+def test_compat_is_the_published_recipe() -> None:
+    config = load(CONLL, COMPAT)
+    first, later = config.optim.at(0), config.optim.at(1)
+    for optim in (first, later):
+        assert (optim.optimizer, optim.momentum, optim.weight_decay) == ("sgd", 0.9, 5e-4)
+        assert (optim.epochs, optim.batch_size, optim.clip, optim.select) == (10, 8, 0, "new")
+    assert (first.lr, first.head_lr, first.schedule) == (2e-3, 2e-3, "milestones")
+    assert (first.milestones, first.gamma) == ((5,), 0.2)
+    assert (later.lr, later.head_lr, later.schedule) == (4e-4, 4e-4, "constant")
+    assert later.lr == pytest.approx(first.lr * first.gamma)
+    assert config.model.head == Cosine(norm_axis="sequence", scale=1.0)
+    assert (config.model.growth.freeze_old, config.model.growth.imprint) == (True, "dev")
+    assert config.model.encoder == Pretrained(path="bert-base-cased", dropout=0.1, embeddings="full")
+
+
+def test_compat_never_cuts_a_batch() -> None:
+    """Eight sentences a batch, as published, however long they are."""
+    config = load(CONLL, COMPAT)
+    assert isinstance(config.model.encoder, Pretrained)
+    assert config.optim.batch_size * config.model.encoder.max_length <= config.optim.batch_tokens
+
+
+PUBLISHED = {
+    "extend_ner_cfner": ExtendNER(student_temperature=2, teacher_temperature=1, weighting="mean"),
+    "extend_ner_paper": ExtendNER(student_temperature=2, teacher_temperature=2, weighting="mean"),
+    "extend_ner_spankl": ExtendNER(student_temperature=1, teacher_temperature=1, weighting="mean"),
+    "self_training_published": ExtendNER(student_temperature=2, teacher_temperature=0.01, weighting="mean"),
+    "dld_paper": DLD(
+        base=ExtendNER(student_temperature=2, teacher_temperature=1, weighting="mean"),
+        weight_positive=2,
+        weight_negative=2,
+        decomposition="product",
+        form="kl",
+        words="outside",
+        temperature=1,
+        adaptive=False,
+    ),
+}
+
+
+@each("variant", VARIANTS)
+def test_a_variant_is_the_published_method(variant: Path) -> None:
+    config = load(CONLL, variant)
+    assert config.method == PUBLISHED[variant.stem]
+    method = config.method.base if isinstance(config.method, DLD) else config.method
+    assert isinstance(method, ExtendNER) and (method.kd_weight, method.adaptive) == (1.0, False)
+
+
+def test_the_heads_of_the_paper_and_of_spankl_are_linear() -> None:
+    paper, spankl = (load(CONLL, REPOSITORY / f"jobs/variants/extend_ner_{kind}.yaml") for kind in ("paper", "spankl"))
+    assert paper.model.head == Linear(decoding="constrained")
+    assert spankl.model.head == Linear(decoding="argmax")
+
+
+def test_the_laptop_needs_no_ray() -> None:
+    assert load(*PLACES).compute == ComputeConfig(workers=0)
