@@ -32,6 +32,12 @@ class FirstStepConfig:
     head_lr: float | None = None
     schedule: Literal["linear", "cosine", "milestones", "constant"] | None = None
 
+    def __post_init__(self) -> None:
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"epochs {self.epochs}: at least 1")
+        if min(self.lr or 0, self.head_lr or 0) < 0:
+            raise ValueError("lr and head_lr are not negative")
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -67,7 +73,7 @@ class OptimConfig:
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or (self.first.epochs is not None and self.first.epochs < 1):
+        if self.epochs < 1:
             raise ValueError(f"epochs {self.epochs}: at least 1")
         if self.batch_size < 1 or self.batch_tokens < 1:
             raise ValueError("batch_size and batch_tokens are at least 1")
@@ -119,6 +125,8 @@ class RunConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}: not negative")
         module = self.model.head.module
         if not issubclass(module, self.method.heads):
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)

@@ -56,9 +56,9 @@ class Family(dict[str, type[Any]]):
 
     def find(self, name: object, where: str) -> type[Any]:
         """The kind called `name`, or a refusal that lists the nearest names."""
-        if name not in self:
+        if not isinstance(name, str) or name not in self:
             raise Refusal(f"no {self.noun} is called {name!r}", where=where, remedy=suggest(str(name), self))
-        return self[str(name)]
+        return self[name]
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -147,8 +147,14 @@ def plain(value: Any, *, hashed: bool = False) -> Plain:
 
 
 def canonical(value: Any) -> str:
-    """The one spelling of a value that is hashed: sorted keys, no spaces, only what determines weights."""
-    return json.dumps(plain(value, hashed=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The one spelling of a value that is hashed: sorted keys, no spaces, only what determines weights.
+
+    Raises `Refusal` for numbers that JSON cannot say.
+    """
+    try:
+        return json.dumps(plain(value, hashed=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        raise Refusal("a setting is infinite or not a number", remedy="give every setting a finite value") from None
 
 
 def fingerprint(value: Any) -> str:

@@ -11,6 +11,7 @@ from pyarrow import fs
 
 import swift_s3
 
+pytest_plugins = ["fixtures_tiny"]
 REPOSITORY = Path(__file__).parents[1]
 
 

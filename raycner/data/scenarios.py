@@ -57,6 +57,8 @@ class ScenarioConfig:
     def __post_init__(self) -> None:
         if self.first < 1 or self.per_step < 1:
             raise ValueError("first and per_step are at least 1")
+        if not 0 <= self.split_seed < 2**32:
+            raise ValueError(f"split_seed {self.split_seed}: from 0 to 2**32 - 1")
         if (self.protocol == "steps") != bool(self.steps):
             raise ValueError("protocol 'steps' and the list `steps` go together: set both or neither")
 

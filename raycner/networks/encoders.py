@@ -109,6 +109,10 @@ class Pretrained(EncoderConfig):
     max_length: int = 512
     """In pieces. Words beyond it get no state, and are predicted O."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1 or self.max_length < 3:
+            raise ValueError("dropout is from 0 up to, not including, 1, and max_length at least 3")
+
     def build(self, memory: Plain = None, *, fresh: bool) -> "Transformer":  # noqa: ARG002
         return Transformer(self, fresh=fresh)
 
@@ -261,6 +265,8 @@ class Bilstm(EncoderConfig):
     def __post_init__(self) -> None:
         if min(self.word_width, self.char_width, self.width, self.min_count) < 1:
             raise ValueError("widths and min_count are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout}: from 0 up to, not including, 1")
 
     def build(self, memory: Plain = None, *, fresh: bool) -> "WordCharBilstm":  # noqa: ARG002
         return WordCharBilstm(self, memory or {"words": [], "chars": []})

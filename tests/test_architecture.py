@@ -1,0 +1,170 @@
+"""Who may import whom: the laws of the house, read from the source, and the promise that reports need no torch."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import raycner
+
+HOUSE = Path(raycner.__file__).parent
+FLOORS = [
+    ("errors",),
+    ("values",),
+    ("storage",),
+    ("data",),
+    ("networks",),
+    ("methods",),
+    ("config",),
+    ("training",),
+    ("running",),
+    ("__main__",),
+]
+"""Lowest first. `results` stands beside them: it looks back at what was stored."""
+HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+RESULTS_MAY_READ = {"errors", "values", "data", "storage", "networks", "training", "results"}
+MAY_READ_RESULTS = {"results", "running", "__main__"}
+HEAVY = {"torch", "transformers", "ray", "optuna"}
+
+
+class Edge(NamedTuple):
+    """One import: the module that imports, where, and the module that is imported."""
+
+    source: str
+    line: int
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line} imports {self.target}"
+
+
+@cache
+def modules() -> dict[str, Path]:
+    named = {}
+    for path in sorted(HOUSE.rglob("*.py")):
+        parts = ("raycner", *path.relative_to(HOUSE).with_suffix("").parts)
+        named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return named
+
+
+@cache
+def edges() -> tuple[Edge, ...]:
+    return tuple(edge for name, path in modules().items() for edge in imports(name, path))
+
+
+def imports(module: str, path: Path) -> Iterator[Edge]:
+    """Every import of a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (Edge(module, node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module if path.stem == "__init__" else module.rpartition(".")[0]
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            for alias in node.names:
+                inner = f"{origin}.{alias.name}"
+                yield Edge(module, node.lineno, inner if inner in modules() else origin)
+
+
+def room(module: str) -> str:
+    """The floor's own name: raycner.data.entities is of `data`; a library is of its own."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "raycner" and len(parts) > 1 else parts[0]
+
+
+def ours(edge: Edge) -> bool:
+    return edge.target.split(".")[0] == "raycner"
+
+
+def none_of(offending: list[Edge]) -> None:
+    assert not offending, "\n".join(map(str, offending))
+
+
+def test_the_house_was_read() -> None:
+    assert len(modules()) > 30
+    assert Edge("raycner.methods.dld", 0, "raycner.networks.losses") in {edge._replace(line=0) for edge in edges()}
+    assert {room(module) for module in modules()} - set(HEIGHT) == {"raycner", "results"}, "a room without a floor"
+
+
+def test_no_import_turns_back_up() -> None:
+    between = [edge for edge in edges() if room(edge.source) in HEIGHT and room(edge.target) in HEIGHT and ours(edge)]
+    none_of([edge for edge in between if HEIGHT[room(edge.target)] > HEIGHT[room(edge.source)]])
+
+
+def test_the_package_itself_imports_none_of_its_rooms() -> None:
+    none_of([edge for edge in edges() if edge.source == "raycner" and ours(edge)])
+
+
+def test_results_look_back_and_nothing_below_looks_at_results() -> None:
+    own = [edge for edge in edges() if ours(edge)]
+    none_of([edge for edge in own if room(edge.source) == "results" and room(edge.target) not in RESULTS_MAY_READ])
+    none_of([edge for edge in own if room(edge.target) == "results" and room(edge.source) not in MAY_READ_RESULTS])
+
+
+def test_nobody_imports_what_stands_outside_the_package() -> None:
+    none_of([edge for edge in edges() if edge.target.split(".")[0] in {"search_spaces", "jobs", "clusters", "tests"}])
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in modules()}
+    for edge in edges():
+        if edge.target in graph:
+            graph[edge.source].add(edge.target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    ("library", "allowed"),
+    [("ray", "raycner.running."), ("transformers", "raycner.networks.encoders"), ("optuna", "raycner.running.")],
+)
+def test_a_library_enters_by_one_door(library: str, allowed: str) -> None:
+    entering = [edge for edge in edges() if edge.target.split(".")[0] == library]
+    none_of([edge for edge in entering if not edge.source.startswith(allowed)])
+
+
+def test_the_lower_floors_know_nothing_heavy() -> None:
+    light = {"errors", "values", "storage", "data"}
+    heavy = [edge for edge in edges() if edge.target.split(".")[0] in HEAVY]
+    none_of([edge for edge in heavy if room(edge.source) in light])
+
+
+def test_methods_know_neither_each_other_nor_how_they_are_trained() -> None:
+    files = [edge for edge in edges() if edge.source.startswith("raycner.methods.")]
+    none_of([edge for edge in files if edge.target.startswith("raycner.methods.")])
+    own = [edge for edge in edges() if room(edge.source) == "methods" and ours(edge)]
+    none_of([edge for edge in own if room(edge.target) in {"storage", "config", "training", "running"}])
+
+
+def test_heads_do_not_know_why_they_are_distilled() -> None:
+    none_of([e for e in edges() if e.source.startswith("raycner.networks.heads") and room(e.target) == "methods"])
+
+
+def test_planning_is_pure() -> None:
+    reached = [edge for edge in edges() if edge.source == "raycner.training.plan" and ours(edge)]
+    none_of([edge for edge in reached if room(edge.target) == "storage"])
+
+
+def test_every_room_has_a_noun() -> None:
+    nameless = {"util", "utils", "common", "base", "helper", "helpers", "misc", "core"}
+    paths = [path.relative_to(HOUSE) for path in modules().values()]
+    assert not [str(path) for path in paths if nameless & {*path.parts, path.stem}]
+
+
+@pytest.mark.parametrize(
+    "rooms", [("raycner.storage", "raycner.data"), ("raycner.results.report",), ("raycner.__main__",)]
+)
+def test_reports_answer_where_there_is_no_torch(rooms: tuple[str, ...]) -> None:
+    inside = [m for m in modules() if m.startswith(rooms)]
+    code = f"import importlib, sys\nfor m in {inside}: importlib.import_module(m)\n"
+    code += f"print(*sorted({HEAVY!r} & sys.modules.keys()))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout.strip(), said.stderr) == (0, "", "")

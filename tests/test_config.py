@@ -1,0 +1,264 @@
+"""The schema of a run: layers, refusals, and every registered kind said in YAML and read back."""
+
+import dataclasses
+import json
+import logging
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from raycner.config import ComputeConfig, FirstStepConfig, OptimConfig, RunConfig
+from raycner.data.scenarios import ScenarioConfig, StepConfig
+from raycner.errors import Refusal
+from raycner.methods import METHODS, Method
+from raycner.methods.dld import DLD
+from raycner.methods.extend_ner import ExtendNER
+from raycner.methods.finetuning import Finetuning
+from raycner.methods.self_training import SelfTraining
+from raycner.networks.encoders import ENCODERS, Bilstm, EncoderConfig, Pretrained
+from raycner.networks.heads import HEADS, Head, HeadConfig
+from raycner.networks.heads.tags import Cosine, Linear
+from raycner.values import Family, build, canonical, plain
+
+
+def load(*layers: str) -> RunConfig:
+    return RunConfig.load(layers)
+
+
+def refusal(*layers: str) -> str:
+    with pytest.raises(Refusal) as refused:
+        load(*layers)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def written(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    one = written(tmp_path / "one.yaml", "seed: 1\noptim: {lr: 2e-3, epochs: 5, first: {epochs: 7}}\n")
+    two = written(tmp_path / "two.yaml", "optim: {epochs: 6}\nstore: there\n")
+    merged = load(one, two, "seed=3")
+    assert (merged.seed, merged.store) == (3, "there")
+    assert (merged.optim.lr, merged.optim.epochs, merged.optim.first.epochs) == (0.002, 6, 7)
+    assert load(two, one).optim.epochs == 5
+    assert load("seed=3", one).seed == 1
+    assert load() == RunConfig()
+    assert load(written(tmp_path / "empty.yaml", "")) == RunConfig()
+
+
+def test_overrides_say_what_yaml_says() -> None:
+    assert load("optim.lr=2e-3").optim.lr == 0.002
+    assert load("optim.lr=0.5").optim.lr == 0.5
+    assert load("scenario.order=[b, a]").scenario.order == ("b", "a")
+    assert load("optim.milestones=[2, '4']").optim.milestones == (2, 4)
+    assert load("optim.first.epochs=").optim.first.epochs is None
+    assert load("store=s3://bucket/a?region=x").store == "s3://bucket/a?region=x"
+    assert load("store=7").store == "7"
+    assert load("model.growth.freeze_old=true").model.growth.freeze_old is True
+    assert load("method.name=self_training", "method.thresholds.person=0.7").method == SelfTraining(
+        thresholds={"person": 0.7}
+    )
+    steps = load("scenario.protocol=steps", "scenario.steps=[{types: [a], source: x}, {types: [b, c]}]").scenario.steps
+    assert steps == (StepConfig(types=("a",), source="x"), StepConfig(types=("b", "c")))
+
+
+@pytest.mark.parametrize(
+    ("layer", "line"),
+    [
+        ("optim.ephocs=3", "optim.ephocs: no such setting; did you mean epochs?"),
+        ("optmi.epochs=3", "optmi: no such setting; did you mean optim?"),
+        ("method.name=ddl", "method.name: no method is called 'ddl'; did you mean dld?"),
+        ("method.name=[dld]", "method.name: no method is called ['dld']"),
+        ("model.encoder.name=gpt", "model.encoder.name: no encoder is called 'gpt'; known: bilstm, pretrained"),
+        ("model.head.name=crf", "model.head.name: no head is called 'crf'; known: cosine, linear"),
+        ("method.kd_weight=1", "method.kd_weight: no such setting; finetuning has no settings"),
+        ("method=dld", "method: expected settings, found 'dld'; write method.KEY=VALUE"),
+        ("method.name=dld", "method.base: missing; write method.base=VALUE"),
+        ("optim.epochs=many", "optim.epochs: "),
+        ("optim.select=best", "optim.select: input should be 'new', 'seen' or 'last', found 'best'"),
+        ("optim.epochs=0", "optim: epochs 0: at least 1"),
+        ("optim.first.epochs=0", "optim.first: epochs 0: at least 1"),
+        ("optim.first.lr=-1", "optim.first: lr and head_lr are not negative"),
+        ("optim.batch_size=0", "optim: batch_size and batch_tokens are at least 1"),
+        ("optim.batch_tokens=0", "optim: batch_size and batch_tokens are at least 1"),
+        ("optim.lr=-1", "optim: lr, head_lr, clip and weight_decay are not negative"),
+        ("optim.clip=-1", "optim: lr, head_lr, clip and weight_decay are not negative"),
+        ("optim.warmup=1", "optim: warmup 1.0: a share"),
+        ("compute.workers=-1", "compute: "),
+        ("compute.cpus_per_worker=0", "compute: cpus_per_worker is at least 1"),
+        ("model.encoder={name: bilstm, width: 0}", "model.encoder: widths and min_count are at least 1"),
+        ("model.encoder={name: bilstm, dropout: 1}", "model.encoder: dropout 1.0: from 0"),
+        ("model.encoder.dropout=2", "model.encoder: dropout is from 0"),
+        ("model.encoder.max_length=0", "max_length at least 3"),
+        ("scenario.first=0", "scenario: first and per_step are at least 1"),
+        ("scenario.per_step=0", "scenario: first and per_step are at least 1"),
+        ("scenario.protocol=steps", "scenario: protocol 'steps' and the list `steps` go together"),
+        ("scenario.steps=[{types: [a]}]", "scenario: protocol 'steps' and the list `steps` go together"),
+        ("scenario.steps=[{types: []}]", "scenario.steps.0: a step needs at least one type"),
+        ("scenario.steps=[{typse: [a]}]", "scenario.steps.0.typse: no such setting; did you mean types?"),
+        ("method={name: extend_ner, kd_weight: -1}", "method: temperatures are above 0, and kd_weight is not negative"),
+        ("method={name: extend_ner, student_temperature: 0}", "method: temperatures are above 0"),
+        ("method={name: extend_ner, teacher_temperature: 0}", "method: temperatures are above 0"),
+        ("method={name: self_training, threshold: 1.5}", "method: threshold 1.5 is no confidence"),
+        ("method={name: self_training, thresholds: {person: -1}}", "method: person -1.0 is no confidence"),
+        ("method={name: dld, base: {name: finetuning}, temperature: 0}", "method: temperature is above 0"),
+        ("method={name: dld, base: {name: finetuning}, weight_negative: -1}", "weights are not negative"),
+        ("method={name: dld, base: {name: extend_ner, kd_wieght: 1}}",
+         "method.base.kd_wieght: no such setting; did you mean kd_weight?"),
+        ("seed=-1", "seed -1"),
+        ("scenario.split_seed=-1", "scenario: split_seed"),
+        ("no/such/file.yaml", "no/such/file.yaml: cannot read it"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_where_it_was_said(layer: str, line: str) -> None:
+    assert line in refusal(layer)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [", "\x00"])
+def test_a_file_that_is_no_settings_is_named(tmp_path: Path, text: str) -> None:
+    assert refusal(written(tmp_path / "odd.yaml", text)).startswith(str(tmp_path / "odd.yaml"))
+
+
+def test_another_name_drops_the_old_kinds_settings_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    job = written(
+        tmp_path / "job.yaml",
+        "method: {name: dld, weight_positive: 3, base: {name: extend_ner, kd_weight: 2}}\n"
+        "model: {head: {name: cosine}}",
+    )
+    with caplog.at_level(logging.WARNING):
+        assert load(job, "method.base.kd_weight=5").method == DLD(weight_positive=3.0, base=ExtendNER(kd_weight=5.0))
+        assert load(job, "method.name=dld").method == load(job).method
+        assert not caplog.messages
+        switched = load(job, "method.name=extend_ner", "method.adaptive=true")
+    assert switched.method == ExtendNER(adaptive=True)
+    assert caplog.messages == ["method.name=extend_ner drops weight_positive, base of dld"]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        assert load(job, "method.base.name=self_training").method == DLD(weight_positive=3.0, base=SelfTraining())
+    assert caplog.messages == ["method.base.name=self_training drops kd_weight of extend_ner"]
+    with caplog.at_level(logging.WARNING):
+        caplog.clear()
+        assert load(job, "model.head={name: linear, init_std: 0.1}").model.head == Linear(init_std=0.1)
+    assert not caplog.messages, "nothing was dropped"
+
+
+def test_a_method_and_a_head_must_fit() -> None:
+    class Deaf(Head[Any]):
+        pass
+
+    @HEADS.kind("deaf")
+    class DeafConfig(HeadConfig):
+        module: typing.ClassVar[type[Head[Any]]] = Deaf
+
+        def build(self, width: int) -> Head[Any]:
+            raise NotImplementedError
+
+    try:
+        assert isinstance(load("model.head.name=deaf").model.head, DeafConfig)
+        line = refusal("model.head.name=deaf", "method.name=extend_ner")
+        assert line.startswith("method.name: method 'extend_ner' trains TagHead, not head 'deaf'; choose")
+    finally:
+        del HEADS["deaf"]
+
+
+def test_the_sequence_norm_needs_one_worker() -> None:
+    cosine = "model.head={name: cosine, norm_axis: sequence}"
+    assert load(cosine, "compute.workers=1").compute.workers == 1
+    assert refusal(cosine, "compute.workers=2").startswith("model.head.norm_axis: ")
+    assert load("model.head.name=cosine", "compute.workers=2").compute.workers == 2
+
+
+def test_the_first_step_reads_its_own_values_only() -> None:
+    optim = OptimConfig(epochs=5, lr=0.1, schedule="cosine", first=FirstStepConfig(epochs=9, schedule="constant"))
+    assert optim.at(0) == OptimConfig(epochs=9, lr=0.1, schedule="constant", first=FirstStepConfig())
+    assert optim.at(1) == optim.at(2) == OptimConfig(epochs=5, lr=0.1, schedule="cosine", first=FirstStepConfig())
+
+
+def test_dld_wraps_only_what_trains_tag_heads() -> None:
+    class Spoken(Head[Any]):
+        pass
+
+    class Other(Finetuning):
+        heads = (Spoken,)
+
+    with pytest.raises(ValueError, match="does not train tag heads"):
+        DLD(base=Other())
+
+
+def values(hint: Any) -> st.SearchStrategy[Any]:
+    """Values of an annotation: of every kind of a family, and of every field of a dataclass."""
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return st.sampled_from(inside)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([st.none() if kind is type(None) else values(kind) for kind in inside])
+    if origin is tuple:
+        return st.lists(values(inside[0]), max_size=2).map(tuple)
+    if origin is not None and issubclass(origin, Mapping):
+        return st.dictionaries(values(inside[0]), values(inside[1]), max_size=2)
+    if isinstance(vars(hint).get("family"), Family):
+        return st.deferred(lambda: st.one_of([fields(kind) for kind in hint.family.values()]))
+    if dataclasses.is_dataclass(hint):
+        return fields(hint)
+    plainly: dict[Any, st.SearchStrategy[Any]] = {
+        bool: st.booleans(),
+        int: st.integers(1, 9),
+        float: st.floats(0.015625, 0.984375),
+        str: st.sampled_from(["a", "b/c", "7", "true", "naïve 😀", ""]),
+    }
+    return plainly[hint]
+
+
+@st.composite
+def fields(draw: st.DrawFn, kind: type[Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    chosen = {field.name: draw(values(hints[field.name])) for field in dataclasses.fields(kind) if draw(st.booleans())}
+    try:
+        return kind(**chosen)
+    except (ValueError, TypeError):  # out of its range, or a required field was left out
+        return draw(st.nothing())
+
+
+def kinds() -> Iterator[Any]:
+    for family, abstract in ((METHODS, Method), (HEADS, HeadConfig), (ENCODERS, EncoderConfig)):
+        for name in sorted(family):
+            yield pytest.param(abstract, family[name], id=f"{family.noun}-{name}")
+    for kind in (ScenarioConfig, OptimConfig, ComputeConfig):
+        yield pytest.param(kind, kind, id=kind.__name__)
+
+
+@pytest.mark.parametrize(("abstract", "kind"), list(kinds()))
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@given(data=st.data())
+def test_every_kind_survives_json_and_yaml(abstract: type[Any], kind: type[Any], data: st.DataObject) -> None:
+    value = data.draw(fields(kind))
+    for said in (json.loads(json.dumps(plain(value))), yaml.safe_load(yaml.safe_dump(plain(value)))):
+        again = build(abstract, said)
+        assert again == value
+        assert type(again) is kind
+        assert canonical(again) == canonical(value)
+
+
+def test_a_whole_run_survives_json() -> None:
+    run = load("method={name: dld, base: {name: extend_ner}}", "model.encoder.name=bilstm", "model.head.name=cosine")
+    assert build(RunConfig, json.loads(json.dumps(plain(run)))) == run
+    assert run.model.encoder == Bilstm()
+    assert run.model.head == Cosine()
+
+
+def test_where_things_lie_is_not_hashed() -> None:
+    assert canonical(Pretrained(path="a")) == canonical(Pretrained(path="b"))
+    assert canonical(Bilstm(vectors="a")) == canonical(Bilstm())
+    said = json.loads(canonical(load("store=x", "compute.workers=2")))
+    assert not {"store", "compute"} & said.keys()
+    assert {"scenario", "model", "method", "optim", "seed"} <= said.keys()
