@@ -42,11 +42,17 @@ class Feed:
         mine = positions[ranks.rank() :: ranks.world_size()]
         return self.batch(mine) if len(mine) else self.batch(positions[:1]).silenced()
 
+    def shares(self, size: int, tokens: int) -> Iterator[Batch]:
+        """Every sentence once: this rank's stride of each batch, so that no rank is left without one."""
+        return (self.share(positions) for positions in self._longest_first(size, tokens))
+
     def once(self, size: int, tokens: int) -> Iterator[tuple[Positions, Batch]]:
-        """Every sentence once, longest first: this rank's stride of the batches. For whatever needs no gradient."""
-        batches = cut(np.argsort(-self.lengths, kind="stable"), self.lengths, size, tokens)
-        for positions in batches[ranks.rank() :: ranks.world_size()]:
+        """Every sentence once: whole batches, each on one rank. For what is gathered afterwards."""
+        for positions in self._longest_first(size, tokens)[ranks.rank() :: ranks.world_size()]:
             yield positions, self.batch(positions)
+
+    def _longest_first(self, size: int, tokens: int) -> list[Positions]:
+        return cut(np.argsort(-self.lengths, kind="stable"), self.lengths, size, tokens)
 
 
 def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int) -> list[Positions]:

@@ -131,7 +131,7 @@ class _Step:
         gathered: list[Tensor] = []
         with self.network.quietly():
             for split in splits:
-                for _, batch in Feed(split, self.network).once(QUIET_SIZE, QUIET_TOKENS):
+                for batch in Feed(split, self.network).shares(QUIET_SIZE, QUIET_TOKENS):
                     sums, counts = head.centres(self.network.states(batch), batch)
                     gathered.append(torch.cat([sums, counts[:, None]], dim=1))
         total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))

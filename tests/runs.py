@@ -1,0 +1,86 @@
+"""Small runs that tests share: settings, commands, and what a run left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from raycner.config import RunConfig
+from raycner.storage.ledger import RunLedger
+from raycner.storage.store import ObjectStore
+
+SMALL = (
+    "scenario.corpus=demo",
+    "scenario.reading.sentences=120",
+    "scenario.order=[location, person, product]",
+    "model.encoder.name=bilstm",
+    "model.encoder.word_width=16",
+    "model.encoder.char_width=8",
+    "model.encoder.width=16",
+    "method.name=dld",
+    "method.base.name=extend_ner",
+    "optim.epochs=2",
+    "optim.first.epochs=2",
+    "optim.lr=0.02",
+    "optim.head_lr=0.02",
+    "optim.batch_size=8",
+)
+"""Three steps of a few seconds in all, with scores that are not zero."""
+
+
+def silent(*lines: str, **facts: object) -> None:
+    """A notice that nobody reads."""
+
+
+def small(store: object, *settings: str) -> RunConfig:
+    return RunConfig.load([*SMALL, f"store={store}", *settings])
+
+
+def command(store: object, *settings: str) -> list[str]:
+    return [sys.executable, "-m", "raycner", "run", *SMALL, f"store={store}", *settings]
+
+
+def finish(store: object, *settings: str, timeout: float = 240) -> str:
+    """Run the command to its end and return all it printed; it must succeed."""
+    done = subprocess.run(command(store, *settings), capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def kill_when(ready: Callable[[], bool], store: object, *settings: str, timeout: float = 240) -> None:
+    """Start the command, and SIGKILL it at the moment `ready` is true for the first time."""
+    driver = subprocess.Popen(
+        command(store, *settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
+    )
+    try:
+        end = time.monotonic() + timeout
+        while not ready():
+            assert driver.poll() is None, "the run ended before it could be killed"
+            assert time.monotonic() < end, "the run never came to the point where it was to be killed"
+            time.sleep(0.002)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait(30)
+
+
+def ledger(store: object) -> RunLedger:
+    """The one run of a store."""
+    (found,) = RunLedger.all(ObjectStore(str(store)))
+    return found
+
+
+def scores(store: object) -> list[object]:
+    """Everything that a run's ledger says of its steps, but for how long they took and how many worked on them."""
+    said: list[object] = []
+    for r in ledger(store).records():
+        said.append((r.index, r.fingerprint, r.new, r.seen, r.sentences, r.dev, r.test, r.best_epoch))
+        said += [(epoch.epoch, dict(epoch.losses), epoch.dev_score) for epoch in r.epochs]
+    return said
+
+
+def weights(store: Path) -> dict[str, bytes]:
+    """The weights of every committed step, byte for byte."""
+    return {path.parent.name: path.read_bytes() for path in sorted(store.glob("steps/*/weights.safetensors"))}

@@ -1,0 +1,107 @@
+"""Killed anywhere and started again with the same line, a run ends as if nothing had happened, bit for bit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import runs
+from raycner.__main__ import main
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a run that nobody interrupted."""
+    store = tmp_path_factory.mktemp("whole")
+    runs.finish(store)
+    return store
+
+
+def committed(store: Path) -> list[Path]:
+    return sorted(store.glob("steps/*/MANIFEST"))
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "while the corpus is prepared": lambda store: (store / "corpora").exists(),
+    "when the first snapshot is written": lambda store: any(store.glob("snapshots/*/*/*")),
+    "inside the first step": lambda store: any(store.glob("snapshots/*/epoch-1/MANIFEST")),
+    "while the first step is committed": lambda store: any(store.glob("steps/*/*")),
+    "after the first step": lambda store: len(committed(store)) == 1,
+    "inside the last step": lambda store: (
+        len(committed(store)) == 2 and any(store.glob("snapshots/*/epoch-1/MANIFEST"))
+    ),
+    "after the last step": lambda store: len(committed(store)) == 3,
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_driver_goes_on_where_it_stopped(moment: str, whole: Path, tmp_path: Path) -> None:
+    runs.kill_when(lambda: MOMENTS[moment](tmp_path), tmp_path)
+    before = {path.parent: (path.parent / "weights.safetensors").stat().st_mtime_ns for path in committed(tmp_path)}
+    runs.finish(tmp_path)
+    assert runs.scores(tmp_path) == runs.scores(whole)
+    assert runs.weights(tmp_path) == runs.weights(whole)
+    assert runs.ledger(tmp_path).finished
+    after = {step: (step / "weights.safetensors").stat().st_mtime_ns for step in before}
+    assert after == before, "a committed step was trained again"
+
+
+def test_a_flipped_bit_is_found_and_only_its_step_trained_again(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs.finish(tmp_path)
+    victim = tmp_path / "steps" / runs.ledger(tmp_path).records()[1].fingerprint / "weights.safetensors"
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(data)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("steps/*/weights.safetensors")}
+    assert main(["run", *runs.SMALL, f"store={tmp_path}"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"step {victim.parent.name} is damaged and will be trained again" in said
+    assert runs.weights(tmp_path) == runs.weights(whole)
+    assert runs.scores(tmp_path) == runs.scores(whole)
+    assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {victim}
+
+
+def test_a_damaged_snapshot_is_set_aside(whole: Path, tmp_path: Path) -> None:
+    runs.kill_when(lambda: any(tmp_path.glob("snapshots/*/epoch-1/MANIFEST")), tmp_path)
+    for tensors in tmp_path.glob("snapshots/*/*/tensors.safetensors"):
+        tensors.write_bytes(tensors.read_bytes()[:-100])
+    runs.finish(tmp_path)
+    assert runs.weights(tmp_path) == runs.weights(whole)
+
+
+def test_a_finished_run_trains_nothing(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = runs.weights(whole), runs.scores(whole)
+    assert main(["run", *runs.SMALL, f"store={whole}"]) == 0
+    assert capsys.readouterr().out.count("taken from the store") == 3
+    assert (runs.weights(whole), runs.scores(whole)) == before
+    assert not list(whole.glob("snapshots/**/*.safetensors"))
+
+
+def test_runs_share_the_steps_they_have_in_common(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for store, expected in ((tmp_path, 0), (tmp_path, 1)):
+        settings = ["method.weight_positive=0.5"] if expected else []
+        assert main(["run", *runs.SMALL, f"store={store}", *settings]) == 0
+        assert capsys.readouterr().out.count("taken from the store") == expected
+
+
+def test_a_step_added_to_a_finished_list_is_the_only_one_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def steps(*entries: str) -> list[str]:
+        return [
+            *runs.SMALL,
+            f"store={tmp_path}",
+            "scenario.order=[]",
+            "scenario.protocol=steps",
+            f"scenario.steps=[{', '.join(entries)}]",
+        ]
+
+    entries = ["{types: [location, person]}", "{types: [product]}"]
+    assert main(["run", *steps(*entries)]) == 0
+    capsys.readouterr()
+    assert main(["run", *steps(*entries, "{types: [event]}")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("taken from the store") == 2
+    assert "step 3 of 3  event" in said

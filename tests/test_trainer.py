@@ -1,0 +1,162 @@
+"""One step on one rank: it learns, keeps its best state, and seeds decide all of it."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import runs
+from raycner.config import FirstStepConfig, OptimConfig, RunConfig
+from raycner.data.scenarios import Scenario
+from raycner.data.scoring import micro
+from raycner.networks.losses import Mean
+from raycner.storage.store import ObjectStore
+from raycner.training.batches import Feed
+from raycner.training.plan import plan
+from raycner.training.snapshot import Snapshot
+from raycner.training.trainer import combine, evaluate, rate, train
+
+
+class Listener:
+    """A watcher that remembers, and may resume."""
+
+    def __init__(self, resumed: Snapshot | None = None) -> None:
+        self.snapshots: list[Snapshot] = []
+        self.facts: list[dict[str, object]] = []
+        self.resumed = resumed
+
+    def notice(self, **facts: object) -> None:
+        self.facts.append(facts)
+
+    def keep(self, snapshot: Snapshot) -> None:
+        self.snapshots.append(replace(snapshot, network={k: v.clone() for k, v in snapshot.network.items()}))
+
+    def resume(self) -> Snapshot | None:
+        return self.resumed
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
+    return ObjectStore(str(tmp_path_factory.mktemp("store")))
+
+
+def first_step(store: ObjectStore, *settings: str):
+    config = runs.small(store.uri, *settings)
+    scenario = Scenario.prepare(config.scenario, store, runs.silent)
+    return plan(config, scenario)[0], scenario[0]
+
+
+def test_one_step_overfits_a_small_corpus(store: ObjectStore) -> None:
+    spec, experience = first_step(store, "optim.first.epochs=40", "optim.select=last")
+    network, _ = train(spec, experience, None, Listener())
+    counts = evaluate(network, [Feed(experience.train, network)])
+    assert micro(counts) > 0.95
+
+
+def test_the_best_state_is_what_is_kept(store: ObjectStore) -> None:
+    spec, experience = first_step(store, "optim.first.epochs=6", "optim.schedule=constant", "optim.lr=0.05")
+    network, record = train(spec, experience, None, Listener())
+    dev_scores = [epoch.dev_score for epoch in record.epochs]
+    assert record.best_epoch == dev_scores.index(max(dev_scores))
+    assert micro(evaluate(network, [Feed(part, network) for part in experience.dev])) == max(dev_scores)
+    assert record.dev == evaluate(network, [Feed(part, network) for part in experience.dev])
+
+
+def test_select_last_keeps_the_last_epoch(store: ObjectStore) -> None:
+    spec, experience = first_step(store, "optim.select=last", "optim.first.epochs=3")
+    _, record = train(spec, experience, None, Listener())
+    assert record.best_epoch == 2
+
+
+def test_equal_seeds_make_equal_weights_and_others_do_not(store: ObjectStore) -> None:
+    spec, experience = first_step(store)
+    one, _ = train(spec, experience, None, Listener())
+    two, _ = train(spec, experience, None, Listener())
+    three, _ = train(replace(spec, seed=1), experience, None, Listener())
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, two.state_dict()[name]), name
+        assert not tensor.numel() or not torch.equal(tensor, three.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_resuming_after_an_epoch_is_exact(store: ObjectStore, tmp_path: Path, after: int) -> None:
+    spec, experience = first_step(store, "optim.first.epochs=4", "model.encoder.dropout=0.3")
+    listener = Listener()
+    whole, record = train(spec, experience, None, listener)
+    listener.snapshots[after - 1].save(tmp_path)
+    resumed, again = train(spec, experience, None, Listener(Snapshot.load(tmp_path)))
+    assert again.test == record.test and again.best_epoch == record.best_epoch
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+
+
+def test_the_teacher_is_neither_in_the_state_nor_in_the_optimiser(store: ObjectStore) -> None:
+    config = runs.small(store.uri)
+    scenario = Scenario.prepare(config.scenario, store, runs.silent)
+    specs = plan(config, scenario)
+    parent, _ = train(specs[0], scenario[0], None, Listener())
+    names = set(parent.state_dict())
+    listener = Listener()
+    child, _ = train(specs[1], scenario[1], parent, listener)
+    assert set(child.state_dict()) == names
+    trained = sum(p.requires_grad for p in child.parameters())
+    assert len(listener.snapshots[-1].optimizer) == trained
+
+
+def test_cached_teacher_equals_the_live_one(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    from raycner.training.teacher import Teacher
+
+    config = runs.small(store.uri, "optim.precision=fp64", "method.decomposition=product")
+    scenario = Scenario.prepare(config.scenario, store, runs.silent)
+    specs = plan(config, scenario)
+    parent, _ = train(specs[0], scenario[0], None, Listener())
+    cached, _ = train(specs[1], scenario[1], parent, Listener())
+    parent, _ = train(specs[0], scenario[0], None, Listener())
+    monkeypatch.setattr(Teacher, "study", lambda *_: None)
+    live, _ = train(specs[1], scenario[1], parent, Listener())
+    for name, tensor in cached.state_dict().items():
+        torch.testing.assert_close(tensor, live.state_dict()[name], rtol=1e-7, atol=1e-9)
+
+
+def test_combine_divides_each_term_by_its_own_count_and_forgives_empty_terms() -> None:
+    parameter = torch.tensor(3.0, requires_grad=True)
+    terms = {
+        "ce": Mean(4 * parameter, torch.tensor(8)),
+        "kd": Mean(0 * parameter, torch.tensor(0)),
+    }
+    loss = combine(terms)
+    loss.backward()
+    assert loss.item() == pytest.approx(1.5)
+    assert parameter.grad is not None and parameter.grad.item() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "epochs", "expected"),
+    [
+        ("constant", 1.0, 1.0),
+        ("linear", 0.5, 0.5),
+        ("linear", 1.0, 1.0),
+        ("linear", 5.5, 0.5),
+        ("linear", 10.0, 0.0),
+        ("cosine", 5.5, 0.5 * (1 - math.cos(math.pi / 2))),
+        ("milestones", 4.9, 1.0),
+        ("milestones", 5.0, 0.2),
+        ("milestones", 8.0, 0.04),
+    ],
+)
+def test_the_rate_follows_its_schedule(schedule: str, epochs: float, expected: float) -> None:
+    optim = OptimConfig(epochs=10, schedule=schedule, warmup=0.1, milestones=(5, 8), gamma=0.2)  # type: ignore[arg-type]
+    assert rate(optim, epochs) == pytest.approx(expected)
+
+
+def test_step_zero_reads_its_own_optimisation() -> None:
+    optim = OptimConfig(epochs=3, lr=1e-4, first=FirstStepConfig(epochs=9, lr=2e-3))
+    assert (optim.at(0).epochs, optim.at(0).lr) == (9, 2e-3)
+    assert (optim.at(1).epochs, optim.at(1).lr) == (3, 1e-4)
+    assert optim.at(0).first == optim.at(1).first == FirstStepConfig()
+
+
+def test_defaults_are_a_valid_run() -> None:
+    assert RunConfig.load([]).method.name == "finetuning"

@@ -1,0 +1,82 @@
+"""One rank equals two: the same parameters in float64, without dropout, for every method and both kinds of encoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file
+
+import runs
+from raycner.config import RunConfig
+from raycner.methods import METHODS
+from raycner.running.runner import prepare, walk
+
+WAYS = {
+    "finetuning": ["method.name=finetuning"],
+    "frozen_imprinted": [
+        "method.name=finetuning",
+        "model.head.name=cosine",
+        "model.growth.freeze_old=true",
+        "model.growth.imprint=train",
+    ],
+    "self_training": ["method.name=self_training", "method.threshold=0.4"],
+    "extend_ner": ["method.name=extend_ner"],
+    "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
+    "dld": ["method.name=dld", "method.base.name=extend_ner"],
+    "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
+    "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
+}
+"""Settings that lay themselves over the small run, by the name of its store."""
+SETTINGS = (
+    "optim.precision=fp64",
+    "scenario.reading.sentences=63",  # 21 a step in batches of 4: the last batch has one sentence for two ranks
+    "optim.batch_size=4",
+    "optim.select=last",
+    "scenario.order=[location, person]",
+)
+
+
+def config(folder: Path, way: str, encoder: list[str]) -> RunConfig:
+    return runs.small(folder / way, *SETTINGS, *encoder, *WAYS[way])
+
+
+def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    for way in WAYS:
+        told = config(folder, way, encoder)
+        if rank == 0:
+            prepare(told, runs.silent)
+        dist.barrier()
+        _, scenario = prepare(told, runs.silent)
+        walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("kind", ["bilstm", "pretrained"])
+def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path) -> None:
+    encoder = [] if kind == "bilstm" else ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}"]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    for way in WAYS:
+        told = config(alone, way, encoder)
+        _, scenario = prepare(told, runs.silent)
+        walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent)
+    mp.spawn(work, args=(together, encoder, str(tmp_path / "meeting")), nprocs=2)
+    for way in WAYS:
+        steps = sorted((alone / way / "steps").iterdir())
+        assert len(steps) == 2
+        for step in steps:
+            one = load_file(step / "weights.safetensors")
+            two = load_file(together / way / "steps" / step.name / "weights.safetensors")
+            for name, tensor in one.items():
+                assert tensor.dtype == torch.float64
+                torch.testing.assert_close(two[name], tensor, rtol=1e-7, atol=1e-9, msg=f"{way} {name}")
+        assert [r.test for r in runs.ledger(alone / way).records()] == [
+            r.test for r in runs.ledger(together / way).records()
+        ]
+
+
+def test_every_method_is_compared() -> None:
+    assert {RunConfig.load([*runs.SMALL, *settings]).method.name for settings in WAYS.values()} == set(METHODS)
