@@ -257,7 +257,13 @@ SAMPLING: dict[str, Callable[[Corpus, TypeInventory, int], list[Rows]]] = {"gree
 
 
 def _quotas(sentences: int, inventory: TypeInventory) -> list[int]:
-    return [sentences * size // len(inventory) for size in inventory.sizes]
+    quotas = [sentences * size // len(inventory) for size in inventory.sizes]
+    if 0 in quotas:
+        found = f"{sentences} training sentences are too few to share out among {len(inventory)} types"
+        raise Refusal(
+            found, where="scenario.source", remedy="give more sentences, or name fewer types in scenario.order"
+        )
+    return quotas
 
 
 def _inventories(config: ScenarioConfig, corpus: Corpus) -> list[TypeInventory]:
