@@ -260,9 +260,8 @@ def _quotas(sentences: int, inventory: TypeInventory) -> list[int]:
     quotas = [sentences * size // len(inventory) for size in inventory.sizes]
     if 0 in quotas:
         found = f"{sentences} training sentences are too few to share out among {len(inventory)} types"
-        raise Refusal(
-            found, where="scenario.source", remedy="give more sentences, or name fewer types in scenario.order"
-        )
+        remedy = "give more sentences, or name fewer types in scenario.order"
+        raise Refusal(found, where="scenario.source", remedy=remedy)
     return quotas
 
 

@@ -1,0 +1,190 @@
+"""Every divergence against plain numpy, its gradient against differences, and what must hold of it exactly."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raycner.networks import losses
+from raycner.networks.losses import IGNORE, Mean
+
+B, T, C, OLD, H = 2, 4, 5, 3, 7
+Array = NDArray[np.float64]
+WHERE = torch.tensor([[True, False, True, True], [False, True, False, False]])
+NOWHERE = torch.zeros(B, T, dtype=torch.bool)
+temperatures = st.floats(0.25, 4)
+seeds = st.integers(0, 1000)
+
+
+def normal(seed: int, *shape: int, grad: bool = False) -> Tensor:
+    drawn = torch.from_numpy(np.random.RandomState(seed).standard_normal(shape) * 2)
+    return drawn.requires_grad_(grad)
+
+
+def softmax(z: Array) -> Array:
+    shifted = np.exp(z - z.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+
+
+def value(mean: Mean) -> float:
+    return float(mean.total.detach())
+
+
+def both(seed: int, grad: bool = False) -> tuple[Tensor, Tensor, Array, Array]:
+    """Student and teacher logits, and those of them that WHERE selects as numpy sees them."""
+    student, teacher = normal(seed, B, T, C, grad=grad), normal(seed + 1, B, T, OLD)
+    return student, teacher, student.detach().numpy()[WHERE], teacher.numpy()[WHERE]
+
+
+@given(seed=seeds)
+def test_cross_entropy(seed: int) -> None:
+    z = normal(seed, B, T, C)
+    targets = torch.from_numpy(np.random.RandomState(seed).randint(0, C, (B, T))).where(WHERE, IGNORE)
+    said = losses.cross_entropy(z, targets, WHERE)
+    p, y = softmax(z.numpy()[WHERE]), targets.numpy()[WHERE]
+    assert value(said) == pytest.approx(-np.log(p[np.arange(len(y)), y]).sum())
+    assert int(said.count) == 4
+
+
+@given(seed=seeds, warm=temperatures, cool=temperatures)
+def test_distillation(seed: int, warm: float, cool: float) -> None:
+    student, teacher, z, z_old = both(seed)
+    said = losses.distillation(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    q, s = softmax(z_old / cool), softmax(z / warm)[:, :OLD]
+    assert value(said) == pytest.approx((q * (np.log(q) - np.log(s))).sum())
+    assert (s.sum(-1) < 1).all(), "the student's share of the old tags is not made a whole again"
+    assert int(said.count) == 4
+
+
+@given(seed=seeds)
+def test_squared_error(seed: int) -> None:
+    student, teacher, z, z_old = both(seed)
+    said = losses.squared_error(student, teacher, WHERE)
+    assert value(said) == pytest.approx((((z[:, :OLD] - z_old) ** 2).sum(-1) / OLD).sum())
+    assert int(said.count) == 4
+
+
+@given(seed=seeds, warm=temperatures, cool=temperatures)
+def test_bernoulli(seed: int, warm: float, cool: float) -> None:
+    student, teacher, z, z_old = both(seed)
+    said = losses.bernoulli(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    q, z = 1 / (1 + np.exp(-z_old / cool)), z[:, :OLD] / warm
+    yes, no = -np.logaddexp(0, -z), -np.logaddexp(0, z)  # the logarithms of sigmoid(z) and of 1 - sigmoid(z)
+    assert value(said) == pytest.approx((-(q * yes + (1 - q) * no).sum(-1) / OLD).sum())
+    assert int(said.count) == 4
+
+
+Divergence = Callable[..., Mean]
+DIVERGENCES: list[Any] = [losses.distillation, losses.squared_error, losses.bernoulli]
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_gradients_are_those_of_the_value(divergence: Divergence) -> None:
+    student, teacher, *_ = both(0, grad=True)
+    assert torch.autograd.gradcheck(lambda z: divergence(z, teacher, WHERE).total, (student,))
+    targets = torch.randint(C, (B, T))
+    assert torch.autograd.gradcheck(lambda z: losses.cross_entropy(z, targets, WHERE).total, (student,))
+
+
+@pytest.mark.parametrize("decompose", [losses.decompose_by_product, losses.decompose_by_weight])
+def test_gradients_of_the_parts_are_those_of_their_values(decompose: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    features, weight = normal(3, B, T, H, grad=True), normal(4, C, H, grad=True)
+    assert torch.autograd.gradcheck(decompose, (features, weight))
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_no_word_means_zero_that_is_still_in_the_graph(divergence: Divergence) -> None:
+    student, teacher, *_ = both(0, grad=True)
+    targets = torch.full((B, T), IGNORE)
+    for said in (divergence(student, teacher, NOWHERE), losses.cross_entropy(student, targets, NOWHERE)):
+        assert value(said) == 0
+        assert int(said.count) == 0
+        (gradient,) = torch.autograd.grad(said.total, student)
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_only_the_words_asked_for_are_read(divergence: Divergence) -> None:
+    student, teacher, *_ = both(0, grad=True)
+    said = divergence(student, teacher, WHERE)
+    (gradient,) = torch.autograd.grad(said.total, student)
+    assert not gradient[~WHERE].any()
+    assert gradient[WHERE].any(-1).all()
+    wild = teacher.masked_fill(~WHERE[..., None], float("nan"))
+    assert value(divergence(student, wild, WHERE)) == value(said)
+
+
+@given(seed=seeds, warm=temperatures, cool=temperatures)
+def test_cutting_equals_padding_the_teacher_with_no_mass(seed: int, warm: float, cool: float) -> None:
+    student, teacher, *_ = both(seed, grad=True)
+    cut = losses.distillation(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    padded = torch.cat([teacher, torch.full((B, T, C - OLD), -1e30, dtype=teacher.dtype)], dim=-1)
+    whole = losses.distillation(student, padded, WHERE, student_temperature=warm, teacher_temperature=cool)
+    assert value(cut) == pytest.approx(value(whole), rel=1e-12)
+    one, two = (torch.autograd.grad(said.total, student)[0] for said in (cut, whole))
+    torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-13)
+    assert (one[WHERE][:, OLD:] > 0).all(), "new tags are pushed down where the teacher knows better"
+
+
+@given(seed=seeds, temperature=temperatures)
+def test_who_says_what_the_teacher_says_pays_nothing(seed: int, temperature: float) -> None:
+    teacher = normal(seed, B, T, OLD)
+    student = teacher.clone().requires_grad_()
+    same = {"student_temperature": temperature, "teacher_temperature": temperature}
+    for said in (losses.distillation(student, teacher, WHERE, **same), losses.squared_error(student, teacher, WHERE)):
+        assert value(said) == pytest.approx(0, abs=1e-12)
+        assert torch.autograd.grad(said.total, student)[0].abs().max() < 1e-12
+    entropy = losses.bernoulli(student, teacher, WHERE, **same)
+    assert torch.autograd.grad(entropy.total, student)[0].abs().max() < 1e-12, "the least that a BCE can be"
+
+
+@given(seed=seeds)
+def test_divergences_are_never_negative(seed: int) -> None:
+    student, teacher, *_ = both(seed)
+    assert all(value(divergence(student, teacher, WHERE)) >= 0 for divergence in DIVERGENCES)
+
+
+def test_near_one_hot_teachers_stay_finite() -> None:
+    student, teacher, *_ = both(0)
+    said = losses.distillation(student, 1e4 * teacher, WHERE, teacher_temperature=0.01)
+    hard = losses.cross_entropy(student, teacher.argmax(-1), WHERE)
+    assert value(said) == pytest.approx(value(hard))
+
+
+@given(seed=seeds, negative=st.booleans())
+def test_decomposition(seed: int, negative: bool) -> None:
+    features, weight = normal(seed, B, T, H), normal(seed + 1, C, H)
+    if not negative:
+        features = features.abs()
+    products = features[..., None, :] * weight  # [B, T, C, H]: never built by the loss itself
+    above, below = losses.decompose_by_product(features, weight)
+    torch.testing.assert_close(above, products.clamp(min=0).sum(-1))
+    torch.testing.assert_close(below, products.clamp(max=0).sum(-1))
+    assert (above >= 0).all()
+    assert (below <= 0).all()
+    torch.testing.assert_close(above + below, features @ weight.T)
+    up, down = losses.decompose_by_weight(features, weight)
+    torch.testing.assert_close(up, torch.where(weight > 0, products, 0.0).sum(-1))
+    torch.testing.assert_close(up + down, features @ weight.T)
+    if not negative:
+        torch.testing.assert_close(up, above)
+        torch.testing.assert_close(down, below)
+
+
+def test_the_two_decompositions_are_not_the_same() -> None:
+    features, weight = normal(0, B, T, H), normal(1, C, H)
+    up, down = losses.decompose_by_weight(features, weight)
+    assert (up < 0).any()
+    assert (down > 0).any()
+
+
+def test_a_mean_is_weighted_and_shared_anew() -> None:
+    said = Mean(torch.tensor(6.0), torch.tensor(3))
+    assert (float((0.5 * said).total), int((0.5 * said).count)) == (3.0, 3)
+    assert (float(said.over(WHERE).total), int(said.over(WHERE).count)) == (6.0, 4)
