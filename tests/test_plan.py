@@ -192,3 +192,4 @@ def test_word_vectors_are_their_content_not_their_place(tiny_corpus: Corpus, bas
     assert renamed(at("a.txt", "word 1 2"), names(tiny_corpus, *base)) == ALL
     (tmp_path / "moved").mkdir()
     assert at("a.txt", "word 1 2") == at("moved/a.txt", "word 1 2")
+    assert renamed(at("vectors.300d", "word 1 2"), at("vectors.300d", "word 1 3")) == ALL

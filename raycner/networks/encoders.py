@@ -21,6 +21,8 @@ from raycner.errors import Refusal
 from raycner.values import Family, Plain, unhashed
 
 Words = Sequence[str]
+TELLING = {".safetensors", ".bin", ".json", ".txt", ".model"}
+"""Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
 
 
 class States(NamedTuple):
@@ -118,7 +120,9 @@ class Pretrained(EncoderConfig):
 
     def identity(self) -> str:
         folder = Path(self.path).expanduser()
-        return _digest(sorted(folder.iterdir())) if folder.is_dir() else self.path
+        if not folder.is_dir():
+            return self.path
+        return _digest(file for file in sorted(folder.iterdir()) if file.suffix in TELLING and file.is_file())
 
 
 class Transformer(Encoder):
@@ -159,7 +163,8 @@ class Transformer(Encoder):
         self.model = model
         self.width = int(shape.hidden_size)
         self.config = config
-        self.max_length = min(config.max_length, self.tokenizer.model_max_length)
+        positions = getattr(shape, "max_position_embeddings", None) or config.max_length
+        self.max_length = min(config.max_length, self.tokenizer.model_max_length, positions)
         self.pad = self.tokenizer.pad_token_id or 0
         template = self.tokenizer(["a"], is_split_into_words=True)["input_ids"]
         bare = self.tokenizer(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
@@ -205,7 +210,7 @@ class Transformer(Encoder):
             return
         table = self.model.get_input_embeddings()
         occurring = {int(i) for tokens in self.tokenize(list(sentences)) for i in tokens.ids}
-        self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring)))
+        self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
 
     def settle(self) -> None:
         table = self.model.get_input_embeddings()
@@ -230,12 +235,13 @@ class TouchedEmbedding(nn.Module):
         self.register_buffer("local", local, persistent=False)
         self.rows = nn.Parameter(self.table[touched].clone())
         self._padding = table.padding_idx
+        self._local_padding = rows.index(table.padding_idx) if table.padding_idx in rows else None
 
     def forward(self, ids: Tensor) -> Tensor:
         local = self.local[ids]
-        touched = F.embedding(local.clamp(min=0), self.rows)
+        touched = F.embedding(local.clamp(min=0), self.rows, self._local_padding)
         if self.training:
-            return touched  # training sentences hold no other rows (a padding slot may read row 0: no loss sees it)
+            return touched  # training sentences, and the padding between them, hold no other rows
         return torch.where((local >= 0)[..., None], touched, F.embedding(ids, self.table))
 
     def whole(self) -> nn.Embedding:
@@ -272,7 +278,12 @@ class Bilstm(EncoderConfig):
         return WordCharBilstm(self, memory or {"words": [], "chars": []})
 
     def identity(self) -> str:
-        return _digest([Path(self.vectors)]) if self.vectors else ""
+        if not self.vectors:
+            return ""
+        try:
+            return _digest([Path(self.vectors).expanduser()])
+        except OSError as error:
+            raise _no_vectors(error) from None
 
 
 class WordCharBilstm(Encoder):
@@ -311,7 +322,7 @@ class WordCharBilstm(Encoder):
             self._read_vectors(words)
 
     def _read_vectors(self, words: Sequence[str]) -> None:
-        known = _word_vectors(Path(str(self.config.vectors)), self.config.word_width, words)
+        known = _word_vectors(Path(str(self.config.vectors)).expanduser(), self.config.word_width, words)
         with torch.no_grad():
             for word in words:
                 vector = known.get(word, known.get(word.lower()))
@@ -379,27 +390,36 @@ def _digits_to_zero(word: str) -> str:
 def _word_vectors(path: Path, width: int, words: Iterable[str]) -> dict[str, NDArray[np.float32]]:
     wanted = {form for word in words for form in (word, word.lower())}
     found: dict[str, NDArray[np.float32]] = {}
-    where = "model.encoder.vectors"
     try:
         with path.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                word, *numbers = line.rstrip("\n").split(" ")
-                if word in wanted:
-                    if len(numbers) != width:
-                        found_there = f"{path}:{number} has {len(numbers)} numbers after the word"
-                        raise Refusal(found_there, where=where, remedy=f"set model.encoder.word_width={len(numbers)}")
-                    found[word] = np.asarray(numbers, dtype=np.float32)
-    except OSError as error:
-        raise Refusal(f"cannot read word vectors: {error}", where=where, remedy="name a GloVe text file") from None
+            for number, text in enumerate(lines, start=1):
+                word, *numbers = text.rstrip("\n").split(" ")
+                if word not in wanted or (len(numbers) > width and not _is_number(numbers[0])):
+                    continue  # the largest GloVe files have words with spaces in them, such as ". . ."
+                if len(numbers) != width:
+                    remedy = f"set model.encoder.word_width={len(numbers)}"
+                    line = f"{path}:{number} has {len(numbers)} numbers after the word"
+                    raise Refusal(line, where="model.encoder.vectors", remedy=remedy)
+                found[word] = np.asarray(numbers, dtype=np.float32)
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a number
+        raise _no_vectors(error) from None
     return found
 
 
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-.")[:1].isdigit()
+
+
+def _no_vectors(error: Exception) -> Refusal:
+    remedy = "name a text file in GloVe's form"
+    return Refusal(f"cannot read word vectors: {error}", where="model.encoder.vectors", remedy=remedy)
+
+
 def _digest(files: Iterable[Path]) -> str:
-    """sha256 over names and contents of what determines an encoder: weights, shape, tokenizer."""
+    """sha256 over names and contents."""
     digest = hashlib.sha256()
     for file in files:
-        if file.suffix in {".safetensors", ".bin", ".json", ".txt", ".model"} and file.is_file():
-            digest.update(file.name.encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(file.name.encode())
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
