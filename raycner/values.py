@@ -85,7 +85,7 @@ def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T
     if isinstance(family, Family):
         name = given.get("name", getattr(default, "name", None))
         if name is None:
-            raise Refusal(f"which {family.noun}?", where=f"{where}.name", remedy=f"known: {', '.join(sorted(family))}")
+            raise Refusal(f"no {family.noun} is chosen", where=f"{where}.name", remedy=f"known: {', '.join(sorted(family))}")
         chosen = family.find(name, f"{where}.name")
         default = default if type(default) is chosen else None
         given = {key: value for key, value in given.items() if key != "name"}
@@ -98,7 +98,8 @@ def _fill(kind: type[T], given: Mapping[str, Plain], where: str, default: T | No
     hints = _hints(typing.cast(Any, kind))
     for key in given:
         if key not in fields:
-            remedy = suggest(str(key), fields) if fields else f"{getattr(kind, 'name', kind.__name__)} has no settings"
+            known = [*fields, "name"] if hasattr(kind, "family") else fields
+            remedy = suggest(str(key), known) if fields else f"{getattr(kind, 'name', kind.__name__)} has no settings"
             raise Refusal("no such setting", where=_join(where, key), remedy=remedy)
     made: dict[str, Any] = {}
     for key, field in fields.items():
@@ -107,6 +108,8 @@ def _fill(kind: type[T], given: Mapping[str, Plain], where: str, default: T | No
             made[key] = _coerce(hints[key], given[key], _join(where, key), fallback)
         elif fallback is not dataclasses.MISSING:
             made[key] = fallback
+        elif "family" in vars(hints[key]):
+            made[key] = build(hints[key], {}, _join(where, key))
         else:
             raise Refusal("missing", where=_join(where, key), remedy=f"write {_join(where, key)}=VALUE")
     try:

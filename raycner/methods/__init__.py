@@ -7,7 +7,7 @@ import importlib
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, Protocol
 
 from raycner.data.entities import TypeInventory
@@ -66,6 +66,11 @@ class Method(ABC):
     @property
     def recalls(self) -> tuple[str, ...]:
         """The fields of the teacher's output that `losses` reads: computed once per step, for every sentence."""
+        return ()
+
+    @property
+    def types(self) -> Collection[str]:
+        """The types that its settings name: each must be one that the run learns."""
         return ()
 
     def annotate(self, split: Split, teacher: Teacher) -> Split:  # noqa: ARG002

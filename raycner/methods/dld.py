@@ -11,6 +11,7 @@ The control to carry whenever DLD is reported is `decomposition: none`: the plai
 Shapes: B sentences, T words, C tags.
 """
 
+from collections.abc import Collection
 from typing import Literal
 
 from torch import Tensor
@@ -66,6 +67,10 @@ class DLD(Method):
     @property
     def recalls(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.base.recalls, *PARTS[self.decomposition].values())))
+
+    @property
+    def types(self) -> Collection[str]:
+        return self.base.types
 
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         return self.base.annotate(split, teacher)

@@ -7,15 +7,13 @@ Entity-level, so it trains every head. The published token-level form (every O w
 Source: systems of the CFNER family; hard pseudo-labels without threshold are "CE over all words" there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field
 
 from raycner.data.scenarios import Split
-from raycner.errors import Refusal
 from raycner.methods import Method, Student, Teacher, method
 from raycner.networks.batch import Batch
 from raycner.networks.losses import Mean
-from raycner.values import suggest
 
 
 @method("self_training")
@@ -32,11 +30,11 @@ class SelfTraining(Method):
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} {value} is no confidence: choose from 0 to 1")
 
+    @property
+    def types(self) -> Collection[str]:
+        return self.thresholds.keys()
+
     def annotate(self, split: Split, teacher: Teacher) -> Split:
-        for kind in self.thresholds:
-            if kind not in split.corpus.types and kind not in teacher.inventory.types:
-                remedy = suggest(kind, split.corpus.types)
-                raise Refusal(f"no type is called {kind!r}", where="method.thresholds", remedy=remedy)
         said = teacher.predictions(split)
         return split.with_pseudo([frozenset(e for e, sure in p.items() if sure >= self._tau(e.type)) for p in said])
 

@@ -9,10 +9,11 @@ from functools import cached_property
 from raycner.config import OptimConfig, RunConfig
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios import Scenario, ScenarioKey
+from raycner.errors import Refusal
 from raycner.methods import Method
 from raycner.networks.heads import GrowthConfig
 from raycner.networks.network import ModelConfig
-from raycner.values import fingerprint
+from raycner.values import fingerprint, suggest
 
 NUMERICS = 1
 """Raised by every change that alters what a step learns (CHANGELOG, Numerics), and so renames every step."""
@@ -49,6 +50,10 @@ class StepSpec:
 
 def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
     """The steps of a run, each naming the one before. Step 0 reads no growth and nothing that only later steps do."""
+    learned = scenario[-1].inventory.types
+    for kind in config.method.types:
+        if kind not in learned:
+            raise Refusal(f"no type called {kind!r} is learned", where="method", remedy=suggest(kind, learned))
     identity = config.model.encoder.identity()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):

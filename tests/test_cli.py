@@ -1,0 +1,169 @@
+"""The command line as a person meets it: what it prints, and the one line that bad input gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import runs
+from raycner.__main__ import main
+
+CONLL = "Ada B-person\nsaw O\nOslo B-city\n. O\n\n" * 30
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a refused command leaves; nothing else may be printed."""
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    line = said.err.rstrip("\n")
+    assert line.startswith("raycner: ") and "\n" not in line and "Traceback" not in line
+    return line
+
+
+@pytest.fixture
+def columns(tmp_path: Path) -> Path:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    for part in ("train", "dev", "test"):
+        (folder / f"{part}.conll").write_text(CONLL, encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (["method.nmae=dld"], "method.nmae: no such setting; did you mean name?"),
+        (["optim.epoch=3"], "optim.epoch: no such setting; did you mean epochs?"),
+        (["scenari.corpus=demo"], "scenari: no such setting; did you mean scenario?"),
+        (["method.name=extendner"], "method.name: no method is called 'extendner'; did you mean extend_ner?"),
+        (["method.name=dld"], "method.base.name: no method is chosen"),
+        (["method.name=dld", "method.base.name=cosine"], "method.base.name: no method is called 'cosine'"),
+        (["method.base.kd_wieght=2"], "method.base.kd_wieght: no such setting; did you mean kd_weight?"),
+        (["optim.lr=fast"], "optim.lr: "),
+        (["optim.epochs=2.5"], "optim.epochs: "),
+        (["optim.select=old"], "optim.select: "),
+        (["seed=true story"], "seed: "),
+        (["optim.epochs=0"], "optim: epochs 0"),
+        (
+            ["scenario.first=2", "scenario.per_step=2"],
+            "scenario.first: first=2 and then per_step=2 do not divide 3 types",
+        ),
+        (["scenario.order=[location, persn]"], "scenario.order: type 'persn' is not annotated"),
+        (["model.head={name: cosine, norm_axis: sequence}", "compute.workers=2"], "model.head.norm_axis: "),
+        (["model.encoder.name=pretrained", "model.encoder.path=no/such/folder"], "model.encoder.path: no encoder at"),
+        (["model.encoder.vectors=no/such/file"], "model.encoder.vectors: cannot read word vectors"),
+        (
+            ["method={name: self_training, thresholds: {persn: 0.5}}"],
+            "no type called 'persn' is learned; did you mean person?",
+        ),
+        (["no/such/job.yaml"], "no/such/job.yaml: cannot read it"),
+        (["scenario.corpus=colums", "scenario.source=x"], "scenario.corpus: no layout or corpus is called 'colums'"),
+        (["scenario.corpus=columns"], "scenario.source: the layout columns needs files"),
+    ],
+)
+def test_bad_settings_get_one_line(
+    settings: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = {
+        kind for kind in ("method", "model.encoder") for s in settings if s.startswith((f"{kind}.name", f"{kind}="))
+    }
+    small = [s for s in runs.SMALL if not s.startswith(tuple(f"{kind}." for kind in chosen))]
+    line = refused(capsys, "run", *small, f"store={tmp_path / 'store'}", *settings)
+    assert expected in line
+    assert not list(tmp_path.glob("store/steps/*")), "a refused run left a step"
+
+
+def test_a_missing_corpus_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    where = tmp_path / "nowhere"
+    line = refused(capsys, "run", "scenario.corpus=columns", f"scenario.source={where}", f"store={tmp_path / 'store'}")
+    assert str(where) in line
+    assert not (tmp_path / "store" / "corpora").exists()
+
+
+def test_a_broken_line_is_named_by_file_and_number(
+    columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (columns / "train.conll").write_text(CONLL + "Bo\n", encoding="utf-8")
+    line = refused(
+        capsys, "prepare", "scenario.corpus=columns", f"scenario.source={columns}", f"store={tmp_path / 's'}"
+    )
+    assert f"{columns / 'train.conll'}:{CONLL.count(chr(10)) + 1}" in line
+
+
+def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    line = refused(capsys, "run", *runs.SMALL, f"store={tmp_path / 'file' / 'store'}")
+    assert "file" in line
+
+
+def test_a_method_on_a_head_it_cannot_train_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from raycner.methods.extend_ner import ExtendNER
+    from raycner.networks.heads import Head
+
+    class Spans(Head):  # type: ignore[type-arg]
+        """A family of heads that no method here trains."""
+
+    monkeypatch.setattr(ExtendNER, "heads", (Spans,))
+    settings = [s for s in runs.SMALL if not s.startswith("method.")]
+    line = refused(capsys, "run", *settings, f"store={tmp_path}", "method.name=extend_ner")
+    assert "method.name: method 'extend_ner' trains Spans, not head 'linear'" in line
+
+
+def test_the_script_ends_with_the_status(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "raycner", "run", "optim.lr=fast", f"store={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("raycner: optim.lr") and "Traceback" not in done.stderr
+
+
+def test_plan_marks_what_the_store_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = [*runs.SMALL, f"store={tmp_path}"]
+    assert main(["plan", *layers]) == 0
+    assert capsys.readouterr().out.count("missing") == 3
+    assert main(["run", *layers]) == 0
+    capsys.readouterr()
+    assert main(["plan", *layers]) == 0
+    assert capsys.readouterr().out.count("in the store") == 3
+    assert main(["plan", *layers, "method.base.kd_weight=2"]) == 0
+    said = capsys.readouterr().out
+    assert (said.count("in the store"), said.count("missing")) == (1, 2)
+
+
+def test_prepare_says_what_it_read(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (columns / "dev.conll").unlink()
+    assert main(["prepare", "scenario.corpus=columns", f"scenario.source={columns}", f"store={tmp_path / 's'}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "train 27, dev 3, test 30" in said
+    assert "types city, person" in said
+    assert "BIO" in said
+
+
+def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = [*runs.SMALL, f"store={tmp_path}", "scenario.reading.sentences=60", "optim.epochs=1", "optim.first.epochs=1"]
+    tiny = [setting for setting in tiny if not setting.startswith("method.")]
+    for method in ("finetuning", "extend_ner"):
+        assert main(["run", *tiny, f"method.name={method}"]) == 0
+    capsys.readouterr()
+    assert main(["report", "--store", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "finetuning" in said and "extend_ner" in said
+    assert main(["report", "--store", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == 1 and len(told["runs"]) == 2
+    assert main(["report", "--store", str(tmp_path), "demo-fg_pg-extend"]) == 0
+    assert "finetuning" not in capsys.readouterr().out
+    assert "no run is called 'nosuch'" in refused(capsys, "report", "--store", str(tmp_path), "nosuch")
+
+
+def test_report_of_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "raycner run" in refused(capsys, "report", "--store", str(tmp_path))
+
+
+def test_another_method_drops_settings_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *runs.SMALL, f"store={tmp_path}", "method.name=finetuning"]) == 0
+    assert "method.name=finetuning drops base of dld" in " ".join(capsys.readouterr().err.split())
