@@ -149,7 +149,7 @@ class TagHead(Head[TagOutput]):
 
     @cached_property
     def _allowed(self) -> Tensor:
-        """[C, C] which tag may follow which: I (and E) only inside an entity of its type."""
+        """[C, C] which tag may follow which: I (and E) only inside an entity of its type, which in BIOES needs an E."""
         follows = torch.zeros(len(self.tags), len(self.tags), dtype=torch.bool)
         closed = ("O", "E", "S") if self.scheme == "BIOES" else ("O", "B", "I")
         for i, one in enumerate(self.tags):
@@ -197,8 +197,9 @@ class TagHead(Head[TagOutput]):
         with torch.no_grad():
             for tag in range(old, len(self.tags)):
                 begin = tag - (tag - 1) % len(self.prefixes)
-                source = tag if counts[tag] else begin
-                if not counts[source]:
+                of_its_type = range(begin, begin + len(self.prefixes))
+                source = next((other for other in (tag, *of_its_type) if counts[other]), None)
+                if source is None:
                     kind = self.inventory.types[(tag - 1) // len(self.prefixes)]
                     remedy = "set model.growth.imprint=none, or give the step sentences with that type"
                     raise Refusal(f"type {kind!r} never occurs, so its row cannot be imprinted", remedy=remedy)
@@ -273,7 +274,7 @@ class Cosine(HeadConfig):
 
 
 def viterbi(scores: Tensor, mask: Tensor, allowed: Tensor) -> Tensor:
-    """The best path of tags on which every step is allowed; a sentence begins as after O.
+    """The best path of tags on which every step is allowed; a sentence begins as after O and ends as before O.
 
     Shapes: scores [B, T, C] log-probabilities, mask [B, T], allowed [C, C] -> [B, T] tags.
     """
@@ -285,7 +286,7 @@ def viterbi(scores: Tensor, mask: Tensor, allowed: Tensor) -> Tensor:
         best = torch.where(here, reached + scores[:, t], best)
         stay = torch.arange(scores.size(2), device=scores.device).expand_as(pointer)
         pointers.append(torch.where(here, pointer, stay))
-    path = [best.argmax(-1)]
+    path = [(best + forbidden[:, O]).argmax(-1)]
     for pointer in reversed(pointers):
         path.append(pointer.gather(1, path[-1][:, None])[:, 0])
     return torch.stack(path[::-1], dim=1)

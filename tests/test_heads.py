@@ -1,0 +1,379 @@
+"""The contract of every tag head: targets and predictions invert each other, and growing keeps the past."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from raycner.data.entities import Entity, Sentence, TypeInventory, breaches
+from raycner.errors import Refusal
+from raycner.networks.batch import Batch
+from raycner.networks.encoders import States
+from raycner.networks.heads import HEADS, GrowthConfig
+from raycner.networks.heads.tags import CosineTags, TagHead, viterbi
+from raycner.networks.losses import IGNORE
+
+WIDTH = 6
+TWO = TypeInventory().grow(("animal", "city"))
+THREE = TWO.grow(("food",))
+
+
+def configs() -> list[Any]:
+    """Every registered tag head, in every way it can spell and decode."""
+    found = []
+    for name, kind in sorted(HEADS.items()):
+        if issubclass(kind.module, TagHead):
+            for scheme, decoding in itertools.product(("BIO", "BIOES"), ("argmax", "constrained")):
+                made = kind(scheme=scheme, decoding=decoding)
+                found.append(pytest.param(made, id=f"{name}-{scheme}-{decoding}"))
+                if hasattr(made, "norm_axis"):
+                    made = replace(made, norm_axis="sequence")
+                    found.append(pytest.param(made, id=f"{name}-{scheme}-{decoding}-sequence"))
+    return found
+
+
+every_head = pytest.mark.parametrize("config", configs())
+
+
+def grown(config: Any, *inventories: TypeInventory, growth: GrowthConfig | None = None, width: int = WIDTH) -> TagHead:
+    torch.manual_seed(0)
+    head: TagHead = config.build(width)
+    for inventory in inventories:
+        head.grow(inventory, growth or GrowthConfig())
+    with torch.no_grad():
+        head.rows.normal_(generator=torch.Generator().manual_seed(1))
+    return head
+
+
+def read(words: Tensor, targets: Tensor | None = None) -> tuple[States, Batch]:
+    """States, and the batch they are of."""
+    mask = torch.ones(words.shape[:2], dtype=torch.bool) if targets is None else targets != IGNORE
+    asked = torch.zeros(words.shape[:2], dtype=torch.long) if targets is None else targets
+    return States(words, words), Batch(torch.arange(len(words)), {}, mask, asked)
+
+
+def random_states(seed: int = 0, length: int = 5, width: int = WIDTH) -> tuple[States, Batch]:
+    return read(torch.randn(2, length, width, generator=torch.Generator().manual_seed(seed)))
+
+
+@st.composite
+def annotated(draw: st.DrawFn, types: Sequence[str]) -> Sentence:
+    entities, at = [], 0
+    spans = st.tuples(st.integers(0, 2), st.integers(1, 4), st.sampled_from(types))
+    for before, length, kind in draw(st.lists(spans, max_size=4)):
+        entities.append(Entity(at + before, at + before + length, kind))
+        at += before + length
+    return Sentence(0, ("w",) * (at + draw(st.integers(1, 3))), frozenset(entities))
+
+
+def perfect(head: TagHead, targets: Tensor) -> States:
+    """States on which a head says exactly `targets`: one direction per tag."""
+    tags = len(head.tags)
+    with torch.no_grad():
+        head.rows.zero_()
+        head.rows[:, :tags] = torch.eye(tags)
+    words = 20 * torch.nn.functional.one_hot(targets.clamp(min=0), head.width).float()
+    return States(words, words)
+
+
+@every_head
+@settings(max_examples=30)
+@given(sentences=st.lists(annotated(THREE.types), min_size=1, max_size=3))
+def test_predicting_inverts_targets(config: Any, sentences: list[Sentence]) -> None:
+    head = grown(config, TWO, THREE, width=1 + 4 * 3)
+    targets = head.targets(sentences)
+    assert targets.shape == (len(sentences), max(len(s.words) for s in sentences))
+    _, batch = read(targets[..., None].float(), targets)
+    said = head.predict(perfect(head, targets), batch)
+    assert [set(found) for found in said] == [set(s.entities) for s in sentences]
+    assert all(0 < sure <= 1 for found in said for sure in found.values())
+
+
+@every_head
+def test_targets_are_spelt_as_the_scheme_says(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    gold = frozenset({Entity(0, 1, "city"), Entity(1, 4, "animal")})
+    said = head.targets([Sentence(0, tuple("abcdef"), gold), Sentence(1, ("a",), frozenset())]).tolist()
+    spelt = [[head.tags[tag] if tag != IGNORE else "" for tag in row] for row in said]
+    if config.scheme == "BIO":
+        assert spelt[0] == ["B-city", "B-animal", "I-animal", "I-animal", "O", "O"]
+        assert head.tags == ["O", "B-animal", "I-animal", "B-city", "I-city", "B-food", "I-food"]
+    else:
+        assert spelt[0] == ["S-city", "B-animal", "I-animal", "E-animal", "O", "O"]
+        assert head.tags[:5] == ["O", "B-animal", "I-animal", "E-animal", "S-animal"]
+    assert spelt[1] == ["O", *[""] * 5]
+
+
+@every_head
+def test_a_teacher_does_not_judge_what_was_learned_after_it(config: Any) -> None:
+    old, new = grown(config, TWO), grown(config, TWO, THREE)
+    said = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
+    assert old.targets([said])[0, 1:].tolist() == [IGNORE] * 2
+    assert (new.targets([said])[0, 1:] > 0).all()
+    assert old.targets([said])[0, 0] == new.targets([said])[0, 0]
+
+
+@every_head
+def test_the_output_is_what_the_product_of_its_parts_is(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    states, batch = random_states()
+    said = head(states, batch)
+    torch.testing.assert_close(said.logits, said.features @ said.weight.T)
+    assert said.logits.shape == (2, 5, len(head.tags))
+    for positive, negative in (
+        (said.product_positive, said.product_negative),
+        (said.weight_positive, said.weight_negative),
+    ):
+        torch.testing.assert_close(positive + negative, said.logits)
+    assert (said.product_positive >= 0).all()
+    assert (said.product_negative <= 0).all()
+
+
+@every_head
+@pytest.mark.parametrize("freeze", [True, False])
+@pytest.mark.parametrize("init", ["normal", "moments", "zeros"])
+def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:
+    head = grown(config, TWO)
+    states, batch = random_states()
+    before, weight = head(states, batch).logits.detach(), head.weight.detach().clone()
+    head.grow(THREE, GrowthConfig(freeze_old=freeze, init=init))
+    assert head.inventory == THREE
+    after = head(states, batch)
+    assert torch.equal(head.weight[: len(weight)], weight)
+    torch.testing.assert_close(after.logits[..., : before.size(-1)].detach(), before, rtol=1e-6, atol=1e-6)
+    assert after.logits.size(-1) == len(head.tags) == before.size(-1) + len(head.prefixes)
+    assert len(head.frozen) == (len(weight) if freeze else 0)
+    if init == "zeros":
+        assert not head.weight[len(weight) :].any()
+
+
+@every_head
+def test_moments_are_those_of_the_trained_rows(config: Any) -> None:
+    head = grown(config, TWO, width=2000)
+    with torch.no_grad():
+        head.rows.normal_(mean=3.0, std=0.5)
+    head.grow(THREE, GrowthConfig(init="moments"))
+    fresh = head.weight[-len(head.prefixes) :]
+    assert fresh.mean().item() == pytest.approx(3.0, abs=0.05)
+    assert fresh.std().item() == pytest.approx(0.5, abs=0.05)
+
+
+@every_head
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_frozen_rows_stay_bit_for_bit(config: Any, kind: str) -> None:
+    head = grown(config, TWO)
+    head.grow(THREE, GrowthConfig(freeze_old=True))
+    before = head.weight.detach().clone()
+    states, _ = random_states()
+    batch = read(states.words, torch.full((2, 5), before.size(0) - 1))[1]
+    if kind == "sgd":
+        optimizer: Any = torch.optim.SGD(head.parameters(), lr=0.5, momentum=0.9, weight_decay=0.1)
+    else:
+        optimizer = torch.optim.AdamW(head.parameters(), lr=0.5, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        head.loss(head(states, batch), batch).total.backward()
+        optimizer.step()
+    old = head.num_tags(2)
+    assert torch.equal(head.weight[:old], before[:old])
+    assert not torch.equal(head.weight[old:], before[old:])
+    head.settle()
+    assert torch.equal(head.weight[:old], before[:old])
+    head.grow(THREE.grow(("person",)), GrowthConfig())
+    assert not len(head.frozen), "freezing is for one step"
+
+
+@every_head
+def test_every_parameter_gets_a_gradient(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    states, batch = random_states()
+    head.loss(head(states, batch), batch).total.backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in head.parameters())
+
+
+@every_head
+def test_nothing_to_learn_is_zero_in_the_graph(config: Any) -> None:
+    head = grown(config, TWO)
+    states, batch = random_states()
+    said = head.loss(head(states, batch.silenced()), batch.silenced())
+    said.total.backward()
+    assert (said.total.item(), said.count.item()) == (0.0, 0)
+    assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
+
+
+@every_head
+@pytest.mark.parametrize("freeze", [True, False])
+def test_a_checkpoint_restores_the_head(config: Any, freeze: bool) -> None:
+    head = grown(config, TWO)
+    head.grow(THREE, GrowthConfig(freeze_old=freeze))
+    states, batch = random_states()
+    before = head(states, batch).logits
+    head.settle()
+    again: TagHead = config.build(WIDTH)
+    again.reshape(THREE)
+    again.load_state_dict(copy.deepcopy(head.state_dict()))
+    assert again.inventory == THREE
+    assert again.tags == head.tags
+    assert torch.equal(again(states, batch).logits, before)
+    assert again.predict(states, batch) == head.predict(states, batch)
+
+
+@every_head
+def test_settled_states_depend_on_the_inventory_alone(config: Any) -> None:
+    shapes = []
+    for freeze in (True, False):
+        head = grown(config, TWO)
+        head.grow(THREE, GrowthConfig(freeze_old=freeze))
+        head.settle()
+        shapes.append({name: weight.shape for name, weight in head.state_dict().items()})
+    assert shapes[0] == shapes[1]
+
+
+@every_head
+@pytest.mark.parametrize("freeze", [True, False])
+def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) -> None:
+    head = grown(config, TWO)
+    head.grow(THREE, GrowthConfig(freeze_old=freeze))
+    before = head.weight.detach().clone()
+    old, begin = head.num_tags(2), head.num_tags(2)
+    words = torch.randn(3, 4, WIDTH, generator=torch.Generator().manual_seed(2))
+    targets = torch.zeros(3, 4, dtype=torch.long)
+    targets[0, 1], targets[1, 0], targets[2, 3], targets[2, 2] = begin, begin, 1, IGNORE
+    states, batch = read(words, targets)
+    sums, counts = (sum(parts) for parts in zip(*(head.centres(*cut(states, batch, i)) for i in range(3)), strict=True))
+    assert counts.tolist() == [8.0, 1.0, *[0.0] * (begin - 2), 2.0, *[0.0] * (len(head.prefixes) - 1)]
+    head.imprint(sums, counts)
+    mean = (words[0, 1] / words[0, 1].norm() + words[1, 0] / words[1, 0].norm()) / 2
+    norm = before[1:old, :WIDTH].norm(dim=-1).mean()
+    for tag in range(old, len(head.tags)):
+        row = head.weight[tag, :WIDTH].detach()
+        torch.testing.assert_close(row, norm * mean / mean.norm())
+        torch.testing.assert_close(row.norm(), norm)
+    assert torch.equal(head.weight[:old], before[:old])
+    assert torch.equal(head.weight[:, WIDTH:], before[:, WIDTH:]), "a bias is no direction"
+
+
+def cut(states: States, batch: Batch, row: int) -> tuple[States, Batch]:
+    one = slice(row, row + 1)
+    parts = {"positions": batch.positions[one], "mask": batch.mask[one], "targets": batch.targets[one]}
+    return States(states.words[one], states.slots[one]), replace(batch, **parts)
+
+
+@every_head
+def test_each_new_tag_that_occurs_has_its_own_direction(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    sums, counts = torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags))
+    begin = head.num_tags(2)
+    occurring = range(begin + 1, len(head.tags)) if config.scheme == "BIOES" else range(begin, len(head.tags))
+    for tag in occurring:
+        sums[tag, tag % WIDTH], counts[tag] = 2.0, 3.0
+    head.imprint(sums, counts)
+    for tag in occurring:
+        assert head.weight[tag, :WIDTH].argmax() == tag % WIDTH
+    if config.scheme == "BIOES":
+        assert head.weight[begin, :WIDTH].count_nonzero() == 1, "no B- of a type that is always one word"
+
+
+@every_head
+def test_a_type_that_never_occurs_cannot_be_imprinted(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    with pytest.raises(Refusal, match=r"type 'food' never occurs.*model\.growth\.imprint=none"):
+        head.imprint(torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags)))
+
+
+def padded(states: States, slots: int) -> States:
+    more = torch.ones(states.slots.size(0), slots, states.slots.size(2))
+    return States(states.words, torch.cat([states.slots, more], dim=1))
+
+
+@every_head
+def test_only_the_sequence_norm_reads_padding(config: Any) -> None:
+    head = grown(config, TWO)
+    states, batch = random_states()
+    one, two = head(states, batch).logits, head(padded(states, 3), batch).logits
+    if isinstance(head, CosineTags) and head.norm_axis == "sequence":
+        assert (one - two).abs().max() > 1e-3
+    else:
+        assert torch.equal(one, two)
+
+
+def test_cosine_logits_are_cosines() -> None:
+    config = HEADS["cosine"](scale=3.0)
+    head = grown(config, TWO)
+    states, batch = random_states()
+    cosine = torch.nn.functional.cosine_similarity(states.words[:, :, None], head.weight, dim=-1)
+    torch.testing.assert_close(head(states, batch).logits, 3.0 * cosine)
+    sequence = grown(replace(config, norm_axis="sequence"), TWO)
+    features = states.words / states.words.pow(2).sum(1, keepdim=True).sqrt()
+    rows = sequence.weight / sequence.weight.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(sequence(states, batch).logits, 3.0 * features @ rows.T)
+
+
+def test_linear_logits_have_a_bias() -> None:
+    head = grown(HEADS["linear"](), TWO)
+    states, batch = random_states()
+    expected = states.words @ head.weight[:, :-1].T + head.weight[:, -1]
+    torch.testing.assert_close(head(states, batch).logits, expected)
+    fresh = HEADS["linear"](init_std=0.3).build(5000).draw(1)
+    assert not fresh[:, -1].any()
+    assert fresh[:, :-1].std().item() == pytest.approx(0.3, rel=0.1)
+
+
+def tags_said(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
+    scores = head(States(words, words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
+    path = viterbi(scores, mask, head._allowed)
+    return [[head.tags[tag] for tag, here in zip(p, m, strict=True) if here] for p, m in zip(path, mask, strict=True)]
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+@given(seed=st.integers(0, 10_000), lengths=st.lists(st.integers(1, 9), min_size=2, max_size=2))
+def test_constrained_decoding_is_legal_and_is_argmax_where_that_is(scheme: Any, seed: int, lengths: list[int]) -> None:
+    head = grown(HEADS["linear"](scheme=scheme, decoding="constrained"), TWO)
+    states, _ = random_states(seed, max(lengths))
+    mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
+    said = tags_said(head, states.words, mask)
+    for tags, row, length in zip(said, states.words, lengths, strict=True):
+        assert not list(breaches(tags, scheme))
+        best = [head.tags[i] for i in (row @ head.weight[:, :-1].T + head.weight[:, -1]).argmax(-1).tolist()[:length]]
+        if not list(breaches(best, scheme)):
+            assert tags == best
+        alone = tags_said(head, row[None, :length], torch.ones(1, length, dtype=torch.bool))
+        assert alone == [tags], "padding never matters"
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+@pytest.mark.parametrize("length", [1, 2, 3, 4])
+@settings(max_examples=40)
+@given(seed=st.integers(0, 10_000))
+def test_viterbi_is_the_best_of_all_legal_paths(scheme: Any, length: int, seed: int) -> None:
+    head = grown(HEADS["linear"](scheme=scheme), TypeInventory().grow(("animal",) if scheme == "BIOES" else TWO.types))
+    scores = torch.randn(1, length, len(head.tags), generator=torch.Generator().manual_seed(seed)).log_softmax(-1)
+    legal = [
+        path
+        for path in itertools.product(range(len(head.tags)), repeat=length)
+        if not list(breaches([head.tags[tag] for tag in path], scheme))
+    ]
+    best = max(legal, key=lambda path: float(sum(scores[0, t, tag] for t, tag in enumerate(path))))
+    found = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head._allowed)[0]
+    assert found.tolist() == list(best)
+
+
+def test_confidence_is_that_of_the_least_sure_word() -> None:
+    head = grown(HEADS["linear"](), TypeInventory().grow(("animal",)), width=3)
+    with torch.no_grad():
+        head.rows.zero_()
+        head.rows[:, :3] = torch.eye(3)
+    words = torch.tensor([[[0.0, 3.0, 0.0], [0.0, 0.0, 1.0], [2.0, 0.0, 0.0]]])
+    states, batch = read(words)
+    (said,) = head.predict(states, batch)
+    assert said.keys() == {Entity(0, 2, "animal")}
+    assert said[Entity(0, 2, "animal")] == pytest.approx(float(words[0, 1].softmax(-1)[2]))
+    out_of_reach = replace(batch, mask=torch.tensor([[True, False, False]]))
+    assert head.predict(states, out_of_reach)[0].keys() == {Entity(0, 1, "animal")}
