@@ -85,7 +85,8 @@ def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T
     if isinstance(family, Family):
         name = given.get("name", getattr(default, "name", None))
         if name is None:
-            raise Refusal(f"no {family.noun} is chosen", where=f"{where}.name", remedy=f"known: {', '.join(sorted(family))}")
+            remedy = f"known: {', '.join(sorted(family))}"
+            raise Refusal(f"no {family.noun} is chosen", where=f"{where}.name", remedy=remedy)
         chosen = family.find(name, f"{where}.name")
         default = default if type(default) is chosen else None
         given = {key: value for key, value in given.items() if key != "name"}
@@ -108,7 +109,7 @@ def _fill(kind: type[T], given: Mapping[str, Plain], where: str, default: T | No
             made[key] = _coerce(hints[key], given[key], _join(where, key), fallback)
         elif fallback is not dataclasses.MISSING:
             made[key] = fallback
-        elif "family" in vars(hints[key]):
+        elif isinstance(hints[key], type) and "family" in vars(hints[key]):
             made[key] = build(hints[key], {}, _join(where, key))
         else:
             raise Refusal("missing", where=_join(where, key), remedy=f"write {_join(where, key)}=VALUE")

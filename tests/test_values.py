@@ -152,6 +152,18 @@ def test_a_value_is_passed_through_and_is_frozen() -> None:
         Circle(2.0)  # type: ignore[misc]
 
 
+def test_what_has_no_default_must_be_said() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Demanding:
+        number: int | None
+        names: tuple[str, ...]
+
+    for given, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
+        with pytest.raises(Refusal, match=f"here.{missing}: missing; write here.{missing}=VALUE"):
+            build(Demanding, given, "here")
+    assert build(Demanding, {"number": None, "names": []}) == Demanding(number=None, names=())
+
+
 def test_a_name_is_registered_once() -> None:
     family = Family("shape")
     family.kind("dot")(type("Dot", (), {}))
