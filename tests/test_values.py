@@ -158,9 +158,9 @@ def test_what_has_no_default_must_be_said() -> None:
         number: int | None
         names: tuple[str, ...]
 
-    for given, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
+    for said, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
         with pytest.raises(Refusal, match=f"here.{missing}: missing; write here.{missing}=VALUE"):
-            build(Demanding, given, "here")
+            build(Demanding, said, "here")
     assert build(Demanding, {"number": None, "names": []}) == Demanding(number=None, names=())
 
 

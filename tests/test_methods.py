@@ -1,0 +1,441 @@
+"""The contract of every method, and the arithmetic of each on a few words worked out by hand."""
+
+import copy
+import dataclasses
+import json
+import math
+import pickle
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from raycner.config import RunConfig
+from raycner.data.corpora import Corpus
+from raycner.data.entities import Entity, TypeInventory
+from raycner.data.scenarios import Scenario, Split
+from raycner.methods import METHODS, Method, balance
+from raycner.methods.dld import DLD, PARTS
+from raycner.methods.extend_ner import ExtendNER
+from raycner.methods.finetuning import Finetuning
+from raycner.methods.self_training import SelfTraining
+from raycner.networks import losses
+from raycner.networks.batch import Batch
+from raycner.networks.heads import Prediction
+from raycner.networks.heads.tags import TagHead, TagOutput
+from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.network import Network
+from raycner.values import build, plain
+
+ONE = TypeInventory().grow(("animal",))
+TWO = ONE.grow(("city",))
+
+
+def registered() -> Iterator[Method]:
+    """Every method with its defaults; one that wraps another, around each that it may wrap."""
+    for kind in METHODS.values():
+        required = [field.name for field in dataclasses.fields(kind) if required_field(field)]
+        if not required:
+            yield kind()
+        elif required == ["base"]:
+            for base in METHODS.values():
+                if not any(map(required_field, dataclasses.fields(base))) and issubclass(TagHead, base.heads):
+                    yield kind(base=base())
+        else:
+            pytest.fail(f"{kind.__name__}: the contract does not know what to give for {required}")
+
+
+def required_field(field: Any) -> bool:
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
+every_method = pytest.mark.parametrize("method", list(registered()), ids=lambda method: method.label)
+
+
+@dataclasses.dataclass
+class Step:
+    """The second step over the tiny corpus: a teacher, the student that grew from it, and sentences."""
+
+    teacher: Network
+    student: Network
+    split: Split
+
+    def batch(self, positions: Sequence[int]) -> Batch:
+        sentences = [self.split[i] for i in positions]
+        return self.student.collate(sentences, self.student.tokenize([s.words for s in sentences]), positions)
+
+
+@pytest.fixture
+def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
+    first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
+    torch.manual_seed(0)
+    teacher = Network(tiny_config.model)
+    teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
+    with torch.no_grad():
+        teacher.head.rows.normal_()  # type: ignore[operator, union-attr]
+    student = copy.deepcopy(teacher)
+    student.begin(second.inventory, [s.words for s in second.train.sentences()])
+    with torch.no_grad():
+        for parameter in student.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return Step(teacher.eval().requires_grad_(False), student, second.train)
+
+
+def total(terms: dict[str, Mean]) -> Tensor:
+    return torch.stack([term.total for term in terms.values()]).sum()
+
+
+@every_method
+def test_losses_are_finite_and_reach_the_student_only(method: Method, step: Step) -> None:
+    terms = method.losses(step.student, step.teacher, step.batch(range(8)))
+    for term in terms.values():
+        assert torch.isfinite(term.total)
+        assert term.total.shape == term.count.shape == ()
+        assert int(term.count) > 0
+    total(terms).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in step.student.parameters())
+    assert all(p.grad.any() for p in step.student.head.parameters() if p.grad is not None)
+    assert all(p.grad is None for p in step.teacher.parameters())
+
+
+@every_method
+def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step) -> None:
+    batches = [step.batch(range(8)), step.batch([3]), step.batch(range(8)).silenced(), step.batch([0]).silenced()]
+    without = next(i for i in range(len(step.split)) if not step.split[i].entities)
+    batches.append(step.batch([without]))
+    named = [list(method.losses(step.student, step.teacher, batch)) for batch in batches]
+    assert all(names == named[0] for names in named)
+
+
+@every_method
+def test_a_silenced_batch_weighs_nothing_but_stays_in_the_graph(method: Method, step: Step) -> None:
+    terms = method.losses(step.student, step.teacher, step.batch([0, 1]).silenced())
+    total(terms).backward()
+    assert all((term.total.item(), term.count.item()) == (0.0, 0) for term in terms.values())
+    assert all(p.grad is not None and not p.grad.any() for p in step.student.parameters())
+
+
+@every_method
+def test_a_batch_is_the_sum_of_its_sentences(method: Method, step: Step) -> None:
+    """What makes one process and many agree: totals and counts add up over any division of a batch."""
+    step.student.double()
+    step.teacher.double()
+    whole = method.losses(step.student, step.teacher, step.batch(range(6)))
+    halves = [method.losses(step.student, step.teacher, step.batch(part)) for part in (range(2), range(2, 6))]
+    for name, term in whole.items():
+        assert term.total.item() == pytest.approx(sum(half[name].total.item() for half in halves), rel=1e-9)
+        assert term.count.item() == sum(half[name].count.item() for half in halves)
+
+
+@every_method
+def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: Step) -> None:
+    batch = step.batch(range(4))
+    live = method.losses(step.student, step.teacher, batch)
+    said = step.teacher(batch)
+    columns = SimpleNamespace(**{field: getattr(said, field) for field in method.recalls})
+    recalled = method.losses(step.student, lambda _: columns, batch)  # type: ignore[arg-type]
+    assert {name: term.total.item() for name, term in recalled.items()} == {
+        name: term.total.item() for name, term in live.items()
+    }
+
+
+@every_method
+def test_a_method_is_a_value(method: Method) -> None:
+    assert pickle.loads(pickle.dumps(method)) == method
+    assert build(Method, json.loads(json.dumps(plain(method)))) == method  # type: ignore[type-abstract]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        method.heads = ()  # type: ignore[misc]
+    assert all(
+        isinstance(getattr(method, f.name), str | int | float | bool | dict | Method)
+        for f in dataclasses.fields(method)
+    )  # type: ignore[arg-type]
+    assert method.name in method.label
+    assert method.first == Finetuning()
+    assert set(method.types) == set()
+
+
+@every_method
+def test_distilling_a_teacher_into_itself_asks_for_nothing(method: Method, step: Step) -> None:
+    """Before growth the student is the teacher: every term but the supervised one has no value and no gradient."""
+    twin = copy.deepcopy(step.teacher).requires_grad_()
+    batch = step.batch(range(8))
+    batch = dataclasses.replace(batch, targets=batch.targets.clamp(max=0))  # O, where the new type was
+    for name, term in method.losses(twin, step.teacher, batch).items():
+        if name == "ce":
+            continue
+        assert term.total.item() == pytest.approx(0, abs=1e-4)
+        gradients = torch.autograd.grad(term.total, list(twin.parameters()), retain_graph=True)
+        assert all(gradient.abs().max() < 1e-3 for gradient in gradients)
+
+
+def test_after_growth_distillation_pushes_the_new_tags_down_and_squared_error_does_not(step: Step) -> None:
+    student = copy.deepcopy(step.teacher).requires_grad_()
+    student.begin(step.student.inventory, [])
+    batch = step.batch(range(8))
+    kl = ExtendNER().losses(student, step.teacher, batch)["kd"]
+    assert kl.total.item() > 0, "new tags take mass that the teacher gave to old ones"
+    held = DLD(base=Finetuning()).losses(student, step.teacher, batch)
+    assert held["dld_positive"].total.item() == pytest.approx(0, abs=1e-4), "old logits are what they were"
+    assert held["dld_negative"].total.item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("base", [Finetuning(), SelfTraining(), ExtendNER(kd_weight=3.0)], ids=lambda base: base.name)
+@pytest.mark.parametrize("decomposition", list(PARTS))
+def test_a_wrapper_of_no_weight_is_its_base(base: Method, decomposition: Any, step: Step) -> None:
+    batch = step.batch(range(4))
+    wrapped = DLD(base=base, weight_positive=0.0, weight_negative=0.0, decomposition=decomposition)
+    alone = base.losses(step.student, step.teacher, batch)
+    said = wrapped.losses(step.student, step.teacher, batch)
+    assert total(said).item() == total(alone).item()
+    assert said.keys() == alone.keys() | {f"dld_{side}" for side in PARTS[decomposition]}
+    assert all(said[name].count.item() == term.count.item() for name, term in alone.items())
+    one, two = (torch.autograd.grad(total(terms), list(step.student.parameters())) for terms in (said, alone))
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_extend_ner_of_no_weight_only_learns(step: Step) -> None:
+    said = ExtendNER(kd_weight=0.0).losses(step.student, step.teacher, step.batch(range(4)))
+    assert said["kd"].total.item() == 0
+    assert said["ce"].total.item() > 0
+
+
+class Saying:
+    """A network that says one thing of every batch."""
+
+    def __init__(self, inventory: TypeInventory, features: Tensor, weight: Tensor) -> None:
+        self.inventory = inventory
+        self.said = TagOutput(features @ weight.T, features, weight)
+
+    def __call__(self, _: Batch) -> TagOutput:
+        return self.said
+
+
+TARGETS = torch.tensor([[0, 3, 0]])
+BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
+Z = [[1.0, -0.5, 0.2, 0.8, -1.0], [0.1, 0.2, -0.3, 1.5, 0.4], [0.6, 0.9, -0.2, -0.4, 0.3]]
+"""The student's logits: three words; O, B-animal, I-animal, and the new B-city, I-city."""
+Z_OLD = [[1.2, -0.1, 0.4], [0.3, 0.1, 0.2], [0.2, 1.4, -0.6]]
+"""The teacher's."""
+
+
+def toy() -> tuple[Any, Any]:
+    three = torch.eye(3)
+    return Saying(TWO, three[None], torch.tensor(Z).T), Saying(ONE, three[None], torch.tensor(Z_OLD).T)
+
+
+def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
+    powers = [math.exp(z / temperature) for z in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def by_hand(student_temperature: float, teacher_temperature: float) -> tuple[float, float]:
+    """Summed CE of the second word, and summed KL of the first and the third."""
+    ce = -math.log(softmax(Z[1])[3])
+    kd = 0.0
+    for word in (0, 2):
+        q, s = softmax(Z_OLD[word], teacher_temperature), softmax(Z[word], student_temperature)
+        kd += sum(q[c] * (math.log(q[c]) - math.log(s[c])) for c in range(3))
+    return ce, kd
+
+
+@pytest.mark.parametrize(
+    ("method", "temperatures", "counts"),
+    [
+        (ExtendNER(), (1.0, 1.0), (3, 3)),
+        (ExtendNER(weighting="mean"), (1.0, 1.0), (1, 2)),
+        (ExtendNER(weighting="mean", student_temperature=2.0, teacher_temperature=2.0), (2.0, 2.0), (1, 2)),
+        (ExtendNER(weighting="mean", student_temperature=2.0), (2.0, 1.0), (1, 2)),
+        (ExtendNER(weighting="mean", student_temperature=2.0, teacher_temperature=0.01), (2.0, 0.01), (1, 2)),
+    ],
+    ids=["default", "spankl_code", "paper", "cfner_code", "self_training"],
+)
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_extend_ner_is_what_it_is_by_hand(
+    method: ExtendNER, temperatures: tuple[float, float], counts: tuple[int, int], weight: float
+) -> None:
+    said = dataclasses.replace(method, kd_weight=weight).losses(*toy(), BATCH)
+    if temperatures[1] > 0.1:
+        ce, kd = by_hand(*temperatures)
+    else:
+        ce, kd = by_hand(2.0, 1.0)[0], -sum(math.log(softmax(Z[i], 2.0)[c]) for i, c in ((0, 0), (2, 1)))
+    assert said["ce"].total.item() == pytest.approx(ce, rel=1e-5)
+    assert said["kd"].total.item() == pytest.approx(weight * kd, rel=1e-4)
+    assert (said["ce"].count.item(), said["kd"].count.item()) == counts
+
+
+def test_finetuning_and_self_training_learn_every_word_alike() -> None:
+    student, teacher = toy()
+    student.head = SimpleNamespace(loss=lambda out, batch: losses.cross_entropy(out.logits, batch.targets, batch.mask))
+    for method in (Finetuning(), SelfTraining()):
+        said = method.losses(student, teacher, BATCH)
+        by_hand_ce = -sum(math.log(softmax(Z[i])[c]) for i, c in enumerate((0, 3, 0)))
+        assert (said["ce"].total.item(), said["ce"].count.item()) == (pytest.approx(by_hand_ce, rel=1e-5), 3)
+
+
+def test_weighing_words_alike_is_weighing_means_by_their_numbers() -> None:
+    words = ExtendNER(weighting="word").losses(*toy(), BATCH)
+    means = ExtendNER(weighting="mean", kd_weight=2 / 1).losses(*toy(), BATCH)
+    shared = sum(term.total.item() / term.count.item() for term in words.values())
+    apart = sum(term.total.item() / term.count.item() for term in means.values())
+    assert shared * 3 / 1 == pytest.approx(apart, rel=1e-6)
+
+
+@given(seed=st.integers(0, 1000))
+def test_a_cold_teacher_gives_hard_labels(seed: int) -> None:
+    torch.manual_seed(seed)
+    student = Saying(TWO, torch.randn(1, 3, 4), torch.randn(5, 4))
+    certain = torch.eye(3)[torch.randint(0, 3, (3,))]  # a margin of 1 is 100 at this temperature
+    teacher = Saying(ONE, certain[None], torch.eye(3))
+    cold = ExtendNER(weighting="mean", student_temperature=2.0, teacher_temperature=0.01)
+    kd = cold.losses(student, teacher, BATCH)["kd"]
+    labels = certain.argmax(-1)[None]
+    hard = losses.cross_entropy(student.said.logits / 2.0, labels, where=TARGETS == 0)
+    assert kd.total.item() == pytest.approx(hard.total.item(), abs=1e-4)
+
+
+def test_ignored_and_new_words_are_not_distilled() -> None:
+    targets = torch.tensor([[IGNORE, 3, 0]])
+    batch = Batch(torch.tensor([0]), {}, targets >= 0, targets)
+    said = ExtendNER(weighting="mean").losses(*toy(), batch)
+    assert (said["ce"].count.item(), said["kd"].count.item()) == (1, 1)
+    q, s = softmax(Z_OLD[2]), softmax(Z[2])
+    alone = sum(q[c] * (math.log(q[c]) - math.log(s[c])) for c in range(3))
+    assert said["kd"].total.item() == pytest.approx(alone, rel=1e-5)
+    assert ExtendNER().losses(*toy(), batch)["kd"].count.item() == 2, "words that no loss may read have no share"
+
+
+def test_distillation_weighs_more_as_the_past_grows() -> None:
+    three = TypeInventory(("a", "b", "c", "d", "e", "f"), (4, 2))
+    assert balance(three) == pytest.approx(math.sqrt(2))
+    assert balance(TWO) == 1.0
+    student, teacher = toy()
+    student.inventory = three
+    student.head = SimpleNamespace(loss=lambda out, batch: losses.cross_entropy(out.logits, batch.targets, batch.mask))
+    for method, terms in (
+        (ExtendNER(), {"kd"}),
+        (DLD(base=Finetuning()), {"dld_positive", "dld_negative"}),
+        (DLD(base=Finetuning(), decomposition="none", form="kl"), {"dld_positive"}),
+    ):
+        fixed = method.losses(student, teacher, BATCH)
+        adaptive = dataclasses.replace(method, adaptive=True).losses(student, teacher, BATCH)
+        for name, term in fixed.items():
+            factor = math.sqrt(2) if name in terms else 1.0
+            assert adaptive[name].total.item() == pytest.approx(factor * term.total.item())
+
+
+DIVERGENCES: dict[str, Any] = {
+    "mse": losses.squared_error,
+    "kl": losses.distillation,
+    "bce": losses.bernoulli,
+}
+
+
+@pytest.mark.parametrize("words", ["all", "outside"])
+@pytest.mark.parametrize("form", list(DIVERGENCES))
+@pytest.mark.parametrize("decomposition", list(PARTS))
+def test_dld_holds_each_part_at_its_own_weight(decomposition: Any, form: Any, words: Any) -> None:
+    torch.manual_seed(0)
+    student, teacher = (Saying(i, torch.randn(1, 3, 4), torch.randn(1 + 2 * len(i), 4)) for i in (TWO, ONE))
+    targets = torch.tensor([[0, 3, IGNORE]])
+    batch = Batch(torch.tensor([0]), {}, targets >= 0, targets)
+    method = DLD(
+        base=ExtendNER(),
+        weight_positive=2.0,
+        weight_negative=3.0,
+        decomposition=decomposition,
+        form=form,
+        words=words,
+        temperature=1.0 if form == "mse" else 2.0,
+    )
+    said = method.losses(student, teacher, batch)
+    if decomposition == "none":
+        parts = {"dld_positive": (2.0, student.said.logits, teacher.said.logits)}
+    else:
+        split = losses.decompose_by_product if decomposition == "product" else losses.decompose_by_weight
+        (up, down), (up_old, down_old) = (split(n.said.features, n.said.weight) for n in (student, teacher))
+        parts = {"dld_positive": (2.0, up, up_old), "dld_negative": (3.0, down, down_old)}
+    options = {} if form == "mse" else {"student_temperature": 2.0, "teacher_temperature": 2.0}
+    where = targets == 0 if words == "outside" else targets != IGNORE
+    assert said.keys() == {"ce", "kd", *parts}
+    for name, (weight, z, z_old) in parts.items():
+        alone = DIVERGENCES[form](z, z_old, where, **options)
+        assert said[name].total.item() == pytest.approx(weight * alone.total.item(), rel=1e-6)
+        assert said[name].count.item() == where.sum() == (1 if words == "outside" else 2)
+
+
+def test_the_control_of_dld_is_distillation_at_a_greater_weight(step: Step) -> None:
+    """decomposition=none with KL on O words is plain ExtendNER with a heavier kd_weight."""
+    batch = step.batch(range(6))
+    plainly = ExtendNER(weighting="mean")
+    control = DLD(base=plainly, decomposition="none", form="kl", words="outside", weight_positive=2.0)
+    said = control.losses(step.student, step.teacher, batch)
+    heavier = dataclasses.replace(plainly, kd_weight=3.0).losses(step.student, step.teacher, batch)
+    assert said["kd"].total.item() + said["dld_positive"].total.item() == pytest.approx(heavier["kd"].total.item())
+    assert said["dld_positive"].count.item() == heavier["kd"].count.item()
+
+
+class Confident:
+    """A teacher who finds what it is told to find."""
+
+    inventory = ONE
+
+    def __init__(self, said: Sequence[Prediction]) -> None:
+        self._said = said
+
+    def predictions(self, _: Split) -> Sequence[Prediction]:
+        return self._said
+
+
+SURE, SO_SO, CITY = Entity(0, 1, "animal"), Entity(2, 3, "animal"), Entity(1, 2, "city")
+FOUND: Prediction = {SURE: 0.9, SO_SO: 0.5, CITY: 0.4}
+
+
+@pytest.mark.parametrize(
+    ("method", "kept"),
+    [
+        (SelfTraining(), {SURE, SO_SO, CITY}),
+        (SelfTraining(threshold=0.5), {SURE, SO_SO}),
+        (SelfTraining(threshold=0.51), {SURE}),
+        (SelfTraining(threshold=1.0), set()),
+        (SelfTraining(threshold=0.6, thresholds={"city": 0.3}), {SURE, CITY}),
+        (SelfTraining(thresholds={"animal": 0.95}), {CITY}),
+        (DLD(base=SelfTraining(threshold=0.6)), {SURE}),
+    ],
+    ids=str,
+)
+def test_only_confident_entities_become_labels(method: Method, kept: set[Entity], step: Step) -> None:
+    empty: Prediction = {}
+    teacher: Any = Confident([FOUND, *[empty] * (len(step.split) - 1)])
+    annotated = method.annotate(step.split, teacher)
+    assert annotated[0].pseudo == kept
+    assert not annotated[1].pseudo
+    assert annotated[0].entities == step.split[0].entities
+    assert not step.split[0].pseudo
+
+
+def test_pseudo_labels_are_learned_where_gold_is_silent(step: Step) -> None:
+    row = next(i for i in range(len(step.split)) if not step.split[i].entities)
+    said = [frozenset({Entity(0, 1, "animal")}) if i == row else frozenset() for i in range(len(step.split))]
+    before = step.batch([row]).targets
+    step.split = step.split.with_pseudo(said)
+    after = step.batch([row]).targets
+    assert (before[0, 0].item(), after[0, 0].item()) == (0, 1)
+    assert torch.equal(before[0, 1:], after[0, 1:])
+
+
+def test_methods_that_annotate_nothing_leave_the_split_alone(step: Step) -> None:
+    teacher: Any = Confident([FOUND] * len(step.split))
+    for method in (Finetuning(), ExtendNER(), DLD(base=ExtendNER())):
+        assert method.annotate(step.split, teacher) is step.split
+
+
+def test_labels_tell_what_is_wrapped_around_what() -> None:
+    assert DLD(base=DLD(base=ExtendNER())).label == "dld(dld(extend_ner))"
+    assert DLD(base=ExtendNER()).recalls == ("logits", "product_positive", "product_negative")
+    assert DLD(base=ExtendNER(), decomposition="none").recalls == ("logits",)
+    assert DLD(base=SelfTraining(thresholds={"city": 0.5})).types == {"city"}
