@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import runs
 from raycner.config import RunConfig
 from raycner.methods import METHODS
-from raycner.running.runner import prepare, walk
+from raycner.running.runner import begin, prepare, run, walk
+from raycner.training.plan import plan
 
 WAYS = {
     "finetuning": ["method.name=finetuning"],
@@ -48,7 +49,8 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     for way in WAYS:
         told = config(folder, way, encoder)
         if rank == 0:
-            prepare(told, runs.silent)
+            store, scenario = prepare(told, runs.silent)
+            begin(told, store, scenario, plan(told, scenario))
         dist.barrier()
         _, scenario = prepare(told, runs.silent)
         walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent)
@@ -60,9 +62,7 @@ def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path
     encoder = [] if kind == "bilstm" else ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}"]
     alone, together = tmp_path / "alone", tmp_path / "together"
     for way in WAYS:
-        told = config(alone, way, encoder)
-        _, scenario = prepare(told, runs.silent)
-        walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent)
+        run(config(alone, way, encoder), runs.silent)
     mp.spawn(work, args=(together, encoder, str(tmp_path / "meeting")), nprocs=2)
     for way in WAYS:
         steps = sorted((alone / way / "steps").iterdir())

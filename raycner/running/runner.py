@@ -47,6 +47,7 @@ def run(config: RunConfig, notice: Notice) -> RunLedger:
     store, scenario = prepare(config, notice)
     fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
     specs = plan(config, scenario)
+    begin(config, store, scenario, specs)
     if config.compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
         notice(line=f"starting {config.compute.workers} Ray Train workers")
         _gang(config, fingerprints, notice)
@@ -62,12 +63,29 @@ def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
     return f"{spoken}-{specs[-1].fingerprint[:8]}"
 
 
+def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
+    """Begin the run's ledger anew: records of committed steps are taken up again as the walk reaches them."""
+    notes = [[*corpus.notes] for corpus in scenario.corpora]
+    notes[0] += scenario.notes
+    RunLedger.create(
+        store,
+        name(config, specs),
+        label=config.method.label,
+        config=plain(config),
+        corpora=[
+            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(said), source=c.source)
+            for c, said in zip(scenario.corpora, notes, strict=True)
+        ],
+        planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
+    )
+
+
 def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> None:
     """The steps of a run, one after another, on this rank: the same in this process and on every worker of a gang."""
     store = ObjectStore(config.store)
     scenario = Scenario.open(config.scenario, store, fingerprints)
     specs = plan(config, scenario)
-    ledger = _ledger(config, store, scenario, specs) if ranks.rank() == 0 else None
+    ledger = RunLedger.open(store, name(config, specs)) if ranks.rank() == 0 else None
     parent: StepCheckpoint | None = None
     for spec, experience in zip(specs, scenario, strict=True):
         notice(step=spec.index, steps=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
@@ -135,23 +153,6 @@ def _agreed(found: Any) -> Any:
     if torch.cuda.is_available():
         votes = votes.cuda()
     return found if ranks.all_reduce_sum(votes).item() == ranks.world_size() else None
-
-
-def _ledger(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> RunLedger:
-    """The run's ledger, begun anew: records of committed steps are taken up again as the walk reaches them."""
-    notes = [[*corpus.notes] for corpus in scenario.corpora]
-    notes[0] += scenario.notes
-    return RunLedger.create(
-        store,
-        name(config, specs),
-        label=config.method.label,
-        config=plain(config),
-        corpora=[
-            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(said), source=c.source)
-            for c, said in zip(scenario.corpora, notes, strict=True)
-        ],
-        planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
-    )
 
 
 def _gang(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> None:

@@ -84,10 +84,10 @@ def train(
 ) -> tuple[Network, StepRecord]:
     """Train one step from the network of the step before, and score it. Every rank returns the same."""
     with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-        return _Step(spec, experience, parent, watcher, Path(scratch)).run()
+        return Course(spec, experience, parent, watcher, Path(scratch)).run()
 
 
-class _Step:
+class Course:
     """The course of one step; its fields are what the stages hand on to each other."""
 
     def __init__(
@@ -148,8 +148,8 @@ class _Step:
             _restore(self.optimizer, resumed)
         for epoch in range(len(done), self.optim.epochs):
             started = time.monotonic()
-            losses = self._epoch(epoch)
-            score = self._score()
+            losses = self.epoch(epoch)
+            score = self.score()
             if self.optim.select == "last" or score > best_score:
                 best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
@@ -163,7 +163,7 @@ class _Step:
         self.network.settle()
         return self.network, record
 
-    def _epoch(self, epoch: int) -> dict[str, float]:
+    def epoch(self, epoch: int) -> dict[str, float]:
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
@@ -191,7 +191,7 @@ class _Step:
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
-    def _score(self) -> float:
+    def score(self) -> float:
         """The dev micro-F1 that chooses the state to keep."""
         types = self.experience.inventory.new if self.optim.select == "new" else self.experience.inventory.types
         feeds = [feed for feed in self.dev if feed.split.visible & set(types)]

