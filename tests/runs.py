@@ -31,7 +31,7 @@ SMALL = (
 """Three steps of a few seconds in all, with scores that are not zero."""
 
 
-def silent(*lines: str, **facts: object) -> None:
+def silent(*events: str, **facts: object) -> None:
     """A notice that nobody reads."""
 
 

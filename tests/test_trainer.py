@@ -24,11 +24,11 @@ class Listener:
 
     def __init__(self, resumed: Snapshot | None = None) -> None:
         self.snapshots: list[Snapshot] = []
-        self.facts: list[dict[str, object]] = []
+        self.events: list[tuple[str, dict[str, object]]] = []
         self.resumed = resumed
 
-    def notice(self, **facts: object) -> None:
-        self.facts.append(facts)
+    def notice(self, event: str, **facts: object) -> None:
+        self.events.append((event, facts))
 
     def keep(self, snapshot: Snapshot) -> None:
         self.snapshots.append(replace(snapshot, network={k: v.clone() for k, v in snapshot.network.items()}))

@@ -1,23 +1,21 @@
-"""What a person sees while a run goes on: one live line in a terminal, one line per epoch elsewhere."""
+"""What a person sees while a run goes on: a live bar in a terminal, a line an epoch elsewhere."""
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from raycner.data.scoring import macro, micro
 from raycner.storage.ledger import StepRecord
 
 
 class ProgressDisplay:
-    """Listens to a run's notices and shows them. Use as a context; call with the facts.
-
-    Facts: line (something to say), step, steps, types, epochs (a step begins), shared, done (part of the step's
-    updates), epoch, losses, dev, seconds (an epoch ended), evaluating, record (the step is committed).
-    """
+    """Shows a run's notices: call it with an event and its facts, a method of this class and its arguments."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -26,12 +24,11 @@ class ProgressDisplay:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[now]}", table_column=Column(no_wrap=True)),
         )
-        self._bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar = _Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=1.0, now="", visible=False)
-        self._step, self._steps, self._epochs, self._epoch = 0, 1, 1, 0
-        self._types = ""
+        self._index, self._of, self._epochs, self._epoch = 0, 1, 1, 0
+        self._types, self._shared = "", False
         self._trained, self._since = 0, time.monotonic()
-        self._scored = ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -40,54 +37,75 @@ class ProgressDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
-    def __call__(self, **facts: Any) -> None:
-        if "line" in facts:
-            self._say(facts["line"])
-        if "step" in facts:
-            self._begin(**facts)
-        if facts.get("shared"):
-            self._show(1.0, "in the store already")
-        if "done" in facts:
-            self._show(facts["done"], f"{self._scored}  {self._left(facts['done'])}")
-        if "epoch" in facts:
-            self._epoch_ended(**facts)
-        if "evaluating" in facts:
-            self._show(1.0, "scoring dev and test")
-        if "record" in facts:
-            self._ended(facts["record"])
+    def __call__(self, event: str, **facts: Any) -> None:
+        getattr(self, event)(**facts)
 
-    def _begin(self, step: int, steps: int, types: tuple[str, ...], epochs: int) -> None:
-        self._step, self._steps, self._epochs, self._epoch = step, steps, epochs, 0
+    def say(self, line: str) -> None:
+        """Something worth a line that stays."""
+        self._bar.console.print(line, highlight=False, soft_wrap=True)
+
+    def wait(self, reason: str) -> None:
+        """Something takes its time, and nobody can say how long."""
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=reason, total=None, visible=True)
+        else:
+            self.say(reason)
+
+    def step(self, index: int, of: int, types: Sequence[str], epochs: int) -> None:
+        """A step begins."""
+        self._index, self._of, self._epochs, self._epoch, self._shared = index, of, epochs, 0, False
         self._types = ", ".join(types) if len(types) <= 3 else f"{types[0]} ... {types[-1]} ({len(types)} types)"
-        self._scored = ""
+        self._bar.figures = ""
         self._show(0.0, "")
 
-    def _epoch_ended(self, epoch: int, losses: dict[str, float], dev: float, seconds: float) -> None:
+    def shared(self) -> None:
+        """The step is in the store already."""
+        self._shared = True
+
+    def advance(self, share: float) -> None:
+        """So much of the step's updates is done."""
+        self._show(share, f"epoch {self._epoch + 1}/{self._epochs}  {self._left(share)}")
+
+    def epoch(self, number: int, losses: Mapping[str, float], dev: float, seconds: float) -> None:
+        """An epoch ended."""
+        self._epoch = min(number, self._epochs - 1)
         terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self._epoch = epoch
-        self._scored = f"epoch {epoch}/{self._epochs}  {terms}  dev F1 {100 * dev:.1f}"
+        self._bar.figures = f"epoch {number}/{self._epochs}  {terms}  dev F1 {100 * dev:.1f}  {seconds:.1f} s"
         if not self._console.is_terminal:
-            self._say(f"{self._title()}  {self._scored}  {seconds:.1f} s")
+            self.say(f"{self._title()}  {self._bar.figures}")
 
-    def _ended(self, record: StepRecord) -> None:
+    def score(self) -> None:
+        """The kept state is being scored."""
+        self._show(1.0, "scoring dev and test")
+
+    def record(self, record: StepRecord) -> None:
+        """The step is committed."""
         score = f"test micro {100 * micro(record.test):5.1f}  macro {100 * macro(record.test):5.1f}"
-        how = "taken from the store" if self._bar.tasks[0].fields["now"] == "in the store already" else ""
-        self._trained += not how
-        self._say(f"{self._title()}  {score}  {how or f'{record.seconds:.0f} s, {record.sentences} sentences'}")
+        how = "taken from the store" if self._shared else f"{record.seconds:.0f} s, {record.sentences} sentences"
+        self._trained += not self._shared
+        self.say(f"{self._title()}  {score}  {how}")
 
-    def _left(self, done: float) -> str:
+    def _left(self, share: float) -> str:
         """Time left, if the steps still missing take as long as those trained in this session."""
-        finished = self._trained + done
-        if finished < 0.05:
+        done = self._trained + share
+        if done < 0.05:
             return ""
-        seconds = (time.monotonic() - self._since) / finished * (self._steps - self._step - done)
+        seconds = (time.monotonic() - self._since) / done * (self._of - self._index - share)
         return f"about {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _title(self) -> str:
-        return f"step {self._step + 1} of {self._steps}  {self._types}"
+        return f"step {self._index + 1} of {self._of}  {self._types}"
 
-    def _show(self, done: float, now: str) -> None:
-        self._bar.update(self._task, description=self._title(), completed=done, now=now, visible=True)
+    def _show(self, share: float, now: str) -> None:
+        self._bar.update(self._task, description=self._title(), total=1.0, completed=share, now=now, visible=True)
 
-    def _say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False, soft_wrap=True)
+
+class _Bar(Progress):
+    """A progress bar with a line of figures under it."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        if self.figures:
+            yield Text(f"  {self.figures}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -33,13 +33,13 @@ from raycner.values import plain
 
 log = logging.getLogger(__name__)
 Notice = Callable[..., None]
-"""Is told, by keyword, how the run goes on: step, epoch, losses, dev, done, ..."""
+"""Is told what happens, `notice(event, **facts)`; `ProgressDisplay` names the events."""
 
 
 def prepare(config: RunConfig, notice: Notice) -> tuple[ObjectStore, Scenario]:
     """The store, and the scenario over corpora that the store now holds."""
     store = ObjectStore(config.store)
-    return store, Scenario.prepare(config.scenario, store, lambda line: notice(line=line))
+    return store, Scenario.prepare(config.scenario, store, lambda line: notice("say", line=line))
 
 
 def run(config: RunConfig, notice: Notice) -> RunLedger:
@@ -49,7 +49,7 @@ def run(config: RunConfig, notice: Notice) -> RunLedger:
     specs = plan(config, scenario)
     begin(config, store, scenario, specs)
     if config.compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
-        notice(line=f"starting {config.compute.workers} Ray Train workers")
+        notice("wait", reason=f"starting {config.compute.workers} Ray Train workers")
         _gang(config, fingerprints, notice)
     else:
         walk(config, fingerprints, notice)
@@ -88,10 +88,11 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> None
     ledger = RunLedger.open(store, name(config, specs)) if ranks.rank() == 0 else None
     parent: StepCheckpoint | None = None
     for spec, experience in zip(specs, scenario, strict=True):
-        notice(step=spec.index, steps=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
+        notice("step", index=spec.index, of=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
         step = _agreed(StepCheckpoint.find(store, spec.fingerprint))
-        notice(shared=step is not None)
-        if step is None:
+        if step is not None:
+            notice("shared")
+        else:
             watcher = StoreWatcher(store, spec.fingerprint, config.compute.checkpoint_epochs, notice)
             before = None if parent is None else parent.network(config.model)
             network, record = train(spec, experience, before, watcher)
@@ -99,7 +100,7 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> None
             watcher.forget()
         if ledger is not None:
             ledger.append(step.record)
-        notice(record=step.record)
+        notice("record", record=step.record)
         parent = step
 
 
@@ -202,10 +203,10 @@ def _work(told: dict[str, Any]) -> Refusal | None:
     torch.set_num_threads(told["config"].compute.cpus_per_worker)
     board = told["board"]
 
-    def notice(**facts: Any) -> None:
+    def notice(event: str, **facts: Any) -> None:
         if ranks.rank() == 0:
-            board.put(facts)
-        if "record" in facts:
+            board.put((event, facts))
+        if event == "record":
             ray_train.report({"step": facts["record"].index})
 
     try:
@@ -225,7 +226,8 @@ def _relayed(board: Any, notice: Notice) -> Iterator[None]:
     def relay() -> None:
         while True:
             try:
-                notice(**board.get(timeout=0.2))
+                event, facts = board.get(timeout=0.2)
+                notice(event, **facts)
             except Empty:
                 if ended.is_set():
                     return

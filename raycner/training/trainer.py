@@ -32,7 +32,7 @@ from raycner.training.teacher import QUIET_SIZE, QUIET_TOKENS, Teacher
 class Watcher(Protocol):
     """Who is told how a step goes on, and keeps its snapshots. Every rank calls it equally often."""
 
-    def notice(self, **facts: Any) -> None: ...
+    def notice(self, event: str, **facts: Any) -> None: ...
 
     def keep(self, snapshot: Snapshot) -> None: ...
 
@@ -154,7 +154,7 @@ class Course:
                 best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
             done += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
-            self.watcher.notice(epoch=epoch + 1, losses=losses, dev=score, seconds=seconds)
+            self.watcher.notice("epoch", number=epoch + 1, losses=losses, dev=score, seconds=seconds)
             state = self.optimizer.state_dict()["state"]
             network = self.network.state_dict()
             self.watcher.keep(Snapshot(done, best_epoch, best_score, network, best, state))
@@ -187,7 +187,7 @@ class Course:
             for name, term in terms.items():
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
                 sums[name] = sums[name] + pair if name in sums else pair
-            self.watcher.notice(done=(epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs))
+            self.watcher.notice("advance", share=(epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs))
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
@@ -198,7 +198,7 @@ class Course:
         return micro(evaluate(self.network, feeds), types)
 
     def _record(self, epochs: Sequence[EpochRecord], best_epoch: int) -> StepRecord:
-        self.watcher.notice(evaluating=True)
+        self.watcher.notice("score")
         inventory = self.experience.inventory
         return StepRecord(
             index=self.spec.index,
