@@ -611,3 +611,14 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
 def test_impossible_settings_are_refused(given: dict[str, object]) -> None:
     with pytest.raises(Refusal, match=r"scenario\.reading"):
         build(ReadingConfig, given, "scenario.reading")
+
+
+@pytest.mark.s3
+def test_a_bucket_is_a_source_and_a_store(s3_uri: str, tmp_path: Path) -> None:
+    for part in PARTS:
+        (tmp_path / f"{part}.conll").write_text(EXCERPT, encoding="utf-8")
+        ObjectStore(s3_uri).write(f"raw/{part}.conll", EXCERPT.encode())
+    here = prepare("columns", str(tmp_path), ReadingConfig(), ObjectStore(str(tmp_path / "store")))
+    there = prepare("columns", f"{s3_uri}/raw", ReadingConfig(), ObjectStore(f"{s3_uri}/store"))
+    assert there.fingerprint == here.fingerprint
+    assert [there["train"].words(i) for i in range(3)] == [words for words, _ in SENTENCES]
