@@ -35,6 +35,10 @@ def load(*layers: Path | str) -> RunConfig:
     return RunConfig.load(map(str, layers))
 
 
+def silent(*_: object, **__: object) -> None:
+    """Who is told how a run goes on, and does not care."""
+
+
 def each(name: str, paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(name, paths, ids=[path.relative_to(REPOSITORY).as_posix() for path in paths])
 
@@ -67,7 +71,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_job_plans_as_it_is(job: Path) -> None:
     config = load(job)
     lay_corpora(config.scenario)
-    _, scenario = prepare(config, lambda **_: None)
+    _, scenario = prepare(config, silent)
     chain = plan(config, scenario)
     assert len(chain) == len(scenario) > 1
     assert [spec.parent for spec in chain] == [None, *(spec.fingerprint for spec in chain[:-1])]
@@ -79,13 +83,13 @@ def test_a_job_runs_to_its_end(job: Path) -> None:
     quick = TINY_DEMO if job == DEMO else QUICK
     config = load(job, *quick)
     lay_corpora(config.scenario)
-    assert run(config, lambda **_: None).finished
+    assert run(config, silent).finished
 
 
 @each("variant", VARIANTS)
 @pytest.mark.parametrize("recipe", [(), (COMPAT,)], ids=["alone", "on compat"])
 def test_a_variant_runs_to_its_end(variant: Path, recipe: tuple[Path, ...]) -> None:
-    assert run(load(DEMO, *recipe, variant, *TINY_DEMO), lambda **_: None).finished
+    assert run(load(DEMO, *recipe, variant, *TINY_DEMO), silent).finished
 
 
 @each("place", PLACES)
@@ -107,8 +111,8 @@ def test_a_longer_list_of_steps_keeps_the_steps_it_had() -> None:
     listed = [{"types": [*step.types], "source": step.source} for step in (*known, added)]
     longer = load(job, f"scenario.steps={json.dumps(listed)}")
     lay_corpora(longer.scenario)
-    before = [spec.fingerprint for spec in plan(load(job), prepare(load(job), lambda **_: None)[1])]
-    after = [spec.fingerprint for spec in plan(longer, prepare(longer, lambda **_: None)[1])]
+    before = [spec.fingerprint for spec in plan(load(job), prepare(load(job), silent)[1])]
+    after = [spec.fingerprint for spec in plan(longer, prepare(longer, silent)[1])]
     assert after[:-1] == before
 
 
