@@ -102,12 +102,12 @@ def test_two_workers_and_a_bucket(s3_uri: str) -> None:
 
 
 def test_a_refusal_inside_a_worker_is_one_line(tmp_path: Path) -> None:
-    """What only a worker can find out still ends as one line with status 2, and is not retried."""
+    """What only a worker can find out, here by relative paths, ends as one line with status 2, and is not retried."""
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 0.1 0.2 0.3\n", encoding="utf-8")  # its width shows when a step reads the words it needs
-    settings = ("compute.workers=1", f"model.encoder.vectors={vectors}")
-    done = subprocess.run(runs.command(tmp_path, *settings), capture_output=True, text=True, timeout=240, check=False)
+    command = runs.command("store", "compute.workers=1", "model.encoder.vectors=vectors.txt")
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.splitlines()[-1].startswith("raycner: model.encoder.vectors: ")
-    assert f"{vectors}:1 has 3 numbers" in done.stderr
+    assert "vectors.txt:1 has 3 numbers" in done.stderr
     assert "Traceback" not in done.stderr

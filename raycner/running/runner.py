@@ -249,6 +249,7 @@ def _ray(config: RunConfig) -> Iterator[None]:
         "RAY_AUTH_MODE": "disabled",
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
         "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same to a worker as to who typed it
         "RAY_worker_niceness": "0",
     }.items():
         os.environ.setdefault(variable, value)
