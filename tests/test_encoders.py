@@ -118,6 +118,9 @@ def test_odd_words_have_states_of_their_own(encoder: EncoderConfig) -> None:
     assert torch.isfinite(states).all()
     assert states[0].any(-1).all()
     assert batch(made, [ODD, ["a"]]).mask.sum() == len(ODD) + 1
+    (tokens,) = made.tokenize([ODD])
+    assert (np.diff(tokens.starts) > 0).all()
+    assert len({tuple(state.tolist()) for state in states[0]}) == len(ODD)
 
 
 @settings(max_examples=25)

@@ -12,7 +12,7 @@ from raycner.data.entities import Sentence, TypeInventory
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import EncoderConfig, Pretrained, States, Tokens, Words
 from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
-from raycner.networks.heads.tags import Linear
+from raycner.networks.heads.tags import Cosine, Linear
 from raycner.networks.losses import IGNORE
 from raycner.values import Plain
 
@@ -24,6 +24,10 @@ class ModelConfig:
     encoder: EncoderConfig = Pretrained()
     head: HeadConfig = Linear()
     growth: GrowthConfig = GrowthConfig()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.head, Cosine) and self.growth.init == "zeros" and self.growth.imprint == "none":
+            raise ValueError("growth.init=zeros gives a cosine head rows without a direction, which cannot be trained")
 
 
 class Network(nn.Module):
