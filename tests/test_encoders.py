@@ -58,7 +58,7 @@ def test_each_word_is_spoken_for_by_its_first_piece(tiny_bert: str) -> None:
     made = network(Pretrained(path=tiny_bert))
     tokens = made.tokenize(SAID)
     for words, said in zip(SAID, tokens, strict=True):
-        whole = made.encoder.tokenizer(words, is_split_into_words=True)  # type: ignore[operator, union-attr]
+        whole = made.encoder.tokenizer(words, is_split_into_words=True)
         assert said.ids.tolist() == whole["input_ids"]
         places = whole.word_ids()
         assert said.starts.tolist() == [places.index(word) for word in range(len(words))]
@@ -76,7 +76,7 @@ def test_the_real_encoder_reads_as_its_tokenizer_does(minilm: str) -> None:
     made = network(Pretrained(path=minilm))
     said = [["Unaffable", "axolotls", "re-elected", "Jean-Luc", "😀", "\u00a0", "."], *SAID]
     for words, tokens in zip(said[1:], made.tokenize(said)[1:], strict=True):
-        whole = made.encoder.tokenizer(words, is_split_into_words=True)  # type: ignore[operator, union-attr]
+        whole = made.encoder.tokenizer(words, is_split_into_words=True)
         assert tokens.ids.tolist() == whole["input_ids"]
         assert tokens.starts.tolist() == [whole.word_ids().index(word) for word in range(len(words))]
     together = words_of(made, said)
@@ -150,8 +150,8 @@ def test_words_beyond_reach_have_no_state_and_teach_nothing(tiny_bert: str) -> N
         states = made.states(cut)
         assert not states.words[0, 3:].any()
         with torch.no_grad():
-            made.head.rows.zero_()  # type: ignore[operator, union-attr]
-            made.head.rows[2, -1] = 9.0  # type: ignore[index, union-attr]
+            made.head.rows.zero_()
+            made.head.rows[2, -1] = 9.0
         assert made.predict(cut)[0].keys() == {Entity(0, 3, "animal")}, "words without a state are O"
 
 
@@ -217,7 +217,7 @@ def test_frozen_embeddings_stay(tiny_bert: str) -> None:
 
 def test_a_settled_encoder_is_plain_again(tiny_bert: str) -> None:
     made = network(Pretrained(path=tiny_bert))
-    assert isinstance(made.encoder.model.get_input_embeddings(), TouchedEmbedding)  # type: ignore[operator, union-attr]
+    assert isinstance(made.encoder.model.get_input_embeddings(), TouchedEmbedding)
     made.settle()
     plainly = Network(ModelConfig(encoder=Pretrained(path=tiny_bert))).double().encoder.state_dict()
     assert made.encoder.state_dict().keys() == plainly.keys()

@@ -56,7 +56,7 @@ def read(words: Tensor, targets: Tensor | None = None) -> tuple[States, Batch]:
     """States, and the batch they are of."""
     mask = torch.ones(words.shape[:2], dtype=torch.bool) if targets is None else targets != IGNORE
     asked = torch.zeros(words.shape[:2], dtype=torch.long) if targets is None else targets
-    return States(words, words), Batch(torch.arange(len(words)), {}, mask, asked)
+    return States.of_words(words), Batch(torch.arange(len(words)), {}, mask, asked)
 
 
 def random_states(seed: int = 0, length: int = 5, width: int = WIDTH) -> tuple[States, Batch]:
@@ -80,7 +80,7 @@ def perfect(head: TagHead, targets: Tensor) -> States:
         head.rows.zero_()
         head.rows[:, :tags] = torch.eye(tags)
     words = 20 * torch.nn.functional.one_hot(targets.clamp(min=0), head.width).float()
-    return States(words, words)
+    return States.of_words(words)
 
 
 @every_head
@@ -263,7 +263,7 @@ def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) ->
 def cut(states: States, batch: Batch, row: int) -> tuple[States, Batch]:
     one = slice(row, row + 1)
     parts = {"positions": batch.positions[one], "mask": batch.mask[one], "targets": batch.targets[one]}
-    return States(states.words[one], states.slots[one]), replace(batch, **parts)
+    return states._replace(words=states.words[one], slots=states.slots[one]), replace(batch, **parts)
 
 
 @every_head
@@ -290,7 +290,7 @@ def test_a_type_that_never_occurs_cannot_be_imprinted(config: Any) -> None:
 
 def padded(states: States, slots: int) -> States:
     more = torch.ones(states.slots.size(0), slots, states.slots.size(2))
-    return States(states.words, torch.cat([states.slots, more], dim=1))
+    return states._replace(slots=torch.cat([states.slots, more], dim=1))
 
 
 @every_head
@@ -327,7 +327,7 @@ def test_linear_logits_have_a_bias() -> None:
 
 
 def tags_said(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
-    scores = head(States(words, words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
+    scores = head(States.of_words(words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
     path = viterbi(scores, mask, head._allowed)
     return [[head.tags[tag] for tag, here in zip(p, m, strict=True) if here] for p, m in zip(path, mask, strict=True)]
 

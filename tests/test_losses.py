@@ -29,7 +29,7 @@ def normal(seed: int, *shape: int, grad: bool = False) -> Tensor:
 
 def softmax(z: Array) -> Array:
     shifted = np.exp(z - z.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)  # type: ignore[no-any-return]
+    return shifted / shifted.sum(-1, keepdims=True)
 
 
 def value(mean: Mean) -> float:

@@ -26,6 +26,7 @@ from raycner.methods.finetuning import Finetuning
 from raycner.methods.self_training import SelfTraining
 from raycner.networks import losses
 from raycner.networks.batch import Batch
+from raycner.networks.encoders import States
 from raycner.networks.heads import Prediction
 from raycner.networks.heads.tags import TagHead, TagOutput
 from raycner.networks.losses import IGNORE, Mean
@@ -77,7 +78,7 @@ def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
     teacher = Network(tiny_config.model)
     teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
     with torch.no_grad():
-        teacher.head.rows.normal_()  # type: ignore[operator, union-attr]
+        teacher.head.rows.normal_()
     student = copy.deepcopy(teacher)
     student.begin(second.inventory, [s.words for s in second.train.sentences()])
     with torch.no_grad():
@@ -138,7 +139,7 @@ def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: St
     live = method.losses(step.student, step.teacher, batch)
     said = step.teacher(batch)
     columns = SimpleNamespace(**{field: getattr(said, field) for field in method.recalls})
-    recalled = method.losses(step.student, lambda _: columns, batch)  # type: ignore[arg-type]
+    recalled = method.losses(step.student, lambda _: columns, batch)
     assert {name: term.total.item() for name, term in recalled.items()} == {
         name: term.total.item() for name, term in live.items()
     }
@@ -147,13 +148,13 @@ def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: St
 @every_method
 def test_a_method_is_a_value(method: Method) -> None:
     assert pickle.loads(pickle.dumps(method)) == method
-    assert build(Method, json.loads(json.dumps(plain(method)))) == method  # type: ignore[type-abstract]
+    assert build(Method, json.loads(json.dumps(plain(method)))) == method
     with pytest.raises(dataclasses.FrozenInstanceError):
-        method.heads = ()  # type: ignore[misc]
+        method.heads = ()
     assert all(
         isinstance(getattr(method, f.name), str | int | float | bool | dict | Method)
         for f in dataclasses.fields(method)
-    )  # type: ignore[arg-type]
+    )
     assert method.name in method.label
     assert method.first == Finetuning()
     assert set(method.types) == set()
@@ -209,7 +210,7 @@ class Saying:
 
     def __init__(self, inventory: TypeInventory, features: Tensor, weight: Tensor) -> None:
         self.inventory = inventory
-        self.said = TagOutput(features @ weight.T, features, weight)
+        self.said = TagOutput(features @ weight.T, features, weight, States.of_words(features))
 
     def __call__(self, _: Batch) -> TagOutput:
         return self.said

@@ -157,12 +157,12 @@ def test_a_steps_corpus_is_in_its_name_and_in_those_after_it(tiny_corpus: Corpus
         fingerprint, types, source = "f" * 16, tiny_corpus.types, "other"
 
         def __getitem__(self, part: str) -> object:
-            return tiny_corpus[part]  # type: ignore[index]
+            return tiny_corpus[part]
 
     config = RunConfig.load([*base, steps_of("[person]", "[city]", "[food]")])
     here, there = (
         [spec.fingerprint for spec in plan(config, Scenario(config.scenario, [tiny_corpus, other, tiny_corpus]))]
-        for other in (tiny_corpus, Other())  # type: ignore[list-item]
+        for other in (tiny_corpus, Other())
     )
     assert renamed(here, there) == [False, True, True]
 

@@ -236,7 +236,7 @@ def test_steps_bring_their_own_sources() -> None:
     first, second = laid = scenario([news, notes], protocol="steps", steps=listed)
     assert (first.inventory.types, second.inventory.types) == (("PER", "LOC"), ("PER", "LOC", "DRUG"))
     assert (len(first.train), len(second.train)) == (3, 2), "a step has the whole of its source"
-    assert second.train.corpus is notes  # type: ignore[comparison-overlap]
+    assert second.train.corpus is notes
     assert second.train.visible == {"DRUG"}
     assert [part.visible for part in second.test] == [{"PER", "LOC"}, {"DRUG"}], "LOC is no business of the notes"
     assert [part.corpus.fingerprint for part in second.dev] == ["a" * 16, "b" * 16]

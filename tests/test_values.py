@@ -147,9 +147,9 @@ def test_a_value_is_passed_through_and_is_frozen() -> None:
     made = drawn(shape=Circle(radius=2.0))
     assert made.shape == Circle(radius=2.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        made.copies = 2  # type: ignore[misc]
+        made.copies = 2
     with pytest.raises(TypeError):
-        Circle(2.0)  # type: ignore[misc]
+        Circle(2.0)
 
 
 def test_what_has_no_default_must_be_said() -> None:
