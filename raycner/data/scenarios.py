@@ -1,9 +1,9 @@
 """In which order types are learned, and what each step may see: protocols make experiences of corpora."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,6 +86,8 @@ class Split:
     visible: frozenset[str]
     pseudo: tuple[frozenset[Entity], ...] | None = field(default=None, repr=False)
     """What a teacher said of each row; a column, so it survives shuffling and sharding."""
+    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Whatever else a method found out about each row, once per step."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -103,6 +105,10 @@ class Split:
     def with_pseudo(self, said: Sequence[frozenset[Entity]]) -> "Split":
         """The same rows, with what the teacher said of them beside the gold."""
         return replace(self, pseudo=tuple(said))
+
+    def with_columns(self, **columns: Any) -> "Split":
+        """The same rows, with more columns."""
+        return replace(self, columns={**self.columns, **columns})
 
 
 @dataclass(frozen=True, eq=False)

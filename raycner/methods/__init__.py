@@ -32,6 +32,26 @@ class Student(Protocol):
 
     def __call__(self, batch: Batch) -> Any: ...
 
+    def glance(self, batch: Batch) -> Any:
+        """The answer in eval mode and without gradient, not remembered."""
+
+
+class Feed(Protocol):
+    """The step's training split, made ready for the student: any rank can read any sentence of it."""
+
+    @property
+    def split(self) -> Split: ...
+
+    @property
+    def lengths(self) -> Any:
+        """[sentences] slots of each sentence."""
+
+    @property
+    def words(self) -> Any:
+        """[sentences] words of each sentence."""
+
+    def batch(self, positions: Sequence[int] | Any) -> Batch: ...
+
 
 class Teacher(Protocol):
     """The network as it stood when the previous step ended; whether it answers live or from a column does not show."""
@@ -76,6 +96,10 @@ class Method(ABC):
     def annotate(self, split: Split, teacher: Teacher) -> Split:  # noqa: ARG002
         """Add columns to the step's training split, once per step."""
         return split
+
+    def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
+        """The batch of these sentences, with whatever `losses` will want to look at beside it."""
+        return feed.batch(positions)
 
     @abstractmethod
     def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:

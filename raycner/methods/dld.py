@@ -11,13 +11,13 @@ The control to carry whenever DLD is reported is `decomposition: none`: the plai
 Shapes: B sentences, T words, C tags.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from torch import Tensor
 
 from raycner.data.scenarios import Split
-from raycner.methods import Method, Student, Teacher, balance, method
+from raycner.methods import Feed, Method, Student, Teacher, balance, method
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead
@@ -74,6 +74,9 @@ class DLD(Method):
 
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         return self.base.annotate(split, teacher)
+
+    def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
+        return self.base.collate(feed, positions)
 
     def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
         z, z_old = student(batch), teacher(batch)

@@ -1,7 +1,7 @@
 """One batch of sentences, seen alike by student and teacher."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -21,11 +21,21 @@ class Batch:
     """[B, T] true where there is a word that the encoder has a state for."""
     targets: Tensor
     """What the head is to say ([B, T] tag ids for tag heads); IGNORE where no loss may look."""
+    columns: Mapping[str, Tensor] = field(default_factory=dict)
+    """What a method's `collate` added for its `losses`."""
+    beside: tuple["Batch", ...] = ()
+    """Other sentences of the split that a method wants looked at along with these."""
 
     def to(self, device: torch.device) -> "Batch":
-        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()}
-        kept = {name: getattr(self, name).to(device, non_blocking=True) for name in ("positions", "mask", "targets")}
-        return Batch(inputs=moved, **kept)
+        def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+
+        return Batch(
+            **there({"positions": self.positions, "mask": self.mask, "targets": self.targets}),
+            inputs=there(self.inputs),
+            columns=there(self.columns),
+            beside=tuple(batch.to(device) for batch in self.beside),
+        )
 
     def silenced(self) -> "Batch":
         """The same sentences with nothing to learn: what a rank works on when a batch has no sentence left for it."""

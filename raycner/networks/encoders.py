@@ -32,6 +32,15 @@ class States(NamedTuple):
     """[B, T, H] one state per word (of its first piece), zero where there is none."""
     slots: Tensor
     """[B, L, H] the states that `words` was picked from; padding included."""
+    layers: tuple[Tensor, ...]
+    """[B, L, H] each: the slots' states after every layer, embeddings first where there are any."""
+    starts: Tensor
+    """[B, T] the slot of each word, -1 where there is none."""
+
+    @classmethod
+    def of_words(cls, words: Tensor) -> "States":
+        """States [B, T, H] of an encoder whose slots are the words themselves."""
+        return cls(words, words, (words,), torch.arange(words.size(1), device=words.device).expand(words.shape[:2]))
 
 
 class Tokens(NamedTuple):
@@ -202,8 +211,9 @@ class Transformer(Encoder):
         }
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
-        slots = self.model(input_ids=inputs["ids"], attention_mask=inputs["attend"].long()).last_hidden_state
-        return States(_pick(slots, inputs["starts"]), slots)
+        said = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
+        slots = said.last_hidden_state
+        return States(pick(slots, inputs["starts"]), slots, tuple(said.hidden_states), inputs["starts"])
 
     def adapt(self, sentences: Iterable[Words]) -> None:
         if self.config.embeddings != "touched":
@@ -358,7 +368,7 @@ class WordCharBilstm(Encoder):
         words = torch.cat([self.words(self._known(inputs["ids"], self.words)), spelled], dim=-1)
         read, _ = self.reading(_pack(self.dropout(words), inputs["lengths"]))
         slots, _ = pad_packed_sequence(read, batch_first=True, total_length=inputs["ids"].size(1))
-        return States(_pick(slots, inputs["starts"]), slots)
+        return States(pick(slots, inputs["starts"]), slots, (slots,), inputs["starts"])
 
     def _known(self, ids: Tensor, table: nn.Embedding) -> Tensor:
         """A teacher reads a student's batch: words and characters that came after it are unknown to it."""
@@ -369,7 +379,7 @@ def _pack(vectors: Tensor, lengths: Tensor) -> Any:
     return pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
 
 
-def _pick(slots: Tensor, starts: Tensor) -> Tensor:
+def pick(slots: Tensor, starts: Tensor) -> Tensor:
     """[B, L, H], [B, T] -> [B, T, H]: the slot of each word, zero where there is none."""
     at = starts.clamp(min=0)[..., None].expand(-1, -1, slots.size(-1))
     return slots.gather(1, at) * (starts >= 0)[..., None]

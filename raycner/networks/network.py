@@ -62,8 +62,8 @@ class Network(nn.Module):
         """The encoder's states, in the precision of the weights whatever the arithmetic inside was."""
         mixed = self.bf16 and self.encoder.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
-            states = self.encoder(batch.inputs)
-        return States(*(tensor.to(torch.float32) for tensor in states)) if mixed else states
+            states: States = self.encoder(batch.inputs)
+        return states._replace(words=states.words.float(), slots=states.slots.float()) if mixed else states
 
     def forward(self, batch: Batch) -> Any:
         return self.head(self.states(batch), batch)
@@ -91,6 +91,11 @@ class Network(nn.Module):
         """End a step: afterwards `state_dict` has one form, whatever the step froze or left out."""
         self.encoder.settle()
         self.head.settle()
+
+    def glance(self, batch: Batch) -> Any:
+        """`forward` in eval mode and without gradient: what is looked at, but not learned from."""
+        with self.quietly():
+            return self(batch)
 
     @contextlib.contextmanager
     def quietly(self) -> Iterator[None]:

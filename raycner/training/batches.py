@@ -5,7 +5,8 @@ sentences meet in a batch, and each rank works on its stride of it. Batches are 
 little is padding, and closed by the number of sentences or by the number of slots, whichever comes first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from raycner.networks.network import Network
 from raycner.training import ranks
 
 Positions = NDArray[np.int64]
+Collate = Callable[[Any], Batch]
 POOL = 50
 """How many batches' worth of shuffled sentences are sorted by length together."""
 
@@ -37,10 +39,11 @@ class Feed:
         batch = self.network.collate([self.split[i] for i in at], [self.tokens[i] for i in at], at)
         return batch.to(self.network.device)
 
-    def share(self, positions: Positions) -> Batch:
+    def share(self, positions: Positions, collate: Collate | None = None) -> Batch:
         """This rank's stride of a global batch; a silent sentence when there are fewer sentences than ranks."""
+        collate = collate or self.batch
         mine = positions[ranks.rank() :: ranks.world_size()]
-        return self.batch(mine) if len(mine) else self.batch(positions[:1]).silenced()
+        return collate(mine) if len(mine) else collate(positions[:1]).silenced()
 
     def shares(self, size: int, tokens: int) -> Iterator[Batch]:
         """Every sentence once: this rank's stride of each batch, so that no rank is left without one."""

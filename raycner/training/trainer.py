@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -174,11 +175,12 @@ class Course:
             size=self.optim.batch_size,
             tokens=self.optim.batch_tokens,
         )
+        collate = partial(self.spec.method.collate, self.feed)
         for i, positions in enumerate(batches):
             factor = rate(self.optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
-            terms = self.learner(self.feed.share(positions))
+            terms = self.learner(self.feed.share(positions, collate))
             torch.autograd.backward(combine(terms))
             if self.optim.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.clip)

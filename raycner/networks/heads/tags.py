@@ -18,7 +18,7 @@ from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode
 from raycner.errors import Refusal
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
+from raycner.networks.encoders import States, pick
 from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction, head
 from raycner.networks.losses import IGNORE, Mean
 
@@ -40,6 +40,19 @@ class TagOutput:
     """[B, T, H]"""
     weight: Tensor
     """[C, H]"""
+    source: States
+    """The encoder's states that the features were made of."""
+
+    @property
+    def states(self) -> Tensor:
+        """[B, T, H] the encoder's state of each word, before any normalisation of the head's."""
+        return self.source.words
+
+    @cached_property
+    def pooled(self) -> Tensor:
+        """[B, T, layers] the sum over hidden units of each word's unit state, after every layer. Source: PODNet."""
+        words = (pick(layer.float(), self.source.starts) for layer in self.source.layers)
+        return torch.stack([F.normalize(layer, dim=-1).sum(-1) for layer in words], dim=-1)
 
     @cached_property
     def _by_product(self) -> tuple[Tensor, Tensor]:
@@ -126,7 +139,7 @@ class TagHead(Head[TagOutput]):
 
     def forward(self, states: States, batch: Batch) -> TagOutput:  # noqa: ARG002
         features, weight = self.effective(states)
-        return TagOutput(features @ weight.T, features, weight)
+        return TagOutput(features @ weight.T, features, weight, states)
 
     def loss(self, output: TagOutput, batch: Batch) -> Mean:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
