@@ -16,11 +16,16 @@ from scipy.stats import ttest_rel
 from raycner.results.scores import Run
 
 
-class Spread(TypedDict):
-    """A score over seeds: its mean and sample standard deviation (divisor n - 1; None for one seed)."""
+class Score(TypedDict):
+    """A mean over runs, and what they vary by, if that is known."""
 
     mean: float
     std: float | None
+
+
+class Spread(Score):
+    """A score over seeds; `std` is the sample standard deviation (divisor n - 1; None for one seed)."""
+
     n: int
 
 
@@ -195,10 +200,16 @@ def _test_differences(entries: Sequence[_Entry]) -> None:
         seeds = sorted(entry.scores.keys() & best.keys())
         if len(seeds) < 2:
             continue
-        differences = [entry.scores[seed] - best[seed] for seed in seeds]
-        alike = max(differences) - min(differences) < 1e-9
-        p = None if alike else float(ttest_rel([entry.scores[s] for s in seeds], [best[s] for s in seeds]).pvalue)
+        p = paired_test([entry.scores[seed] for seed in seeds], [best[seed] for seed in seeds])
         entry.row["significance"] = {"against": rivals[0].row["label"], "seeds": seeds, "p": p}
+
+
+def paired_test(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """p of a two-sided paired t-test; None when it has nothing to say: one pair, or the same difference in all."""
+    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
+    if len(differences) < 2 or max(differences) - min(differences) < 1e-9:
+        return None
+    return float(ttest_rel(ours, theirs).pvalue)
 
 
 def _shared(runs: Sequence[Run]) -> list[Shared]:

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raycner.results.comparison import Comparison, Row, Spread
+from raycner.results.comparison import Comparison, Row
 from raycner.results.scores import Run
 from raycner.results.tables import (
     DASH,
@@ -18,8 +18,9 @@ from raycner.results.tables import (
     heat,
     listed,
     many,
+    named,
     progress,
-    setting_lines,
+    spreads,
     stretches,
     table,
     types_of,
@@ -42,11 +43,11 @@ def _ranking(comparison: Comparison, width: int) -> list[Table]:
     rows = comparison["rows"]
     columns = [
         ("seeds", [_seeds(row) for row in rows]),
-        ("average\nmicro", _spreads([row["average_micro"] for row in rows])),
-        ("average\nmacro", _spreads([row["average_macro"] for row in rows])),
-        ("final\nmicro", _spreads([row["final_micro"] for row in rows])),
-        ("final\nmacro", _spreads([row["final_macro"] for row in rows])),
-        ("forget-\nting", _spreads([row["forgetting"] for row in rows])),
+        ("average\nmicro", spreads([row["average_micro"] for row in rows])),
+        ("average\nmacro", spreads([row["average_macro"] for row in rows])),
+        ("final\nmicro", spreads([row["final_micro"] for row in rows])),
+        ("final\nmacro", spreads([row["final_macro"] for row in rows])),
+        ("forget-\nting", spreads([row["forgetting"] for row in rows])),
     ]
     if any(row["gap_final"] is not None for row in rows):
         columns.append(("gap to\njoint", [figure(row["gap_average"]) for row in rows]))
@@ -60,7 +61,7 @@ def _ranking(comparison: Comparison, width: int) -> list[Table]:
         for place in stretch:
             drawn.add_column(columns[place][0], justify="right", no_wrap=True)
         for number, row in enumerate(rows):
-            drawn.add_row(_named(row), *(columns[place][1][number] for place in stretch))
+            drawn.add_row(named(row["title"], row["settings"]), *(columns[place][1][number] for place in stretch))
         tables.append(drawn)
     return tables
 
@@ -92,7 +93,7 @@ def _curves(comparison: Comparison, width: int) -> list[Table]:
             drawn.add_column(f"\n{number + 1}", justify="right", min_width=FIGURE - 2, no_wrap=True)
         for row in rows:
             points = {point["step"]: point["micro"]["mean"] for point in row["curve"]}
-            drawn.add_row(_named(row), *(heat(points.get(number)) for number in stretch))
+            drawn.add_row(named(row["title"], row["settings"]), *(heat(points.get(number)) for number in stretch))
         tables.append(drawn)
     return tables
 
@@ -128,16 +129,8 @@ def _names(comparison: Comparison) -> dict[str, tuple[str, int]]:
 
 def _lead(rows: Sequence[Row], header: str) -> int:
     """The width of the column that names the rows, and of a table's edges."""
-    lines = [header, *(line for row in rows for line in str(_named(row)).splitlines())]
+    lines = [header, *(line for row in rows for line in str(named(row["title"], row["settings"])).splitlines())]
     return min(LONGEST_NAME, max(map(len, lines))) + 4
-
-
-def _spreads(spreads: Sequence[Spread | None]) -> list[str]:
-    """A column of means with what they vary by; figures without one keep its room, so that decimals stand in line."""
-    tails = ["" if one is None or one["std"] is None else f"{PLUS_MINUS}{one['std']:.1f}" for one in spreads]
-    room = max(map(len, tails))
-    figures = [figure(None if one is None else one["mean"]) for one in spreads]
-    return [f"{mean}{tail:<{room}}" for mean, tail in zip(figures, tails, strict=True)]
 
 
 def _p(row: Row) -> str:
@@ -150,8 +143,3 @@ def _p(row: Row) -> str:
 def _seeds(row: Row) -> str:
     done, begun = len(row["finished"]), len(row["seeds"])
     return str(done) if done == begun else f"{done} of {begun}"
-
-
-def _named(row: Row) -> Text:
-    """A row's title, and what parts it from its namesakes on lines of their own."""
-    return Text.assemble(row["title"], *((f"\n {line}", "dim") for line in setting_lines(row["settings"])))

@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from raycner.results.comparison import spell
+from raycner.results.comparison import Score, spell
 from raycner.results.scores import Run
 
 DASH = "\N{EN DASH}"
@@ -54,6 +54,14 @@ def figure(value: float | None) -> str:
     return DASH if value is None else f"{value:z.1f}"
 
 
+def spreads(scores: Sequence[Score | None]) -> list[str]:
+    """A column of means with what they vary by; figures without one keep its room, so that decimals stand in line."""
+    tails = ["" if one is None or one["std"] is None else f"{PLUS_MINUS}{one['std']:.1f}" for one in scores]
+    room = max(map(len, tails), default=0)
+    figures = [figure(None if one is None else one["mean"]) for one in scores]
+    return [f"{mean}{tail:<{room}}" for mean, tail in zip(figures, tails, strict=True)]
+
+
 def duration(seconds: float) -> str:
     """A time as people say it."""
     if seconds < 10:
@@ -70,6 +78,11 @@ def setting_lines(settings: Mapping[str, Any]) -> list[str]:
     said = [short(f"{key}={spell(value)}", LONGEST_NAME - 1) for key, value in settings.items()]
     more = len(said) - MOST_SETTINGS
     return [*said[:MOST_SETTINGS], f"and {many(more, 'more setting')}"] if more > 0 else said
+
+
+def named(title: str, settings: Mapping[str, Any]) -> Text:
+    """A row's title, and what parts it from its namesakes on lines of their own."""
+    return Text.assemble(title, *((f"\n {line}", "dim") for line in setting_lines(settings)))
 
 
 def short(text: str, most: int) -> str:
