@@ -16,7 +16,7 @@ from raycner.data.scenarios import ScenarioConfig
 from raycner.errors import Refusal
 from raycner.methods import Method
 from raycner.methods.finetuning import Finetuning
-from raycner.networks.heads.tags import Cosine
+from raycner.networks.heads.tags import Cosine, LinearTags, TagHead
 from raycner.networks.network import ModelConfig
 from raycner.values import Plain, build, unhashed
 
@@ -69,6 +69,9 @@ class OptimConfig:
     select: Literal["new", "seen", "last"] = "seen"
     """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
     forgetting); seen, all types so far; last, nobody's: the last epoch is kept."""
+    calibration: Literal["none", "read_out", "carried"] = "none"
+    """New-type bias calibration, scored beside the raw read-out: none; read_out, of predictions only; carried, of the
+    next step's teacher too (linear head). A step's own weights never change by it."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -132,6 +135,12 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise Refusal(line, where="method.name", remedy="choose another method or model.head.name")
+        needs = {"read_out": TagHead, "carried": LinearTags}.get(self.optim.calibration)
+        if needs is not None and not issubclass(module, needs):
+            line = f"{self.optim.calibration!r} shifts a bias that head {self.model.head.name!r} does not have"
+            raise Refusal(
+                line, where="optim.calibration", remedy="set model.head.name=linear, or optim.calibration=none"
+            )
         if isinstance(self.model.head, Cosine) and self.model.head.norm_axis == "sequence" and self.compute.workers > 1:
             line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
             raise Refusal(line, where="model.head.norm_axis", remedy="set compute.workers=1, or norm_axis=hidden")

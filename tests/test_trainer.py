@@ -14,9 +14,10 @@ from raycner.data.scoring import micro
 from raycner.networks.losses import Mean
 from raycner.storage.store import ObjectStore
 from raycner.training.batches import Feed
+from raycner.training.evaluation import evaluate
 from raycner.training.plan import plan
 from raycner.training.snapshot import Snapshot
-from raycner.training.trainer import combine, evaluate, rate, train
+from raycner.training.trainer import combine, rate, train
 
 
 class Listener:
@@ -75,9 +76,9 @@ def test_equal_seeds_make_equal_weights_and_others_do_not(store: ObjectStore) ->
     one, _ = train(spec, experience, None, Listener())
     two, _ = train(spec, experience, None, Listener())
     three, _ = train(replace(spec, seed=1), experience, None, Listener())
-    for name, tensor in one.state_dict().items():
-        assert torch.equal(tensor, two.state_dict()[name]), name
-        assert not tensor.numel() or not torch.equal(tensor, three.state_dict()[name]), name
+    for name, tensor in one.named_parameters():
+        assert torch.equal(tensor, two.get_parameter(name)), name
+        assert not torch.equal(tensor, three.get_parameter(name)), name
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])

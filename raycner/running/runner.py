@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -201,11 +202,14 @@ def _work(told: dict[str, Any]) -> Refusal | None:
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
     torch.set_num_threads(told["config"].compute.cpus_per_worker)
-    board = told["board"]
+    board, heard = told["board"], 0.0
 
     def notice(event: str, **facts: Any) -> None:
-        if ranks.rank() == 0:
+        nonlocal heard
+        news = event != "advance" or time.monotonic() > heard + 0.2  # telling costs a message between processes
+        if ranks.rank() == 0 and news:
             board.put((event, facts))
+            heard = time.monotonic()
         if event == "record":
             ray_train.report({"step": facts["record"].index})
 

@@ -8,11 +8,11 @@
     config     the settings, as plain data
     corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
-    records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers}]
-               the steps that are done, by index. `dev` and `test` count, for each type, [true positives, false
-               positives, false negatives] of the entities predicted on all types seen so far; every score is derived
-               from them. `epochs` are [{epoch, losses, dev_score, seconds}]; numbers that are none read "NaN" or
-               "Infinity", as JSON has no other way to say them.
+    records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers,
+               calibration}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
+               positives, false positives, false negatives] of the entities predicted on all types seen so far; every
+               score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}]; numbers that are none
+               read "NaN" or "Infinity", as JSON has no other way to say them.
 """
 
 import json
@@ -47,6 +47,16 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrationRecord:
+    """What a step scores when its new types' tags are read out with their bias lowered by `delta`."""
+
+    delta: float
+    """In logits, chosen on dev."""
+    dev: Counts
+    test: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """What one step did and scored."""
 
@@ -65,6 +75,8 @@ class StepRecord:
     best_epoch: int
     seconds: float
     workers: int
+    calibration: CalibrationRecord | None = None
+    """Beside the raw `dev` and `test`, which it leaves alone; None where it is not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,8 @@ from raycner.training import ranks
 
 Positions = NDArray[np.int64]
 Collate = Callable[[Any], Batch]
+QUIET_SIZE, QUIET_TOKENS = 64, 8192
+"""Sentences and slots per batch where no gradient is kept."""
 POOL = 50
 """How many batches' worth of shuffled sentences are sorted by length together."""
 

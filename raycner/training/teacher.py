@@ -25,13 +25,11 @@ from raycner.networks.network import ModelConfig, Network
 from raycner.storage.ledger import StepRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
-from raycner.training.batches import Feed, Positions
+from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed, Positions
 from raycner.training.plan import StepSpec
 from raycner.values import build, plain
 
 log = logging.getLogger(__name__)
-QUIET_SIZE, QUIET_TOKENS = 64, 8192
-"""Sentences and slots per batch where no gradient is kept."""
 
 
 @dataclass(frozen=True)

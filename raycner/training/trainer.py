@@ -4,7 +4,7 @@ import copy
 import math
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,17 +17,19 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raycner.config import OptimConfig
 from raycner.data.scenarios import Experience
-from raycner.data.scoring import add, micro, tally
+from raycner.data.scoring import micro
 from raycner.methods import Method
 from raycner.networks.batch import Batch
 from raycner.networks.losses import Mean
 from raycner.networks.network import Network
-from raycner.storage.ledger import Counts, EpochRecord, StepRecord
+from raycner.storage.ledger import CalibrationRecord, EpochRecord, StepRecord
 from raycner.training import ranks
-from raycner.training.batches import Feed, epoch_order
+from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed, epoch_order
+from raycner.training.calibration import calibrate
+from raycner.training.evaluation import evaluate
 from raycner.training.plan import StepSpec
 from raycner.training.snapshot import Snapshot, State, copied
-from raycner.training.teacher import QUIET_SIZE, QUIET_TOKENS, Teacher
+from raycner.training.teacher import Teacher
 
 
 class Watcher(Protocol):
@@ -98,12 +100,14 @@ class Course:
         self.optim, self.began = spec.optim, time.monotonic()
         self.device = device()
         seed(spec.seed, spec.index)
+        network = Network(spec.model) if parent is None else copy.deepcopy(parent)
+        if parent is not None and spec.optim.calibration == "carried":
+            parent.head.carry()
         self.teacher = None if parent is None else Teacher(self._placed(parent), scratch)
         self.split = experience.train
         if self.teacher is not None:
             self.split = spec.method.annotate(self.split, self.teacher)
             self.teacher.study(self.split, spec.method.recalls)
-        network = Network(spec.model) if parent is None else copy.deepcopy(parent)
         words = (experience.train.corpus["train"].words(int(row)) for row in experience.train.rows)
         seed(spec.seed, spec.index)
         network.begin(experience.inventory, words)
@@ -202,34 +206,26 @@ class Course:
     def _record(self, epochs: Sequence[EpochRecord], best_epoch: int) -> StepRecord:
         self.watcher.notice("score")
         inventory = self.experience.inventory
+        test = [Feed(part, self.network) for part in self.experience.test]
+        dev_counts, test_counts, calibration = evaluate(self.network, self.dev), evaluate(self.network, test), None
+        if self.optim.calibration != "none":
+            delta = calibrate(self.network, self.teacher, self.experience.dev)
+            dev, calibrated = evaluate(self.network, self.dev), evaluate(self.network, test)
+            calibration = CalibrationRecord(delta=delta, dev=dev, test=calibrated)
         return StepRecord(
             index=self.spec.index,
             fingerprint=self.spec.fingerprint,
             new=inventory.new,
             seen=inventory.types,
             sentences=len(self.split),
-            dev=evaluate(self.network, self.dev),
-            test=evaluate(self.network, [Feed(part, self.network) for part in self.experience.test]),
+            dev=dev_counts,
+            test=test_counts,
+            calibration=calibration,
             epochs=tuple(epochs),
             best_epoch=best_epoch,
             seconds=time.monotonic() - self.began,
             workers=ranks.world_size(),
         )
-
-
-def evaluate(network: Network, feeds: Iterable[Feed]) -> Counts:
-    """The counts of a network's predictions, each part for the types visible there; the same on every rank."""
-    types = network.inventory.types
-    total = add(dict.fromkeys(types, (0, 0, 0)))
-    with network.quietly():
-        for feed in feeds:
-            visible = [kind for kind in types if kind in feed.split.visible]
-            for positions, batch in feed.once(QUIET_SIZE, QUIET_TOKENS):
-                said = network.predict(batch)
-                gold = [feed.split[int(i)].entities for i in positions]
-                total = add(total, *(tally(g, s, visible) for g, s in zip(gold, said, strict=True) if g or s))
-    counts = ranks.all_reduce_sum(torch.tensor([total[kind] for kind in types], device=network.device))
-    return {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts.tolist(), strict=True)}
 
 
 def rate(optim: OptimConfig, epochs: float) -> float:

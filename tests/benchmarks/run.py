@@ -26,8 +26,9 @@ from raycner.data.scenarios import Scenario
 from raycner.networks.network import Network
 from raycner.storage.store import ObjectStore
 from raycner.training.batches import Feed, epoch_order
+from raycner.training.evaluation import evaluate
 from raycner.training.plan import StepSpec, plan
-from raycner.training.trainer import Course, device, does_bf16, evaluate
+from raycner.training.trainer import Course, device, does_bf16
 
 EPOCHS = 5
 """Over which the filling of the teacher's columns is shared."""

@@ -75,6 +75,14 @@ class Head(nn.Module, ABC, Generic[Output]):
     def settle(self) -> None:
         """Forget which rows were new or frozen, so that `state_dict` depends on the inventory alone."""
 
+    def calibrate(self, delta: float) -> None:
+        """Read the newest types out less readily: their logits lowered by `delta`, in `predict` alone."""
+        raise TypeError(f"{type(self).__name__} has no bias to calibrate by {delta}")
+
+    def carry(self) -> None:
+        """Make the calibration part of every answer, not of `predict` alone."""
+        raise TypeError(f"{type(self).__name__} has no bias to carry a calibration in")
+
 
 HEADS = Family("head")
 head = HEADS.kind

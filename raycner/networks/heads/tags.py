@@ -51,7 +51,7 @@ class TagOutput:
     @cached_property
     def pooled(self) -> Tensor:
         """[B, T, layers] the sum over hidden units of each word's unit state, after every layer. Source: PODNet."""
-        words = (pick(layer.float(), self.source.starts) for layer in self.source.layers)
+        words = (pick(layer.to(self.states.dtype), self.source.starts) for layer in self.source.layers)
         return torch.stack([F.normalize(layer, dim=-1).sum(-1) for layer in words], dim=-1)
 
     @cached_property
@@ -88,6 +88,8 @@ class TagHead(Head[TagOutput]):
 
     frozen: Tensor
     """[C', H] rows that do not train in this step."""
+    shift: Tensor
+    """[C] what `predict` takes off each logit: the calibration of the newest types."""
 
     def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
         super().__init__()
@@ -95,6 +97,7 @@ class TagHead(Head[TagOutput]):
         self.prefixes = PREFIXES[scheme]
         self.inventory = TypeInventory()
         self.register_buffer("frozen", torch.empty(0, width))
+        self.register_buffer("shift", torch.zeros(1))
         self.rows = nn.Parameter(self.draw(1))
 
     @abstractmethod
@@ -145,7 +148,7 @@ class TagHead(Head[TagOutput]):
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch) -> list[Prediction]:
-        probabilities = self.forward(states, batch).logits.softmax(-1)
+        probabilities = (self.forward(states, batch).logits - self.shift).softmax(-1)
         if self.decoding == "argmax":
             confidence, best = probabilities.max(-1)
         else:
@@ -194,9 +197,15 @@ class TagHead(Head[TagOutput]):
         self._adopt(inventory, weight[:0], weight)
 
     def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
+        if inventory != self.inventory:
+            self.shift = rows.new_zeros(self.num_tags(len(inventory)))
         self.frozen, self.rows, self.inventory = frozen.clone(), nn.Parameter(rows.clone()), inventory
         for cached in ("tags", "_allowed"):
             self.__dict__.pop(cached, None)
+
+    def calibrate(self, delta: float) -> None:
+        self.shift.zero_()
+        self.shift[self.num_tags(self.inventory.num_old) :] = delta
 
     def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         labelled = batch.targets != IGNORE
@@ -233,6 +242,11 @@ class LinearTags(TagHead):
 
     def effective(self, states: States) -> tuple[Tensor, Tensor]:
         return F.pad(states.words, (0, 1), value=1.0), self.weight
+
+    def carry(self) -> None:
+        with torch.no_grad():
+            self.weight[:, -1] -= self.shift
+        self.shift.zero_()
 
 
 class CosineTags(TagHead):

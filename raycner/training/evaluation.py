@@ -1,0 +1,30 @@
+"""How a network is counted: its predictions against what a split shows, shared among the ranks."""
+
+from collections.abc import Collection, Iterable
+
+import torch
+
+from raycner.data.scoring import add, tally
+from raycner.networks.network import Network
+from raycner.storage.ledger import Counts
+from raycner.training import ranks
+from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed
+
+
+def evaluate(network: Network, feeds: Iterable[Feed], counted: Collection[str] | None = None) -> Counts:
+    """The counts of a network's predictions; the same on every rank.
+
+    Each part is counted for the types visible in it, or for `counted`. What a teacher said counts like gold, so a split
+    without pseudo-entities is scored on gold alone.
+    """
+    types = network.inventory.types
+    total = add(dict.fromkeys(types, (0, 0, 0)))
+    with network.quietly():
+        for feed in feeds:
+            here = [kind for kind in types if kind in (counted or feed.split.visible)]
+            for positions, batch in feed.once(QUIET_SIZE, QUIET_TOKENS):
+                said = network.predict(batch)
+                gold = [feed.split[int(i)].labelled() for i in positions]
+                total = add(total, *(tally(g, s, here) for g, s in zip(gold, said, strict=True) if g or s))
+    counts = ranks.all_reduce_sum(torch.tensor([total[kind] for kind in types], device=network.device))
+    return {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts.tolist(), strict=True)}

@@ -1,0 +1,121 @@
+"""New-type bias calibration changes what is read out, never what is learned, and is scored beside the raw counts."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import runs
+from raycner.config import RunConfig
+from raycner.data.scenarios import Experience, Scenario
+from raycner.data.scoring import macro
+from raycner.errors import Refusal
+from raycner.networks.network import Network
+from raycner.running.runner import run
+from raycner.storage.store import ObjectStore
+from raycner.training.batches import Feed
+from raycner.training.calibration import GRID, calibrate
+from raycner.training.evaluation import evaluate
+from raycner.training.teacher import StepCheckpoint
+
+LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.reading.sentences=240")
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The store of the same run under each kind of calibration."""
+    made = {}
+    for kind in ("none", "read_out"):
+        made[kind] = tmp_path_factory.mktemp(kind)
+        run(runs.small(made[kind], *LEARNING, f"optim.calibration={kind}"), runs.silent)
+    return made
+
+
+def parameters(store: Path) -> list[dict[str, torch.Tensor]]:
+    """The trained weights of each step, the read-out's shift left out."""
+    model = runs.small(store, *LEARNING).model
+    steps = [StepCheckpoint.find(ObjectStore(str(store)), r.fingerprint) for r in runs.ledger(store).records()]
+    return [dict(step.network(model).named_parameters()) for step in steps if step is not None]
+
+
+def test_read_out_changes_no_weight_and_no_raw_count(stores: dict[str, Path]) -> None:
+    for off, read_out in zip(parameters(stores["none"]), parameters(stores["read_out"]), strict=True):
+        assert all(torch.equal(tensor, read_out[name]) for name, tensor in off.items())
+    raw, calibrated = (runs.ledger(stores[kind]).records() for kind in ("none", "read_out"))
+    assert [(r.dev, r.test) for r in raw] == [(r.dev, r.test) for r in calibrated]
+    assert all(r.calibration is None for r in raw)
+
+
+def test_counts_stand_beside_the_raw(stores: dict[str, Path]) -> None:
+    for record in runs.ledger(stores["read_out"]).records():
+        assert record.calibration is not None and record.calibration.delta in GRID
+        assert (record.calibration.test == record.test) == (record.calibration.delta == 0)
+        assert macro(record.calibration.dev) > 0
+
+
+def overconfident(store: Path) -> tuple[Network, Experience]:
+    """A trained first step whose new tags speak up by three logits more than they learned to."""
+    config = runs.small(store, *LEARNING)
+    objects = ObjectStore(str(store))
+    step = StepCheckpoint.find(objects, runs.ledger(store).records()[0].fingerprint)
+    assert step is not None
+    network = step.network(config.model)
+    with torch.no_grad():
+        network.head.rows[1:, -1] += 3.0
+    return network, Scenario.prepare(config.scenario, objects, runs.silent)[0]
+
+
+def test_delta_finds_what_is_too_much(stores: dict[str, Path]) -> None:
+    network, experience = overconfident(stores["none"])
+    dev = [Feed(part, network) for part in experience.dev]
+    raw = macro(evaluate(network, dev))
+    delta = calibrate(network, None, experience.dev)
+    assert 1.5 <= delta <= 4.5
+    assert macro(evaluate(network, dev)) > raw
+    assert network.head.shift.tolist() == [0.0, delta, delta]
+
+
+def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: dict[str, Path]) -> None:
+    network, experience = overconfident(stores["none"])
+    network.head.calibrate(2.0)
+    batch = Feed(experience.dev[0], network).batch(range(6))
+    before, said = network.glance(batch).logits, network.predict(batch)
+    network.head.carry()
+    shift = torch.tensor([0.0, 2.0, 2.0])
+    torch.testing.assert_close(network.glance(batch).logits, before - shift)
+    assert [set(p) for p in network.predict(batch)] == [set(p) for p in said]
+    output = network.glance(batch)
+    torch.testing.assert_close(output.product_positive + output.product_negative, output.logits)
+
+
+def test_the_first_step_chooses_by_gold(stores: dict[str, Path]) -> None:
+    """Without a teacher, half of dev is scored on its own labels: calibrated dev cannot be far below raw dev."""
+    first = runs.ledger(stores["read_out"]).records()[0]
+    assert first.calibration is not None
+    assert macro(first.calibration.dev) >= macro(first.dev) - 0.02
+
+
+def test_a_committed_step_predicts_as_calibrated(stores: dict[str, Path]) -> None:
+    store = ObjectStore(str(stores["read_out"]))
+    last = runs.ledger(stores["read_out"]).records()[-1]
+    step = StepCheckpoint.find(store, last.fingerprint)
+    assert step is not None and last.calibration is not None
+    head = step.network(runs.small(stores["read_out"]).model).head
+    expected = torch.zeros(7)
+    expected[5:] = last.calibration.delta
+    assert torch.equal(head.shift, expected)
+
+
+@pytest.mark.parametrize(
+    "way", [("scenario.protocol=joint", "optim.calibration=read_out"), ("optim.calibration=carried",)]
+)
+def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_path: Path) -> None:
+    settings = (*way, "optim.epochs=1", "optim.first.epochs=1")
+    ledger = run(runs.small(tmp_path, *settings), runs.silent)
+    assert all(record.calibration is not None for record in ledger.records())
+
+
+def test_a_head_without_a_bias_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="shifts a bias that head 'cosine' does not have"):
+        runs.small(tmp_path, "model.head.name=cosine", "optim.calibration=carried")
+    assert RunConfig.load(["model.head.name=cosine", "optim.calibration=read_out"]).optim.calibration == "read_out"
