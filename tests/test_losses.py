@@ -80,6 +80,93 @@ def test_bernoulli(seed: int, warm: float, cool: float) -> None:
     assert int(said.count) == 4
 
 
+@given(seed=seeds)
+def test_cosine_distance(seed: int) -> None:
+    one, two = normal(seed, B, T, H), normal(seed + 1, B, T, H)
+    said = losses.cosine_distance(one, two, WHERE)
+    f, f_old = one.numpy()[WHERE], two.numpy()[WHERE]
+    cosine = (f * f_old).sum(-1) / np.sqrt((f**2).sum(-1) * (f_old**2).sum(-1))
+    assert value(said) == pytest.approx((1 - cosine).sum())
+    assert value(losses.cosine_distance(3 * one, 0.1 * one, WHERE)) == pytest.approx(0, abs=1e-12)
+    assert int(said.count) == 4
+
+
+@given(seed=seeds)
+def test_absolute_difference(seed: int) -> None:
+    one, two = normal(seed, B, T, H), normal(seed + 1, B, T, H)
+    said = losses.absolute_difference(one, two, WHERE)
+    assert value(said) == pytest.approx((np.abs(one.numpy()[WHERE] - two.numpy()[WHERE]).sum(-1) / H).sum(), abs=1e-6)
+    assert int(said.count) == 4
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_what_only_rounding_parts_is_not_apart(kind: torch.dtype) -> None:
+    teacher = normal(0, B, T, H).to(kind)
+    student = (teacher * (1 + 4 * torch.finfo(kind).eps)).requires_grad_()
+    assert not torch.equal(student, teacher)
+    said = losses.absolute_difference(student, teacher, WHERE)
+    assert value(said) == 0
+    assert not torch.autograd.grad(said.total, student)[0].any()
+
+
+@given(seed=seeds, margin=st.floats(0, 3), top=st.integers(1, 6), rivals=st.integers(0, 4))
+def test_margin_ranking(seed: int, margin: float, top: int, rivals: int) -> None:
+    right, others = normal(seed, B, T), normal(seed + 1, B, T, rivals)
+    said = losses.margin_ranking(right, others, WHERE, margin=margin, top=top)
+    strongest = -np.sort(-others.numpy()[WHERE], axis=-1)[:, :top]
+    short = np.maximum(0, margin - right.numpy()[WHERE][:, None] + strongest)
+    assert value(said) == pytest.approx(short.mean(-1).sum() if rivals else 0)
+    assert int(said.count) == 4
+
+
+@given(seed=seeds, scale=st.floats(0.2, 5), margin=st.floats(0, 3))
+def test_nca(seed: int, scale: float, margin: float) -> None:
+    z = normal(seed, B, T, C)
+    targets = torch.from_numpy(np.random.RandomState(seed).randint(0, C, (B, T)))
+    margined, cancelled = 0.0, 0.0
+    for row, y in zip(z.numpy()[WHERE], targets.numpy()[WHERE], strict=True):
+        powers = np.exp(scale * np.delete(row, y))
+        margined += max(0, np.log(powers.sum()) - scale * (row[y] - margin))
+        s = scale * (row - margin)  # as the published code has it: off every tag, then the largest is zero
+        s = s - s.max()
+        cancelled += -s[y] + np.log(np.exp(np.delete(s, y)).sum() + 1)
+    said = losses.nca(z, targets, WHERE, scale=scale, margin=margin)
+    assert value(said) == pytest.approx(margined, abs=1e-12)
+    as_published = losses.nca_cancelled(z, targets, WHERE, scale=scale)
+    assert value(as_published) == pytest.approx(cancelled)
+    assert int(said.count) == int(as_published.count) == 4
+
+
+def test_nca_without_a_margin_is_cross_entropy_where_the_right_tag_leads() -> None:
+    z = normal(0, B, T, C)
+    leading = z.argmax(-1)
+    cancelled = losses.nca_cancelled(z, leading, WHERE, scale=1.0)
+    assert value(cancelled) == pytest.approx(value(losses.cross_entropy(z, leading, WHERE)))
+    assert value(losses.nca(z + 50 * torch.eye(C)[leading], leading, WHERE, scale=1.0, margin=0.6)) == 0
+
+
+OTHER, ANSWERS = normal(7, B, T, C), torch.arange(B * T).reshape(B, T) % C
+OF_ONE: dict[str, Callable[[Tensor, Tensor], Mean]] = {
+    "cosine_distance": lambda z, where: losses.cosine_distance(z, OTHER, where),
+    "absolute_difference": lambda z, where: losses.absolute_difference(z, OTHER, where),
+    "margin_ranking": lambda z, where: losses.margin_ranking(z[..., 0], z[..., 2:], where, margin=9.0, top=2),
+    "nca": lambda z, where: losses.nca(z, ANSWERS, where, scale=0.7, margin=6.0),
+    "nca_cancelled": lambda z, where: losses.nca_cancelled(z, ANSWERS, where, scale=0.7),
+}
+
+
+@pytest.mark.parametrize("name", list(OF_ONE))
+def test_terms_of_lucir_and_podnet_have_true_gradients_and_read_what_is_asked(name: str) -> None:
+    z = normal(0, B, T, C, grad=True)
+    assert torch.autograd.gradcheck(lambda z: OF_ONE[name](z, WHERE).total, (z,))
+    (gradient,) = torch.autograd.grad(OF_ONE[name](z, WHERE).total, z)
+    assert not gradient[~WHERE].any()
+    assert gradient[WHERE].any(-1).all()
+    nothing = OF_ONE[name](z, NOWHERE)
+    assert (value(nothing), int(nothing.count)) == (0, 0)
+    assert not torch.autograd.grad(nothing.total, z)[0].any()
+
+
 Divergence = Callable[..., Mean]
 DIVERGENCES: list[Any] = [losses.distillation, losses.squared_error, losses.bernoulli]
 

@@ -28,6 +28,9 @@ WAYS = {
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
+    "lucir": ["method.name=lucir", "model.head.name=cosine"],
+    "podnet": ["method.name=podnet", "model.head.name=cosine"],
+    "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Settings that lay themselves over the small run, by the name of its store."""
 SETTINGS = (

@@ -111,5 +111,15 @@ def balance(inventory: TypeInventory) -> float:
     return math.sqrt(inventory.num_old / len(inventory.new))
 
 
+def num_old_tags(inventory: TypeInventory, num_tags: int) -> int:
+    """How many of a tag head's C tags the steps before had: O, and the old types' share of the rest."""
+    return 1 + (num_tags - 1) * inventory.num_old // len(inventory)
+
+
+def tag_balance(num_old: int, num_tags: int) -> float:
+    """sqrt(C_old / (C - C_old)), `balance` counted in tags, O among the old. Source: LUCIR, PODNet."""
+    return math.sqrt(num_old / (num_tags - num_old))
+
+
 for _room in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_room.name}")

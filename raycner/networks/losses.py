@@ -81,6 +81,55 @@ def bernoulli(
     return Mean(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
 
 
+def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+    """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
+
+    Source: the distillation of features of LUCIR, also the flat term of PODNet.
+    """
+    return Mean((1.0 - F.cosine_similarity(student[where], teacher[where], dim=-1)).sum(), where.sum())
+
+
+def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+    """|a - a'|, averaged over the last axis and summed over the words of `where`. Shapes: [B, T, K] each.
+
+    A difference within rounding, the square root of the number format's precision, is none: a step begins with student
+    and teacher equal, where the gradient would be the sign of noise. Source: the spatial term of PODNet.
+    """
+    difference = F.hardshrink(student[where] - teacher[where], torch.finfo(student.dtype).eps ** 0.5)
+    return Mean(difference.abs().mean(-1).sum(), where.sum())
+
+
+def margin_ranking(right: Tensor, rivals: Tensor, where: Tensor, *, margin: float, top: int) -> Mean:
+    """max(0, margin - z_right + z_rival), averaged over the `top` strongest rivals, summed over the words of `where`.
+
+    Zero where there is no rival. Shapes: right [B, T], rivals [B, T, R]. Source: LUCIR.
+    """
+    strongest = rivals[where].topk(min(top, rivals.size(-1)), dim=-1).values  # [N, K]
+    short = (margin - right[where][:, None] + strongest).relu()
+    return Mean(short.sum() / max(short.size(-1), 1), where.sum())
+
+
+def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin: float) -> Mean:
+    """max(0, -s (z_y - margin) + log sum_{c != y} exp(s z_c)), summed over the words of `where`; s is `scale`.
+
+    The right tag is to outweigh all others together by the margin; what does asks for nothing. Source: PODNet.
+    """
+    rows, right = scale * logits[where], targets[where][:, None]
+    others = rows.scatter(-1, right, float("-inf")).logsumexp(-1)
+    return Mean((others - rows.gather(-1, right)[:, 0] + scale * margin).relu().sum(), where.sum())
+
+
+def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float) -> Mean:
+    """-s z_y + log(sum_{c != y} exp(s z_c) + exp(s max_c z_c)), summed over the words of `where`; s is `scale`.
+
+    What the published code of PODNet computes: its margin is taken off every tag, so that none is left, and the right
+    tag's share of the sum is replaced by the largest instead of being removed. Where the right tag leads, this is CE.
+    """
+    rows, right = scale * logits[where], targets[where][:, None]
+    others = rows.scatter(-1, right, rows.amax(-1, keepdim=True)).logsumexp(-1)
+    return Mean((others - rows.gather(-1, right)[:, 0]).sum(), where.sum())
+
+
 def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """z+ = sum_h max(0, w_h f_h) and z- = sum_h min(0, w_h f_h): what speaks for a tag, and what speaks against it.
 

@@ -1,0 +1,76 @@
+"""LUCIR on a few words worked out by hand, and what its terms must never ask for."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from raycner.errors import Refusal
+from raycner.methods import METHODS, Method, num_old_tags, tag_balance
+from raycner.methods.lucir import LUCIR
+from raycner.networks.batch import Batch
+from raycner.values import build
+from test_methods import ONE, TWO, Saying
+
+TARGETS = torch.tensor([[0, 3, 0, -100]])
+BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
+Z = [[1.0, -0.5, 0.2, 0.8, -1.0], [0.1, 0.2, -0.3, 1.5, 0.4], [0.6, 0.9, -0.2, -0.4, 0.3], [9.0, 9.0, 9.0, 9.0, 9.0]]
+"""The student's logits: O, B-animal, I-animal, and the new B-city, I-city."""
+STATES = torch.tensor([[[3.0, 0.0], [5.0, 1.0], [1.0, 1.0], [0.0, 1.0]]])
+STATES_OLD = torch.tensor([[[1.0, 0.0], [-5.0, 1.0], [0.0, 2.0], [1.0, 0.0]]])
+
+
+def toy() -> tuple[Any, Any]:
+    """A student and a teacher whose states are those above; the student's logits are Z."""
+    student = Saying(TWO, STATES, torch.zeros(5, 2))
+    student.said = dataclasses.replace(student.said, logits=torch.tensor([Z]))
+    return student, Saying(ONE, STATES_OLD, torch.zeros(3, 2))
+
+
+def by_hand(top: int, margin: float) -> dict[str, tuple[float, int]]:
+    """Totals and counts: one new word, two O words whose features turned by 0 and by 45 degrees."""
+    ce = math.log(sum(math.exp(z) for z in Z[1])) - Z[1][3]
+    rivals = [sorted(Z[word][3:], reverse=True)[:top] for word in (0, 2)]
+    short = [max(0.0, margin - Z[word][0] + z) for word, zs in zip((0, 2), rivals, strict=True) for z in zs]
+    return {"ce": (ce, 1), "features": (1 - math.sqrt(0.5), 2), "margin": (sum(short) / min(top, 2), 2)}
+
+
+@pytest.mark.parametrize("top", [1, 2, 5])
+@pytest.mark.parametrize("margin", [0.0, 0.5, 3.0])
+def test_lucir_is_what_it_is_by_hand(top: int, margin: float) -> None:
+    said = LUCIR(feature_weight=7.0, margin_weight=3.0, margin=margin, top=top).losses(*toy(), BATCH)
+    factor = {"ce": 1.0, "features": 7.0 * math.sqrt(3 / 2), "margin": 3.0}
+    assert {name: (term.total.item(), term.count.item()) for name, term in said.items()} == {
+        name: (pytest.approx(factor[name] * total, rel=1e-5, abs=1e-6), count)
+        for name, (total, count) in by_hand(top, margin).items()
+    }
+
+
+def test_published_values_are_the_defaults() -> None:
+    assert LUCIR() == LUCIR(feature_weight=50.0, margin_weight=1.0, margin=0.5, top=1)
+
+
+def test_the_factor_counts_tags_and_outside_is_an_old_one() -> None:
+    four = ONE.grow(("b", "c")).grow(("d",))
+    assert num_old_tags(four, 1 + 2 * 4) == 1 + 2 * 3
+    assert num_old_tags(four, 1 + 4 * 4) == 1 + 4 * 3
+    assert num_old_tags(ONE, 3) == 1
+    assert tag_balance(7, 9) == pytest.approx(math.sqrt(7 / 2))
+
+
+def test_the_margin_holds_outside_above_new_tags_and_asks_nothing_of_old_ones() -> None:
+    student, teacher = toy()
+    z = student.said.logits.requires_grad_()
+    (gradient,) = torch.autograd.grad(LUCIR(margin=3.0).losses(student, teacher, BATCH)["margin"].total, z)
+    assert gradient[0, 0].tolist() == [-1, 0, 0, 1, 0]
+    assert gradient[0, 2].tolist() == [-1, 0, 0, 0, 1]
+    assert not gradient[0, 1].any() and not gradient[0, 3].any()
+
+
+@pytest.mark.parametrize("wrong", [{"top": 0}, {"margin": -1.0}, {"feature_weight": -1.0}])
+def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Refusal, match="not negative"):
+        build(Method, {"name": "lucir", **wrong})
+    assert METHODS["lucir"] is LUCIR
