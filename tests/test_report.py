@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from scipy.stats import ttest_rel
 
 from raycner.results.report import SCHEMA, render, summary
 from raycner.results.tables import DASH, duration, figure, listed, short, stretches
-from raycner.storage.ledger import CorpusNote, Page, PlannedStep, RunLedger, StepRecord
+from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
 FOUR = ("LOC", "MISC", "ORG", "PER")
@@ -117,6 +118,21 @@ def test_micro_and_macro_differ_when_types_weigh_differently():
     assert step["micro"] == step["tasks"] == pytest.approx(100 * 7000 / (7000 + 1000))
 
 
+def test_calibrated_scores_stand_beside_the_raw_ones():
+    raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
+    records = []
+    for number, record in enumerate(raw.records()):
+        counts = dict.fromkeys(record.seen, (8, 2, 2))
+        records.append(replace(record, calibration=CalibrationRecord(delta=number + 0.5, dev=counts, test=counts)))
+    ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
+    (found,) = summary([ledger])["runs"]
+    assert found["steps"][1]["calibrated"] == {"delta": 1.5, "micro": pytest.approx(80), "macro": pytest.approx(80)}
+    assert found["average"]["calibrated"] == {"micro": pytest.approx(80), "macro": pytest.approx(80)}
+    assert found["average"]["macro"] == pytest.approx(50)
+    said = shown(ledger)
+    assert "macro*" in said and "bias lowered by 0.5, 1.5" in " ".join(said.split())
+
+
 def test_the_document_is_json_and_keeps_its_keys():
     found = json.loads(json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]), allow_nan=False))
     assert found["schema"] == SCHEMA == 1
@@ -127,7 +143,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("sentences", "seconds", "workers"),
+        *("calibrated", "sentences", "seconds", "workers"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {

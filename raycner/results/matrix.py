@@ -1,6 +1,6 @@
 """A run on the terminal: its step matrix, what is said over all steps, and what its corpora are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -46,18 +46,18 @@ def run_view(run: Run, width: int, settings: Mapping[str, Any] | None = None) ->
 
 def _by_step(run: Run, average: Average) -> Table:
     """Rows are steps, columns are types."""
-    names, tasks = types_of(run["plan"]), _has_tasks(run)
+    names, shown = types_of(run["plan"]), _shown(run)
     drawn = table()
     drawn.add_column("step", justify="right")
     drawn.add_column("learns", no_wrap=True)
-    for header in (*(short(name, LONGEST_HEADER) for name in names), *_sums(average, tasks)):
+    for header in (*(short(name, LONGEST_HEADER) for name in names), *_sums(average, shown)):
         drawn.add_column(Text(header), justify="right", no_wrap=True)
     for step in run["steps"]:
         learns = Text(short(", ".join(step["learns"]), LONGEST_STEP))
         cells = [_cell(step, name) for name in names]
-        drawn.add_row(str(step["index"] + 1), learns, *cells, *map(heat, _sums(step, tasks).values()))
+        drawn.add_row(str(step["index"] + 1), learns, *cells, *map(heat, _sums(step, shown).values()))
     drawn.add_section()
-    drawn.add_row("", "average", *[""] * len(names), *map(heat, _sums(average, tasks).values()), style="bold")
+    drawn.add_row("", "average", *[""] * len(names), *map(heat, _sums(average, shown).values()), style="bold")
     drawn.add_row("", "forgetting", *(figure(run["forgetting"].get(name)) for name in names))
     return drawn
 
@@ -65,7 +65,7 @@ def _by_step(run: Run, average: Average) -> Table:
 def _by_type(run: Run, average: Average, width: int) -> list[Table]:
     """Rows are types in the order they are learned, columns are steps; as many tables as the width needs."""
     lead = min(LONGEST_TYPE, max(map(len, types_of(run["plan"])))) + 4
-    steps, tasks = run["steps"], _has_tasks(run)
+    steps, shown = run["steps"], _shown(run)
     tables = []
     for stretch in stretches([FIGURE] * len(steps), width - lead - AVERAGE - FORGETTING):
         last = stretch[-1] == len(steps) - 1
@@ -80,8 +80,8 @@ def _by_type(run: Run, average: Average, width: int) -> list[Table]:
             fallen = ["", figure(run["forgetting"].get(name))] if last else []
             drawn.add_row(Text(short(name, LONGEST_TYPE)), *(_cell(steps[number], name) for number in stretch), *fallen)
         drawn.add_section()
-        for header, mean in _sums(average, tasks).items():
-            cells = [heat(_sums(steps[number], tasks)[header]) for number in stretch]
+        for header, mean in _sums(average, shown).items():
+            cells = [heat(_sums(steps[number], shown)[header]) for number in stretch]
             drawn.add_row(header, *cells, *([heat(mean, "bold")] if last else []))
         tables.append(drawn)
     return tables
@@ -92,6 +92,8 @@ def _key(run: Run) -> Text:
     said = ["F1 on test in percent"]
     if _has_tasks(run):
         said.append("tasks: mean over steps of micro over the types each brought")
+    if deltas := [step["calibrated"]["delta"] for step in run["steps"] if step["calibrated"]]:
+        said.append(f"*: the step's new types read out with bias lowered by {', '.join(f'{d:g}' for d in deltas)}")
     said.append("old, new: macro over the types of earlier steps and of this one, averaged from step 2")
     return Text("; ".join(said) + ".", style="dim")
 
@@ -135,16 +137,19 @@ def _has_tasks(run: Run) -> bool:
     return any(len(names) > 1 for names in run["plan"])
 
 
-def _sums(scored: Step | Average, tasks: bool) -> dict[str, float | None]:
+def _shown(run: Run) -> list[str]:
+    """The headers of the scores over several types that this run has."""
+    tasks = ["tasks"] if _has_tasks(run) else []
+    calibrated = ["micro*", "macro*"] if any(step["calibrated"] for step in run["steps"]) else []
+    return ["micro", "macro", *calibrated, *tasks, "old", "new"]
+
+
+def _sums(scored: Step | Average, shown: Sequence[str]) -> dict[str, float | None]:
     """The scores over several types, by header."""
-    over_tasks = {"tasks": scored["tasks"]} if tasks else {}
-    return {
-        "micro": scored["micro"],
-        "macro": scored["macro"],
-        **over_tasks,
-        "old": scored["old"],
-        "new": scored["new"],
-    }
+    scores: dict[str, float | None] = {name: scored[name] for name in ("micro", "macro", "tasks", "old", "new")}
+    read_out = scored["calibrated"]
+    scores |= {"micro*": read_out and read_out["micro"], "macro*": read_out and read_out["macro"]}
+    return {name: scores[name] for name in shown}
 
 
 def _cell(step: Step, name: str) -> Text:

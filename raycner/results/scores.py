@@ -13,6 +13,20 @@ from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.values import plain
 
 
+class ReadOut(TypedDict):
+    """Scores of a network read out in another way."""
+
+    micro: float
+    macro: float
+
+
+class Calibrated(ReadOut):
+    """A step read out with its new types' bias lowered."""
+
+    delta: float
+    """In logits, chosen on dev."""
+
+
 class Step(TypedDict):
     """A finished step."""
 
@@ -32,6 +46,7 @@ class Step(TypedDict):
     """Macro-F1 over the types of earlier steps."""
     new: float | None
     """Macro-F1 over the types of this step."""
+    calibrated: Calibrated | None
     best_epoch: int
     sentences: int
     seconds: float
@@ -46,6 +61,8 @@ class Average(TypedDict):
     tasks: float
     old: float | None
     new: float | None
+    calibrated: ReadOut | None
+    """None when a step was not calibrated."""
 
 
 class Run(TypedDict):
@@ -112,6 +129,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "tasks": 100 * scoring.macro_over_tasks(record.test, tasks),
         "old": None if old is None else 100 * old,
         "new": None if new is None else 100 * new,
+        "calibrated": _calibrated(record),
         "best_epoch": record.best_epoch,
         "sentences": record.sentences,
         "seconds": record.seconds,
@@ -119,7 +137,16 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
     }
 
 
+def _calibrated(record: StepRecord) -> Calibrated | None:
+    if record.calibration is None:
+        return None
+    counts = record.calibration.test
+    micro, macro = 100 * scoring.micro(counts), 100 * scoring.macro(counts)
+    return {"delta": record.calibration.delta, "micro": micro, "macro": macro}
+
+
 def _average(steps: Sequence[Step]) -> Average:
+    calibrated = [step["calibrated"] for step in steps if step["calibrated"] is not None]
     old = [step["old"] for step in steps[1:] if step["old"] is not None]
     new = [step["new"] for step in steps[1:] if step["new"] is not None]
     return {
@@ -128,4 +155,9 @@ def _average(steps: Sequence[Step]) -> Average:
         "tasks": fmean(step["tasks"] for step in steps),
         "old": fmean(old) if old else None,
         "new": fmean(new) if new else None,
+        "calibrated": _read_out(calibrated) if len(calibrated) == len(steps) else None,
     }
+
+
+def _read_out(calibrated: Sequence[Calibrated]) -> ReadOut:
+    return {"micro": fmean(s["micro"] for s in calibrated), "macro": fmean(s["macro"] for s in calibrated)}
