@@ -1,4 +1,4 @@
-"""The command line: raycner prepare | plan | run | report."""
+"""The command line: raycner prepare | plan | run | compare | report."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from raycner import __version__
 from raycner.errors import Refusal
-from raycner.results.report import render, summary
+from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, show, summary
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 
@@ -55,11 +55,22 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
     run.set_defaults(verb=_run)
 
-    report = verbs.add_parser("report", help="show what the runs of a store have reached")
+    views = argparse.ArgumentParser(add_help=False)
+    views.add_argument("--details", action="store_true", help="also show the step matrix of each of several runs")
+    views.add_argument("--published", action="store_true", help="set what is published of these settings beside it")
+    forms = views.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
+    forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
+
+    compare = verbs.add_parser("compare", parents=[views], help="run every row of a table on a job, and report on them")
+    compare.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    compare.add_argument("--rows", required=True, metavar="FILE", help="a YAML file of rows, each laid over the job")
+    compare.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="of every row (default: 0)")
+    compare.set_defaults(verb=_compare)
+
+    report = verbs.add_parser("report", parents=[views], help="show what the runs of a store have reached")
     report.add_argument("runs", nargs="*", metavar="RUN", help="names or patterns of runs; all when none is given")
     report.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    report.add_argument("--details", action="store_true", help="also show the step matrix of each of several runs")
-    report.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
     report.set_defaults(verb=_report)
     return parser
 
@@ -108,6 +119,24 @@ def _run(told: argparse.Namespace, console: Console) -> None:
     render([ledger], console)
 
 
+def _compare(told: argparse.Namespace, console: Console) -> None:
+    from raycner.running.progress import ProgressDisplay
+    from raycner.running.rows import entries, read
+    from raycner.running.runner import run
+
+    rows = read(told.rows)
+    table = entries(rows, told.layers, told.seeds)
+    ledgers, names = [], {}
+    for number, entry in enumerate(table, start=1):
+        with ProgressDisplay(Console(stderr=True)) as progress:
+            progress.say(f"run {number} of {len(table)}: {entry}")
+            ledgers.append(run(entry.config, progress))
+        names[ledgers[-1].run] = entry.row
+    found = summary(ledgers, names)
+    add_duels(found, {name: row.against for name, row in rows.items() if row.against})
+    _print(found, told, console)
+
+
 def _report(told: argparse.Namespace, console: Console) -> None:
     ledgers = RunLedger.all(ObjectStore(told.store))
     if told.runs:
@@ -116,14 +145,33 @@ def _report(told: argparse.Namespace, console: Console) -> None:
             if not any(fnmatch(ledger.run, f"{pattern}*") for ledger in ledgers):
                 raise Refusal(f"no run is called {pattern!r}", where=told.store, remedy=f"runs there: {known}")
         ledgers = [ledger for ledger in ledgers if any(fnmatch(ledger.run, f"{name}*") for name in told.runs)]
-    if told.json:
-        print(json.dumps(summary(ledgers), indent=1))
-    elif ledgers:
-        render(ledgers, console, details=told.details)
-    else:
+    if not ledgers and not told.json:
         raise Refusal(
             "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
         )
+    _print(summary(ledgers), told, console)
+
+
+def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:
+    if told.published:
+        add_published(found)
+    if told.json:
+        print(json.dumps(found, indent=1))
+    elif told.markdown:
+        print(as_markdown(found))
+    else:
+        show(found, console, details=told.details)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """0,1,2"""
+    try:
+        seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        seeds = (-1,)
+    if min(seeds) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds; write 0,1,2")
+    return seeds
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycner.results.comparison import Comparison, Row
+from raycner.results.duels import p_value
 from raycner.results.scores import Run
 from raycner.results.tables import (
     DASH,
@@ -137,7 +138,7 @@ def _p(row: Row) -> str:
     test = row["significance"]
     if test is None or test["p"] is None:
         return DASH
-    return "<0.001" if test["p"] < 0.001 else f"{test['p']:.3f}"
+    return p_value(test["p"])
 
 
 def _seeds(row: Row) -> str:

@@ -1,0 +1,72 @@
+"""Results as GitHub markdown, for a README or a pull request: what `--markdown` prints."""
+
+import re
+from collections.abc import Sequence
+from statistics import fmean
+
+from raycner.results import beside
+from raycner.results.comparison import Comparison, Row
+from raycner.results.duels import Duel, p_value, sentence
+from raycner.results.published import Published
+from raycner.results.scores import Run
+from raycner.results.tables import DASH, figure, many, spreads, types_of
+
+
+def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
+    """The rows of a comparison of `runs`, best first. Steps that a run shares count in its wall time all the same."""
+    plan, rows = comparison["plan"], comparison["rows"]
+    columns = {
+        "system": [row["label"] for row in rows],
+        "seeds": [str(len(row["finished"])) for row in rows],
+        "average micro": spreads([row["average_micro"] for row in rows]),
+        "average macro": spreads([row["average_macro"] for row in rows]),
+        "final micro": spreads([row["final_micro"] for row in rows]),
+        "final macro": spreads([row["final_macro"] for row in rows]),
+        "forgetting": spreads([row["forgetting"] for row in rows]),
+    }
+    if any(row["gap_average"] is not None for row in rows):
+        columns["gap to joint"] = [figure(row["gap_average"]) for row in rows]
+    tests = [row["significance"] for row in rows]
+    if any(tests):
+        columns["p"] = [p_value(test["p"]) if test and test["p"] is not None else DASH for test in tests]
+    columns["minutes a run"] = [_minutes(row, runs) for row in rows]
+    title = f"{comparison['scenario']['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
+    said = f"**{title}.** F1 on test in percent, mean and standard deviation over seeds; average: over steps."
+    against = next((test["against"] for test in tests if test), None)
+    said += f" p: paired t-test of average macro against {_escaped(against)}." if against else ""
+    return f"{said}\n\n{_table(columns, names=1)}"
+
+
+def published(found: Published) -> str:
+    """Published figures beside ours."""
+    if found["setting"] is None:
+        return beside.UNKNOWN
+    columns = {
+        "system": [pair["theirs"]["system"] for pair in found["pairs"]],
+        "by": [pair["theirs"]["by"] for pair in found["pairs"]],
+        "our row": [pair["row"] or "" for pair in found["pairs"]],
+        **{header.replace("\n", " "): cells for header, cells in beside.columns(found)},
+    }
+    return "\n\n".join([f"**{beside.heading(found)}.**", _table(columns, names=3), *map(_escaped, beside.notes(found))])
+
+
+def fights(duels: Sequence[Duel]) -> str:
+    """A list of duels."""
+    return "\n".join(f"- {_escaped(sentence(duel))}" for duel in duels)
+
+
+def _minutes(row: Row, runs: Sequence[Run]) -> str:
+    seconds = [run["seconds"] for run in runs if run["run"] in row["runs"] and run["finished"]]
+    return f"{fmean(seconds) / 60:.1f}" if seconds else DASH
+
+
+def _table(columns: dict[str, list[str]], *, names: int) -> str:
+    """A table whose first `names` columns are words, the others figures."""
+    rules = ["---" if number < names else "---:" for number in range(len(columns))]
+    rows = [[_escaped(cell.strip()) for cell in row] for row in zip(*columns.values(), strict=True)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ([*columns], rules, *rows))
+
+
+def _escaped(text: str) -> str:
+    """Text of which nothing is read as markdown or as the end of a cell."""
+    return re.sub(r"([\\|*`<\[])", r"\\\1", text)

@@ -1,0 +1,236 @@
+"""Published figures: what the tables hold, which setting a run belongs to, and ours beside theirs."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import raycner
+from raycner.data.layouts import LAYOUTS
+from raycner.results.published import CORPORA, Published, _figures, setting_of, system
+from raycner.results.report import Summary, add_published, as_markdown, show, summary
+from raycner.storage.ledger import RunLedger
+from test_report import line, run
+
+TYPES = {corpus: types for types, corpus in CORPORA.items() if types[0] != "LOC"}
+CONLL = TYPES["CoNLL2003"]
+DLD = {"name": "dld", "decomposition": "product", "base": {"name": "extend_ner", "teacher_temperature": 1.0}}
+SELF_TRAINING = {"name": "extend_ner", "teacher_temperature": 0.01}
+
+
+def steps(types: tuple[str, ...], first: int, later: int) -> list[list[str]]:
+    ends = range(first, len(types) + 1, later)
+    return [list(types[:first]), *(list(types[end - later : end]) for end in ends[1:])]
+
+
+def flat(score: float, plan: list[list[str]]) -> list[list[float | None]]:
+    """Every type scores the same at every step."""
+    return [[score] * sum(map(len, plan[: index + 1])) for index in range(len(plan))]
+
+
+def ran(score: float, plan: list[list[str]], method: dict[str, Any], **said: Any) -> RunLedger:
+    return run(flat(score, plan), plan, method=method, **({"label": method["name"]} | said))
+
+
+def beside(*ledgers: RunLedger) -> tuple[Summary, Published]:
+    found = summary(ledgers)
+    add_published(found)
+    return found, found["published"][0]
+
+
+def shown(found: Summary, width: int = 110) -> str:
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    show(found, console)
+    return console.file.getvalue()
+
+
+def test_every_setting_has_its_systems() -> None:
+    settings = {
+        ("CoNLL2003", "FG-1-PG-1"): 12,
+        ("CoNLL2003", "FG-2-PG-1"): 12,
+        **{("I2B2", f"FG-{fg}-PG-{pg}"): 12 for fg, pg in ((1, 1), (2, 2), (8, 1), (8, 2))},
+        **{("OntoNotes5", f"FG-{fg}-PG-{pg}"): 11 for fg, pg in ((1, 1), (2, 2), (8, 1), (8, 2))},
+    }
+    assert {setting: len(figures) for setting, figures in _figures().items()} == settings
+    for figures in _figures().values():
+        assert len({(figure["system"], figure["by"]) for figure in figures}) == len(figures)
+
+
+def test_the_steps_of_a_system_average_to_its_figure() -> None:
+    """As precisely as steps of one decimal can."""
+    curves = 0
+    for (corpus, setting), figures in _figures().items():
+        _, first, _, later = setting.split("-")
+        number = 1 + (len(TYPES[corpus]) - int(first)) // int(later)
+        for figure in figures:
+            if figure["curve"] is None:
+                continue
+            curves += 1
+            for measure in ("micro", "macro"):
+                curve = figure["curve"][measure]
+                mean = figure[measure]["mean"]
+                assert len(curve) == number
+                assert sum(curve) / number == pytest.approx(mean, abs=0.05), (corpus, setting, figure["system"])
+    assert curves == 62
+
+
+def test_no_figure_stands_in_two_settings_any_more() -> None:
+    """The table error that was corrected is I2B2's figures under OntoNotes5."""
+    seen = [(f["system"], f["micro"]["mean"], f["macro"]["mean"]) for figures in _figures().values() for f in figures]
+    assert len(set(seen)) == len(seen)
+    corrected = [(s, f) for s, figures in _figures().items() for f in figures if f["printed"]]
+    assert {(*setting, figure["system"]) for setting, figure in corrected} == {
+        ("OntoNotes5", "FG-2-PG-2", "podnet"),
+        ("OntoNotes5", "FG-2-PG-2", "lucir"),
+    }
+    for (_, setting), figure in corrected:
+        (i2b2,) = [f for f in _figures()["I2B2", setting] if f["system"] == figure["system"]]
+        assert figure["printed"] == {"micro": i2b2["micro"]["mean"], "macro": i2b2["macro"]["mean"]}
+
+
+def test_figures_of_each_table_as_printed() -> None:
+    dld = next(f for f in _figures()["I2B2", "FG-8-PG-2"] if f["system"] == "dld(cfner)")
+    assert (dld["by"], dld["micro"], dld["macro"]) == (
+        "DLD",
+        {"mean": 70.88, "std": 0.70},
+        {"mean": 53.21, "std": 0.92},
+    )
+    joint = next(f for f in _figures()["CoNLL2003", "FG-2-PG-1"] if f["system"] == "joint")
+    assert (joint["micro"], joint["curve"]) == (
+        {"mean": 87.30, "std": None},
+        {"micro": [87.2, 85.8, 88.9], "macro": [84.3, 84.0, 86.7]},
+    )
+
+
+def test_the_tables_are_packed_with_the_code() -> None:
+    pattern = "published_*.csv"
+    assert len(list((Path(raycner.__file__).parent / "results").glob(pattern))) == 2
+    assert f'"raycner.results" = ["{pattern}"]' in (Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+
+
+def test_the_types_are_those_of_the_layout() -> None:
+    assert LAYOUTS["conll2003"].types == CONLL
+    assert {corpus: len(types) for corpus, types in TYPES.items()} == {"CoNLL2003": 4, "I2B2": 16, "OntoNotes5": 18}
+    assert all(tuple(sorted(types)) == types for types in CORPORA)
+
+
+@pytest.mark.parametrize(
+    ("plan", "setting"),
+    [
+        (steps(CONLL, 1, 1), ("CoNLL2003", "FG-1-PG-1")),
+        (steps(("LOC", "MISC", "ORG", "PER"), 2, 1), ("CoNLL2003", "FG-2-PG-1")),
+        (steps(TYPES["I2B2"], 8, 2), ("I2B2", "FG-8-PG-2")),
+        (steps(TYPES["OntoNotes5"], 8, 1), ("OntoNotes5", "FG-8-PG-1")),
+        (steps(CONLL[::-1], 1, 1), None),
+        (steps(CONLL[:3], 1, 1), None),
+        ([list(CONLL)], None),
+        ([["location"], ["misc", "organisation"], ["person"]], None),
+        ([], None),
+    ],
+)
+def test_a_setting_is_known_by_types_and_sizes(plan: list[list[str]], setting: tuple[str, str] | None) -> None:
+    assert setting_of(plan) == setting
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ({"name": "finetuning"}, "finetuning"),
+        ({"name": "self_training", "threshold": 0.0}, "self_training"),
+        (SELF_TRAINING, "self_training"),
+        ({"name": "extend_ner", "teacher_temperature": 1.0}, "extend_ner"),
+        ({"name": "extend_ner"}, "extend_ner"),
+        (DLD, "dld(extend_ner)"),
+        (DLD | {"decomposition": "none"}, None),
+        (DLD | {"base": {"name": "cfner"}}, "dld(cfner)"),
+        ({"name": "podnet"}, "podnet"),
+    ],
+)
+def test_a_run_is_the_system_that_its_method_is(method: dict[str, Any], name: str | None) -> None:
+    plan = steps(CONLL, 1, 1)
+    (found,) = summary([ran(50.0, plan, method)])["runs"]
+    assert system(found) == name
+
+
+def test_a_joint_run_is_the_bound() -> None:
+    plan = steps(CONLL, 1, 1)
+    bound, distilled = summary(
+        [ran(80.0, plan, method, protocol="joint") for method in ({"name": "finetuning"}, {"name": "extend_ner"})]
+    )["runs"]
+    assert (system(bound), system(distilled)) == ("joint", None)
+
+
+def test_ours_theirs_and_the_difference() -> None:
+    plan = steps(CONLL, 1, 1)
+    seeds = [ran(score, plan, {"name": "extend_ner"}, seed=seed) for seed, score in enumerate((70.0, 72.0))]
+    _, found = beside(*seeds, ran(60.0, plan, {"name": "add_ner"}), ran(60.0, plan, SELF_TRAINING))
+    assert (found["setting"], found["unpublished"]) == ("CoNLL2003 FG-1-PG-1", ["add_ner"])
+    pairs = {(pair["theirs"]["system"], pair["theirs"]["by"]): pair for pair in found["pairs"]}
+    assert len(pairs) == len(found["pairs"]) == 12
+    for by, micro in (("CFNER", 76.36), ("DLD", 76.07)):
+        pair = pairs["extend_ner", by]
+        assert pair["ours"] and pair["difference"]
+        assert (pair["ours"]["micro"]["mean"], pair["ours"]["micro"]["std"]) == pytest.approx((71.0, 2**0.5))
+        assert pair["difference"]["micro"] == pytest.approx(71.0 - micro)
+    self_training = pairs["self_training", "CFNER"]
+    assert self_training["difference"]
+    assert self_training["difference"]["macro"] == pytest.approx(60.0 - 72.88)
+    assert pairs["cfner", "CFNER"]["ours"] is None
+
+
+def test_what_is_not_finished_is_not_set_beside() -> None:
+    plan = steps(CONLL, 1, 1)
+    begun = run(flat(50.0, plan)[:2], plan, label="finetuning", method={"name": "finetuning"})
+    _, found = beside(begun)
+    assert found["setting"] and all(pair["row"] is None for pair in found["pairs"])
+
+
+@pytest.mark.parametrize("said", [{"protocol": "steps"}, {}])
+def test_no_known_setting_is_said_in_one_line(said: dict[str, str]) -> None:
+    plan = steps(CONLL, 1, 1) if said else [["person"], ["place"]]
+    found, nothing = beside(ran(50.0, plan, {"name": "finetuning"}, **said))
+    assert nothing == {"setting": None, "pairs": [], "unpublished": []}
+    unknown = "No figures are published of these types in these steps."
+    assert shown(found).count(unknown) == as_markdown(found).count(unknown) == 1
+
+
+def test_the_two_corrected_cells_carry_an_asterisk_and_a_note() -> None:
+    plan = steps(TYPES["OntoNotes5"], 2, 2)
+    found, _ = beside(ran(50.0, plan, {"name": "podnet"}))
+    text = shown(found)
+    head = text[: text.index("micro-F1")]
+    podnet, lucir = (line(head, f"{name}, CFNER") for name in ("podnet", "lucir"))
+    assert podnet[2:] == ["19.0*", "16.9*", "50.0", "50.0", "+31.0", "+33.1"]
+    assert lucir[2:] == ["56.4*", "40.6*", "-", "-", "-", "-"]
+    assert line(head, "cfner, CFNER")[2:4] == ["72.6±0.5", "56.0±0.7"]
+    assert text.count("* Corrected: ") == 1
+    assert "printed are the figures of I2B2, podnet 34.67 / 24.62 and lucir 64.32 / 43.53;" in " ".join(text.split())
+    assert "Corrected" not in shown(beside(ran(50.0, steps(CONLL, 1, 1), {"name": "podnet"}))[0])
+
+
+def test_the_scores_after_each_step_stand_under_theirs() -> None:
+    found, _ = beside(ran(50.0, steps(CONLL, 1, 1), {"name": "finetuning"}))
+    lines = shown(found).splitlines()
+    start = next(number for number, said in enumerate(lines) if said.strip().startswith("macro-F1"))
+    theirs = next(n for n, said in enumerate(lines) if n > start and said.strip().startswith("finetuning, CFNER"))
+    assert lines[theirs].split()[2:] == ["86.0", "32.1", "22.3", "22.2"]
+    assert lines[theirs + 1].split() == ["ours", "50.0", "50.0", "50.0", "50.0"]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    plan = steps(TYPES["OntoNotes5"], 1, 1)
+    light = [ran(50.0 + number, plan, DLD | {"weight": number}, label="dld(extend_ner)") for number in range(3)]
+    found, _ = beside(*light, ran(50.0, plan, {"name": "finetuning"}))
+    assert max(map(len, shown(found, width).splitlines())) <= width
+
+
+def test_it_is_json_and_markdown() -> None:
+    plan = steps(TYPES["OntoNotes5"], 2, 2)
+    found, theirs = beside(ran(50.0, plan, {"name": "lucir"}), ran(40.0, plan, {"name": "finetuning"}))
+    assert json.loads(json.dumps(found, allow_nan=False))["published"] == [theirs]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in as_markdown(found).splitlines() if "|" in row]
+    assert ["lucir", "CFNER", "lucir", "56.4\\*", "40.6\\*", "50.0", "50.0", "-6.4", "+9.4"] in rows
