@@ -11,9 +11,11 @@ from raycner.config import ComputeConfig, RunConfig
 from raycner.data.scenarios import ScenarioConfig
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
+from raycner.methods.finetuning import Finetuning
 from raycner.methods.podnet import PODNet
 from raycner.networks.encoders import Pretrained
 from raycner.networks.heads.tags import Cosine, Linear
+from raycner.results.published import setting_of
 from raycner.running.runner import prepare, run
 from raycner.training.plan import plan
 
@@ -50,14 +52,14 @@ def lay_corpora(scenario: ScenarioConfig) -> None:
         for step in scenario.steps:
             lay_columns(Path(str(step.source)), step.types)
     elif scenario.source is not None:
-        types = ("LOC", "MISC", "ORG", "PER") if scenario.corpus == "conll2003" else ("city", "dish", "river", "tool")
-        lay_columns(Path(scenario.source), types)
+        known = ("LOC", "MISC", "ORG", "PER") if scenario.corpus == "conll2003" else scenario.order
+        lay_columns(Path(scenario.source), known or ("city", "dish", "river", "tool"))
 
 
 def lay_columns(folder: Path, types: tuple[str, ...]) -> None:
     folder.mkdir(parents=True)
     for part in ("train", "dev", "test"):
-        kinds = islice(cycle(types), 24)
+        kinds = islice(cycle(types), max(24, 2 * len(types)))
         text = "".join(f"the O\nword{i} B-{kind}\n. O\n\n" for i, kind in enumerate(kinds))
         (folder / f"{part}.conll").write_text(text, encoding="utf-8")
 
@@ -115,6 +117,39 @@ def test_a_longer_list_of_steps_keeps_the_steps_it_had() -> None:
     before = [spec.fingerprint for spec in plan(load(job), prepare(load(job), silent)[1])]
     after = [spec.fingerprint for spec in plan(longer, prepare(longer, silent)[1])]
     assert after[:-1] == before
+
+
+@pytest.mark.parametrize(
+    ("job", "setting", "types", "steps"),
+    [
+        ("conll_fg1_pg1", "CoNLL2003 FG-1-PG-1", 4, 4),
+        ("conll_fg2_pg1", "CoNLL2003 FG-2-PG-1", 4, 3),
+        ("i2b2_fg1_pg1", "I2B2 FG-1-PG-1", 16, 16),
+        ("i2b2_fg2_pg2", "I2B2 FG-2-PG-2", 16, 8),
+        ("i2b2_fg8_pg1", "I2B2 FG-8-PG-1", 16, 9),
+        ("i2b2_fg8_pg2", "I2B2 FG-8-PG-2", 16, 5),
+        ("ontonotes5_fg1_pg1", "OntoNotes5 FG-1-PG-1", 18, 18),
+        ("ontonotes5_fg2_pg2", "OntoNotes5 FG-2-PG-2", 18, 9),
+        ("ontonotes5_fg8_pg1", "OntoNotes5 FG-8-PG-1", 18, 11),
+        ("ontonotes5_fg8_pg2", "OntoNotes5 FG-8-PG-2", 18, 6),
+    ],
+)
+def test_a_job_is_the_published_setting_of_its_name(job: str, setting: str, types: int, steps: int) -> None:
+    config = load(REPOSITORY / "jobs" / f"{job}.yaml")
+    lay_corpora(config.scenario)
+    _, scenario = prepare(config, silent)
+    assert (len(scenario[-1].inventory), len(scenario)) == (types, steps)
+    assert setting_of([experience.inventory.new for experience in scenario]) == tuple(setting.split())
+    assert config.method == Finetuning(), "a job leaves its method to the command line"
+
+
+def test_settings_that_learn_two_types_a_step_say_how_to_train_twice_as_long() -> None:
+    for job in REPOSITORY.glob("jobs/*_pg2.yaml"):
+        if job.stem.startswith(("i2b2", "ontonotes5")):
+            said = job.read_text(encoding="utf-8")
+            assert "jobs/compat.yaml optim.epochs=20 optim.first.epochs=20" in said
+    longer = load(CONLL, COMPAT, "optim.epochs=20", "optim.first.epochs=20").optim
+    assert (longer.at(0).epochs, longer.at(1).epochs) == (20, 20)
 
 
 def test_compat_is_the_published_recipe() -> None:
