@@ -181,7 +181,7 @@ def test_frozen_rows_stay_bit_for_bit(config: Any, kind: str) -> None:
         optimizer.zero_grad()
         head.loss(head(states, batch), batch).total.backward()
         optimizer.step()
-    old = head.num_tags(2)
+    old = len(head.columns(TWO))
     assert torch.equal(head.weight[:old], before[:old])
     assert not torch.equal(head.weight[old:], before[old:])
     head.settle()
@@ -242,7 +242,7 @@ def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) ->
     head = grown(config, TWO)
     head.grow(THREE, GrowthConfig(freeze_old=freeze))
     before = head.weight.detach().clone()
-    old, begin = head.num_tags(2), head.num_tags(2)
+    old = begin = head.num_old
     words = torch.randn(3, 4, WIDTH, generator=torch.Generator().manual_seed(2))
     targets = torch.zeros(3, 4, dtype=torch.long)
     targets[0, 1], targets[1, 0], targets[2, 3], targets[2, 2] = begin, begin, 1, IGNORE
@@ -270,7 +270,7 @@ def cut(states: States, batch: Batch, row: int) -> tuple[States, Batch]:
 def test_each_new_tag_that_occurs_has_its_own_direction(config: Any) -> None:
     head = grown(config, TWO, THREE)
     sums, counts = torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags))
-    begin = head.num_tags(2)
+    begin = head.num_old
     occurring = range(begin + 1, len(head.tags)) if config.scheme == "BIOES" else range(begin, len(head.tags))
     for tag in occurring:
         sums[tag, tag % WIDTH], counts[tag] = 2.0, 3.0

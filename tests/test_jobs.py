@@ -9,6 +9,7 @@ import pytest
 
 from raycner.config import ComputeConfig, RunConfig
 from raycner.data.scenarios import ScenarioConfig
+from raycner.methods.add_ner import AddNER
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
@@ -189,6 +190,7 @@ PUBLISHED = {
         temperature=1,
         adaptive=False,
     ),
+    "add_ner_paper": AddNER(kd_weight=1, temperature=2),
     "podnet_published": PODNet(nca="cancelled", spatial_gradient=False),
 }
 

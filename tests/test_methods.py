@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,10 +28,12 @@ from raycner.methods.self_training import SelfTraining
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import States
-from raycner.networks.heads import Prediction
+from raycner.networks.heads import HEADS, HeadConfig, Prediction
 from raycner.networks.heads.tags import TagHead, TagOutput
 from raycner.networks.losses import IGNORE, Mean
-from raycner.networks.network import Network
+from raycner.networks.network import ModelConfig, Network
+from raycner.training.batches import Feed
+from raycner.training.teacher import Teacher
 from raycner.values import build, plain
 
 ONE = TypeInventory().grow(("animal",))
@@ -55,8 +58,8 @@ def required_field(field: Any) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
-SUPERVISED = {"ce", "nca", "margin"}
-"""Terms that read labels; every other one compares student and teacher."""
+SUPERVISED = {"ce", "nca", "margin", "dce", "odce"}
+"""Terms that read labels, or make the teacher's best tag one; every other one compares student and teacher."""
 every_method = pytest.mark.parametrize("method", list(registered()), ids=lambda method: method.label)
 
 
@@ -67,17 +70,27 @@ class Step:
     teacher: Network
     student: Network
     split: Split
+    method: Method
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        sentences = [self.split[i] for i in positions]
-        return self.student.collate(sentences, self.student.tokenize([s.words for s in sentences]), positions)
+        """As the method wants it: with what it annotates, and what it looks at beside."""
+        split = self.method.annotate(self.split, Teacher(self.teacher, Path()))
+        return self.method.collate(Feed(split, self.student), positions)
+
+
+def trainable(method: Method) -> HeadConfig:
+    """The default head if the method trains it, else the first that it does."""
+    heads = [ModelConfig().head, *(kind() for kind in HEADS.values())]
+    return next(head for head in heads if issubclass(head.module, method.heads))
 
 
 @pytest.fixture
-def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
+def step(tiny_config: RunConfig, tiny_corpus: Corpus, request: pytest.FixtureRequest) -> Step:
+    """With a head that the test's method trains, if it has one."""
+    method = request.getfixturevalue("method") if "method" in request.fixturenames else Finetuning()
     first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
     torch.manual_seed(0)
-    teacher = Network(tiny_config.model)
+    teacher = Network(dataclasses.replace(tiny_config.model, head=trainable(method)))
     teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
     with torch.no_grad():
         teacher.head.rows.normal_()
@@ -86,7 +99,7 @@ def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    return Step(teacher.eval().requires_grad_(False), student, second.train)
+    return Step(teacher.eval().requires_grad_(False), student, second.train, method)
 
 
 def total(terms: dict[str, Mean]) -> Tensor:

@@ -27,9 +27,13 @@ WAYS = {
     "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
+    "cfner": ["method.name=cfner"],
+    "cfner_curriculum": ["method.weighting=word", "method.curriculum=true", "method.confidence_epochs=2"],
+    "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
+    "add_ner": ["method.name=add_ner", "model.head.name=stepwise"],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Settings that lay themselves over the small run, by the name of its store."""

@@ -1,5 +1,10 @@
-"""Heads: how entities become targets, how states become entities, and how both grow."""
+"""Heads: how entities become targets, how states become entities, and how both grow.
 
+Dropping a file here registers it.
+"""
+
+import importlib
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,3 +103,7 @@ class HeadConfig(ABC):
     @abstractmethod
     def build(self, width: int) -> Head[Any]:
         """A head over states of `width` numbers, with no types yet."""
+
+
+for _room in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_room.name}")

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode
+from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode, split_tag
 from raycner.errors import Refusal
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import States, pick
-from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction, head
+from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Output, Prediction, head
 from raycner.networks.losses import IGNORE, Mean
 
 O = 0  # noqa: E741  # the field's name for "no entity"
@@ -83,54 +83,52 @@ class TagOutput:
         return self._by_weight[1]
 
 
-class TagHead(Head[TagOutput]):
-    """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order (BIO: B = 2k + 1, I = 2k + 2)."""
+class TagRows(Head[Output]):
+    """One row of weights per tag: how tags spell entities, and how rows are drawn, grown, frozen and imprinted."""
 
     frozen: Tensor
     """[C', H] rows that do not train in this step."""
-    shift: Tensor
-    """[C] what `predict` takes off each logit: the calibration of the newest types."""
 
-    def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
+    def __init__(self, width: int, scheme: Literal["BIO", "BIOES"]) -> None:
         super().__init__()
-        self.scheme, self.decoding, self.width = scheme, decoding, width
+        self.scheme, self.width = scheme, width
         self.prefixes = PREFIXES[scheme]
         self.inventory = TypeInventory()
-        self.register_buffer("frozen", torch.empty(0, width))
-        self.register_buffer("shift", torch.zeros(1))
-        self.rows = nn.Parameter(self.draw(1))
+        self.register_buffer("frozen", self.draw(0))
+        self.rows = nn.Parameter(self.draw(len(self.tags)))
+
+    @abstractmethod
+    def columns(self, inventory: TypeInventory) -> list[str]:
+        """The tag of each row, were `inventory` all there is; the first is O, and growing only appends."""
 
     @abstractmethod
     def draw(self, count: int) -> Tensor:
         """[count, H] fresh rows."""
-
-    @abstractmethod
-    def effective(self, states: States) -> tuple[Tensor, Tensor]:
-        """Features [B, T, H] and weight [C, H] whose product is the logits."""
 
     @property
     def weight(self) -> Tensor:
         """[C, H] one row per tag of the whole inventory."""
         return torch.cat([self.frozen, self.rows]) if len(self.frozen) else self.rows
 
-    def num_tags(self, types: int) -> int:
-        return 1 + types * len(self.prefixes)
-
     @cached_property
     def tags(self) -> list[str]:
-        return [OUTSIDE, *(f"{prefix}-{kind}" for kind in self.inventory.types for prefix in self.prefixes)]
+        return self.columns(self.inventory)
+
+    @property
+    def num_old(self) -> int:
+        """How many rows the steps before the newest had."""
+        return len(self.columns(TypeInventory(self.inventory.old, self.inventory.sizes[:-1])))
 
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         return pad_sequence([self._spell(s) for s in sentences], batch_first=True, padding_value=IGNORE)
 
     def _spell(self, sentence: Sentence) -> Tensor:
-        first = {kind: 1 + k * len(self.prefixes) for k, kind in enumerate(self.inventory.types)}
         tags = torch.full((len(sentence.words),), O)
         for entity in sentence.labelled():
-            if entity.type not in first:
+            if entity.type not in self._begins:
                 tags[entity.start : entity.end] = IGNORE  # a teacher cannot say what was learned after it
                 continue
-            begin = first[entity.type]
+            begin = self._begins[entity.type]
             tags[entity.start : entity.end] = begin + 1
             if self.scheme == "BIO":
                 tags[entity.start] = begin
@@ -139,6 +137,81 @@ class TagHead(Head[TagOutput]):
                 if entity.end - entity.start == 1:
                     tags[entity.start] = begin + 3
         return tags
+
+    @cached_property
+    def _begins(self) -> dict[str, int]:
+        """The row of each type's B-; those of its other tags follow in the scheme's order."""
+        return {kind: self.tags.index(f"B-{kind}") for kind in self.inventory.types}
+
+    def _read(self, best: list[int], confidence: list[float]) -> Prediction:
+        if not any(best):
+            return {}
+        found = decode([self.tags[tag] for tag in best])
+        return {entity: min(confidence[entity.start : entity.end]) for entity in found}
+
+    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
+        trained = self.weight.detach()
+        count = len(self.columns(inventory)) - len(trained)
+        if growth.init == "moments":
+            fresh = trained.mean().cpu() + trained.std().cpu() * torch.randn(count, trained.size(1))
+        elif growth.init == "zeros":
+            fresh = torch.zeros(count, trained.size(1))
+        else:
+            fresh = self.draw(count)
+        held = len(trained) if growth.freeze_old else 0
+        self._adopt(inventory, trained[:held], torch.cat([trained[held:], fresh.to(trained)]))
+
+    def settle(self) -> None:
+        weight = self.weight.detach()
+        self._adopt(self.inventory, weight[:0], weight)
+
+    def reshape(self, inventory: TypeInventory) -> None:
+        weight = self.rows.new_zeros(len(self.columns(inventory)), self.rows.size(1))
+        self._adopt(inventory, weight[:0], weight)
+
+    def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
+        self.frozen, self.rows, self.inventory = frozen.clone(), nn.Parameter(rows.clone()), inventory
+        for cached in ("tags", "_begins"):
+            self.__dict__.pop(cached, None)
+
+    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        labelled = batch.targets != IGNORE
+        features = F.normalize(states.words[labelled], dim=-1)
+        said = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
+        return said.T @ features, said.sum(0)
+
+    def imprint(self, sums: Tensor, counts: Tensor) -> None:
+        kinds = [split_tag(tag)[1] for tag in self.tags]
+        norm = self.weight[[row for row in range(self.num_old) if kinds[row]], : self.width].norm(dim=-1).mean()
+        with torch.no_grad():
+            for row in range(self.num_old, len(kinds)):
+                of_its_type = (other for other, kind in enumerate(kinds) if kind == kinds[row])
+                source = next((other for other in (row, *of_its_type) if counts[other]), None)
+                if source is None:
+                    remedy = "set model.growth.imprint=none, or give the step sentences with that type"
+                    line = f"type {kinds[row]!r} never occurs, so its row cannot be imprinted"
+                    raise Refusal(line, remedy=remedy)
+                direction = F.normalize(sums[source], dim=-1)
+                self.rows[row - len(self.frozen), : self.width] = norm * direction
+
+
+class TagHead(TagRows[TagOutput]):
+    """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order (BIO: B = 2k + 1, I = 2k + 2)."""
+
+    shift: Tensor
+    """[C] what `predict` takes off each logit: the calibration of the newest types."""
+
+    def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
+        super().__init__(width, scheme)
+        self.decoding = decoding
+        self.register_buffer("shift", torch.zeros(1))
+
+    @abstractmethod
+    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+        """Features [B, T, H] and weight [C, H] whose product is the logits."""
+
+    def columns(self, inventory: TypeInventory) -> list[str]:
+        return [OUTSIDE, *(f"{prefix}-{kind}" for kind in inventory.types for prefix in self.prefixes)]
 
     def forward(self, states: States, batch: Batch) -> TagOutput:  # noqa: ARG002
         features, weight = self.effective(states)
@@ -157,12 +230,6 @@ class TagHead(Head[TagOutput]):
         best = best.where(batch.mask, O)
         return [self._read(b, c) for b, c in zip(best.tolist(), confidence.tolist(), strict=True)]
 
-    def _read(self, best: list[int], confidence: list[float]) -> Prediction:
-        if not any(best):
-            return {}
-        found = decode([self.tags[tag] for tag in best])
-        return {entity: min(confidence[entity.start : entity.end]) for entity in found}
-
     @cached_property
     def _allowed(self) -> Tensor:
         """[C, C] which tag may follow which: I (and E) only inside an entity of its type, which in BIOES needs an E."""
@@ -176,57 +243,15 @@ class TagHead(Head[TagOutput]):
                     follows[i, j] = one[0] in closed
         return follows
 
-    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
-        trained = self.weight.detach()
-        count = self.num_tags(len(inventory)) - len(trained)
-        if growth.init == "moments":
-            fresh = trained.mean().cpu() + trained.std().cpu() * torch.randn(count, trained.size(1))
-        elif growth.init == "zeros":
-            fresh = torch.zeros(count, trained.size(1))
-        else:
-            fresh = self.draw(count)
-        held = len(trained) if growth.freeze_old else 0
-        self._adopt(inventory, trained[:held], torch.cat([trained[held:], fresh.to(trained)]))
-
-    def settle(self) -> None:
-        weight = self.weight.detach()
-        self._adopt(self.inventory, weight[:0], weight)
-
-    def reshape(self, inventory: TypeInventory) -> None:
-        weight = self.rows.new_zeros(self.num_tags(len(inventory)), self.rows.size(1))
-        self._adopt(inventory, weight[:0], weight)
-
     def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
         if inventory != self.inventory:
-            self.shift = rows.new_zeros(self.num_tags(len(inventory)))
-        self.frozen, self.rows, self.inventory = frozen.clone(), nn.Parameter(rows.clone()), inventory
-        for cached in ("tags", "_allowed"):
-            self.__dict__.pop(cached, None)
+            self.shift = rows.new_zeros(len(self.columns(inventory)))
+        super()._adopt(inventory, frozen, rows)
+        self.__dict__.pop("_allowed", None)
 
     def calibrate(self, delta: float) -> None:
         self.shift.zero_()
-        self.shift[self.num_tags(self.inventory.num_old) :] = delta
-
-    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
-        labelled = batch.targets != IGNORE
-        features = F.normalize(states.words[labelled], dim=-1)
-        said = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
-        return said.T @ features, said.sum(0)
-
-    def imprint(self, sums: Tensor, counts: Tensor) -> None:
-        old = self.num_tags(self.inventory.num_old)
-        norm = self.weight[1:old, : self.width].norm(dim=-1).mean()
-        with torch.no_grad():
-            for tag in range(old, len(self.tags)):
-                begin = tag - (tag - 1) % len(self.prefixes)
-                of_its_type = range(begin, begin + len(self.prefixes))
-                source = next((other for other in (tag, *of_its_type) if counts[other]), None)
-                if source is None:
-                    kind = self.inventory.types[(tag - 1) // len(self.prefixes)]
-                    remedy = "set model.growth.imprint=none, or give the step sentences with that type"
-                    raise Refusal(f"type {kind!r} never occurs, so its row cannot be imprinted", remedy=remedy)
-                direction = F.normalize(sums[source], dim=-1)
-                self.rows[tag - len(self.frozen), : self.width] = norm * direction
+        self.shift[self.num_old :] = delta
 
 
 class LinearTags(TagHead):
@@ -235,10 +260,9 @@ class LinearTags(TagHead):
     def __init__(self, width: int, config: "Linear") -> None:
         self._std = config.init_std
         super().__init__(width, config.scheme, config.decoding)
-        self.frozen = torch.empty(0, width + 1)
 
     def draw(self, count: int) -> Tensor:
-        return torch.cat([self._std * torch.randn(count, self.width), torch.zeros(count, 1)], dim=1)
+        return drawn(count, self.width, self._std)
 
     def effective(self, states: States) -> tuple[Tensor, Tensor]:
         return F.pad(states.words, (0, 1), value=1.0), self.weight
@@ -298,6 +322,11 @@ class Cosine(HeadConfig):
 
     def build(self, width: int) -> CosineTags:
         return CosineTags(width, self)
+
+
+def drawn(count: int, width: int, std: float) -> Tensor:
+    """[count, width + 1] fresh rows of a linear layer: weights from N(0, std), and a bias of zero."""
+    return torch.cat([std * torch.randn(count, width), torch.zeros(count, 1)], dim=1)
 
 
 def viterbi(scores: Tensor, mask: Tensor, allowed: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""AddNER on a few words worked out by hand, and what its blocks must never do to each other."""
+
+import copy
+import math
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from raycner.errors import Refusal
+from raycner.methods import Method
+from raycner.methods.add_ner import AddNER
+from raycner.networks.batch import Batch
+from raycner.networks.encoders import States
+from raycner.networks.heads import HEADS, GrowthConfig
+from raycner.networks.heads.stepwise import StepwiseHead
+from raycner.values import build
+from test_methods import ONE, TWO, softmax
+
+THREE = TWO.grow(("food",))
+TARGETS = torch.tensor([[0, 7, -100, 8]])
+BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
+WIDTH = 4
+
+
+def networks(seed: int = 0) -> tuple[Any, Any]:
+    """A student of three blocks that grew from a teacher of two and moved on; both read the same states."""
+    torch.manual_seed(seed)
+    old: StepwiseHead = HEADS["stepwise"](init_std=1.0).build(WIDTH)
+    for inventory in (ONE, TWO):
+        old.grow(inventory, GrowthConfig())
+    new = copy.deepcopy(old)
+    new.grow(THREE, GrowthConfig())
+    with torch.no_grad():
+        new.rows += 0.3 * torch.randn_like(new.rows)
+    states = States.of_words(torch.randn(1, 4, WIDTH))
+    return said_by(new, states), said_by(old, states)
+
+
+def said_by(head: StepwiseHead, states: States) -> Any:
+    class Reading(SimpleNamespace):
+        def __call__(self, batch: Batch) -> Any:
+            return head(states, batch)
+
+    return Reading(head=head, inventory=head.inventory)
+
+
+def divergence(z_old: Sequence[float], z: Sequence[float], temperature: float) -> float:
+    q, s = softmax(z_old, temperature), softmax(z, temperature)
+    return sum(a * (math.log(a) - math.log(b)) for a, b in zip(q, s, strict=True))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_add_ner_is_what_it_is_by_hand(temperature: float) -> None:
+    student, teacher = networks()
+    said = AddNER(kd_weight=3.0, temperature=temperature).losses(student, teacher, BATCH)
+    z, z_old = student(BATCH).logits[0].tolist(), teacher(BATCH).logits[0].tolist()
+    ce = -sum(math.log(softmax(z[word][6:])[tag]) for word, tag in ((0, 0), (1, 1), (3, 2)))
+    kd = [
+        sum(divergence(z_old[word][block], z[word][block], temperature) for word in (0, 1, 3))
+        for block in (slice(0, 3), slice(3, 6))
+    ]
+    assert (said["ce"].total.item(), said["ce"].count.item()) == (pytest.approx(ce, rel=1e-5), 3)
+    assert (said["kd"].total.item(), said["kd"].count.item()) == (pytest.approx(3 * sum(kd) / 2, rel=1e-5), 3)
+
+
+def test_each_block_is_taught_by_one_loss_only() -> None:
+    student, teacher = networks()
+    said = AddNER().losses(student, teacher, BATCH)
+    ce, kd = (torch.autograd.grad(said[name].total, student.head.rows, retain_graph=True)[0] for name in ("ce", "kd"))
+    assert not ce[:6].any() and ce[6:].any(-1).all()
+    assert kd[:6].any(-1).all() and not kd[6:].any(), "a new block takes no mass from an old one"
+
+
+def test_what_just_grew_has_forgotten_nothing() -> None:
+    _, teacher = networks()
+    grown = copy.deepcopy(teacher.head)
+    grown.grow(THREE, GrowthConfig())
+    states = States.of_words(torch.randn(1, 4, WIDTH))
+    said = AddNER().losses(said_by(grown, states), said_by(teacher.head, states), BATCH)
+    assert said["kd"].total.item() == pytest.approx(0, abs=1e-6)
+    assert said["ce"].total.item() > 0
+
+
+def test_padding_weighs_nothing() -> None:
+    """The defect of the SpanKL code: its means count padding."""
+    student, teacher = networks()
+    counts = {name: term.count.item() for name, term in AddNER().losses(student, teacher, BATCH).items()}
+    assert counts == {"ce": 3, "kd": 3}
+
+
+@pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"kd_weight": -1.0}])
+def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Refusal, match="kd_weight is not negative"):
+        build(Method, {"name": "add_ner", **wrong})
