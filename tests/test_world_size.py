@@ -28,7 +28,7 @@ WAYS = {
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "cfner": ["method.name=cfner"],
-    "cfner_curriculum": ["method.weighting=word", "method.curriculum=true", "method.confidence_epochs=2"],
+    "cfner_curriculum": ["method.name=cfner", "method.weighting=word", "method.curriculum=true"],
     "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],

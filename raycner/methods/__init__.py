@@ -7,8 +7,10 @@ import importlib
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import torch
 
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios import Split
@@ -17,6 +19,7 @@ from raycner.networks.heads import Head, Prediction
 from raycner.networks.losses import Mean
 from raycner.values import Family
 
+T = TypeVar("T")
 METHODS = Family("method")
 method = METHODS.kind
 
@@ -52,6 +55,9 @@ class Feed(Protocol):
 
     def batch(self, positions: Sequence[int] | Any) -> Batch: ...
 
+    def packed(self, positions: Any, size: int, tokens: int) -> Iterable[tuple[Any, Batch]]:
+        """These sentences in batches of at most `size` sentences and `tokens` slots, like lengths together."""
+
 
 class Teacher(Protocol):
     """The network as it stood when the previous step ended; whether it answers live or from a column does not show."""
@@ -61,7 +67,13 @@ class Teacher(Protocol):
 
     def __call__(self, batch: Batch) -> Any: ...
 
+    @property
+    def device(self) -> torch.device: ...
+
     def predictions(self, split: Split) -> Sequence[Prediction]: ...
+
+    def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> Sequence[T]:
+        """What `look` keeps of each batch of a split and the answer to it: one pass, shared among the ranks."""
 
 
 class Method(ABC):

@@ -25,6 +25,8 @@ class Batch:
     """What a method's `collate` added for its `losses`."""
     beside: tuple["Batch", ...] = ()
     """Other sentences of the split that a method wants looked at along with these."""
+    epoch: int = 0
+    """How many epochs of the step are over: what a curriculum goes by."""
 
     def to(self, device: torch.device) -> "Batch":
         def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -35,6 +37,7 @@ class Batch:
             inputs=there(self.inputs),
             columns=there(self.columns),
             beside=tuple(batch.to(device) for batch in self.beside),
+            epoch=self.epoch,
         )
 
     def silenced(self) -> "Batch":

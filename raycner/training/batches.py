@@ -56,6 +56,12 @@ class Feed:
         for positions in self._longest_first(size, tokens)[ranks.rank() :: ranks.world_size()]:
             yield positions, self.batch(positions)
 
+    def packed(self, positions: Positions, size: int, tokens: int) -> Iterator[tuple[Positions, Batch]]:
+        """These sentences, in batches that hold little padding."""
+        longest_first = positions[np.argsort(-self.lengths[positions], kind="stable")]
+        for part in cut(longest_first, self.lengths, size, tokens):
+            yield part, self.batch(part)
+
     def _longest_first(self, size: int, tokens: int) -> list[Positions]:
         return cut(np.argsort(-self.lengths, kind="stable"), self.lengths, size, tokens)
 

@@ -3,11 +3,11 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed, Positions
 from raycner.training.plan import StepSpec
 from raycner.values import build, plain
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
@@ -99,6 +100,17 @@ class Teacher:
             return SimpleNamespace(**{name: column.read(batch) for name, column in self._columns.items()})
         with torch.no_grad():
             return self._network(batch)
+
+    @property
+    def device(self) -> torch.device:
+        return self._network.device
+
+    def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
+        """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
+        with torch.no_grad():
+            batches = Feed(split, self._network).once(QUIET_SIZE, QUIET_TOKENS)
+            kept = [look(batch, self._network(batch)) for _, batch in batches]
+        return ranks.gather(kept, self.device)
 
     def predictions(self, split: Split) -> list[Prediction]:
         """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""

@@ -184,7 +184,7 @@ class Course:
             factor = rate(self.optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
-            terms = self.learner(self.feed.share(positions, collate))
+            terms = self.learner(replace(self.feed.share(positions, collate), epoch=epoch))
             torch.autograd.backward(combine(terms))
             if self.optim.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.clip)
