@@ -83,7 +83,7 @@ def test_overrides_say_what_yaml_says() -> None:
         ("model.head.name=crf", "model.head.name: no head is called 'crf'; known: cosine, linear"),
         ("method.kd_weight=1", "method.kd_weight: no such setting; finetuning has no settings"),
         ("method=dld", "method: expected settings, found 'dld'; write method.KEY=VALUE"),
-        ("method.name=dld", "method.base.name: no method is chosen; known: dld, extend_ner"),
+        ("method.name=dld", "method.base.name: no method is chosen; known: add_ner"),
         ("optim.epochs=many", "optim.epochs: "),
         ("optim.select=best", "optim.select: input should be 'new', 'seen' or 'last', found 'best'"),
         ("optim.epochs=0", "optim: epochs 0: at least 1"),
