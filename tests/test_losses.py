@@ -52,6 +52,62 @@ def test_cross_entropy(seed: int) -> None:
     assert int(said.count) == 4
 
 
+LENT = 6
+NEAR = torch.tensor(
+    [[[0, 1, 2], [-1, -1, -1], [3, -1, 4], [5, -1, -1]], [[-1, -1, -1], [2, 2, 0], [-1, -1, -1], [4, 3, 2]]]
+)
+"""Rows of LENT words; every word of WHERE has one neighbour or more."""
+
+
+@given(seed=seeds, classes=st.sampled_from([C, OLD]))
+def test_mixed_cross_entropy(seed: int, classes: int) -> None:
+    """Whether the neighbours speak of all tags or of the old ones only."""
+    z, lent = normal(seed, B, T, C), normal(seed + 1, LENT, classes).log_softmax(-1)
+    targets = torch.from_numpy(np.random.RandomState(seed).randint(0, classes, (B, T))).where(WHERE, IGNORE)
+    said = losses.mixed_cross_entropy(z, lent, NEAR, targets, WHERE)
+    by_hand = 0.0
+    for b, t in WHERE.nonzero().tolist():
+        y, p = int(targets[b, t]), softmax(z[b, t].numpy())
+        q = np.mean([np.exp(lent[i, y].item()) for i in NEAR[b, t].tolist() if i >= 0])
+        by_hand -= np.log((p[y] + q) / 2)
+    assert value(said) == pytest.approx(by_hand)
+    assert int(said.count) == 4
+
+
+def test_the_gradient_of_mixed_cross_entropy_is_that_of_cross_entropy_scaled() -> None:
+    """By p / (p + q); half of it where the neighbours say what the word says, and then the value is the same."""
+    z = normal(0, B, T, C, grad=True)
+    targets = torch.full((B, T), 1)
+    same = z.detach().log_softmax(-1).flatten(0, 1)
+    itself = torch.arange(B * T).reshape(B, T, 1).expand(B, T, 3)
+    mixed = losses.mixed_cross_entropy(z, same, itself, targets, WHERE)
+    plain = losses.cross_entropy(z, targets, WHERE)
+    assert value(mixed) == pytest.approx(value(plain))
+    ours, theirs = (torch.autograd.grad(said.total, z)[0] for said in (mixed, plain))
+    torch.testing.assert_close(ours, 0.5 * theirs)
+
+
+def test_mixed_cross_entropy_stays_finite_where_nobody_believes_in_the_label() -> None:
+    z = (1e3 * torch.eye(C, dtype=torch.float64)[0]).expand(B, T, C).clone().requires_grad_()
+    ones = torch.ones(B, T, dtype=torch.long)
+    said = losses.mixed_cross_entropy(z, z.detach().log_softmax(-1)[0], NEAR.clamp(max=3), ones, WHERE)
+        z, z.detach().log_softmax(-1)[0], NEAR.clamp(max=3), torch.ones(B, T).long(), WHERE
+    )
+    assert value(said) == pytest.approx(4e3)
+    (gradient,) = torch.autograd.grad(said.total, z)
+    assert torch.isfinite(gradient).all()
+
+
+def test_mixed_cross_entropy_of_nothing_is_nothing_in_the_graph() -> None:
+    z = normal(0, B, T, C, grad=True)
+    nobody = torch.empty(0, C, dtype=torch.float64)
+    said = losses.mixed_cross_entropy(z, nobody, NEAR, WHERE.long(), NOWHERE)
+    assert (value(said), int(said.count)) == (0.0, 0)
+    said.total.backward()
+    assert z.grad is not None
+    assert not z.grad.any()
+
+
 @given(seed=seeds, warm=temperatures, cool=temperatures)
 def test_distillation(seed: int, warm: float, cool: float) -> None:
     student, teacher, z, z_old = both(seed)
@@ -271,7 +327,9 @@ def test_the_two_decompositions_are_not_the_same() -> None:
     assert (down > 0).any()
 
 
-def test_a_mean_is_weighted_and_shared_anew() -> None:
+def test_a_mean_is_weighted_shared_anew_and_joined() -> None:
     said = Mean(torch.tensor(6.0), torch.tensor(3))
     assert (float((0.5 * said).total), int((0.5 * said).count)) == (3.0, 3)
     assert (float(said.over(WHERE).total), int(said.over(WHERE).count)) == (6.0, 4)
+    both = said + said.over(WHERE)
+    assert (float(both.total), int(both.count)) == (12.0, 7)
