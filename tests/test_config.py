@@ -22,7 +22,9 @@ from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.self_training import SelfTraining
-from raycner.networks.encoders import ENCODERS, Bilstm, EncoderConfig, Pretrained
+from raycner.networks.encoders import ENCODERS, EncoderConfig
+from raycner.networks.encoders.bilstm import Bilstm
+from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads import HEADS, Head, HeadConfig
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.values import Family, build, canonical, plain

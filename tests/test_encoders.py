@@ -15,7 +15,9 @@ from torch import Tensor
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.errors import Refusal
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import Bilstm, EncoderConfig, Pretrained, TouchedEmbedding
+from raycner.networks.encoders import EncoderConfig
+from raycner.networks.encoders.bilstm import Bilstm
+from raycner.networks.encoders.pretrained import Pretrained, TouchedEmbedding
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import ModelConfig, Network

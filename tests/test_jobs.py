@@ -14,7 +14,7 @@ from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.podnet import PODNet
-from raycner.networks.encoders import Pretrained
+from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.results.published import setting_of
 from raycner.running.runner import prepare, run

@@ -91,7 +91,7 @@ def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureF
     assert main([*line, "--markdown"]) == 0
     ran = {row[0].removesuffix(", joint") for row in names(capsys.readouterr().out)[2:]}
     assert ran == read(str(TAG_SYSTEMS)).keys()
-    assert len(first_steps(tmp_path / "store")) == 2, "one for each head: linear, and the stepwise one of AddNER"
+    assert len(first_steps(tmp_path / "store")) == 3, "one for each head: linear, cosine, stepwise"
 
 
 def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from raycner.data.entities import Sentence, TypeInventory
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import EncoderConfig, Pretrained, States, Tokens, Words
+from raycner.networks.encoders import EncoderConfig, States, Tokens, Words
+from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.networks.losses import IGNORE

@@ -1,0 +1,178 @@
+"""The word + character BiLSTM: trained from scratch, or from word vectors in GloVe's form.
+
+Shapes: B sentences, T words, W distinct words, K characters, H width.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+
+from raycner.errors import Refusal
+from raycner.networks.encoders import Encoder, EncoderConfig, States, Tokens, Words, digest, encoder, pick
+from raycner.values import Plain, unhashed
+
+
+@encoder("bilstm")
+class Bilstm(EncoderConfig):
+    """Word + character BiLSTM, trained from scratch or from GloVe vectors: a fast system where there is no GPU.
+
+    The vocabulary comes from the training sentences of each step and only grows; digits are read as 0, words rarer
+    than `min_count` as unknown (their characters still speak). Source: the progressive taggers.
+    """
+
+    word_width: int = 100
+    char_width: int = 25
+    width: int = 128
+    """Hidden units per direction; the states have twice as many."""
+    min_count: int = 2
+    dropout: float = 0.0
+    """On the word and character vectors."""
+    vectors: str | None = unhashed(default=None)
+    """A text file in GloVe's form (a word, then `word_width` numbers); looked up cased, then lower-cased."""
+
+    def __post_init__(self) -> None:
+        if min(self.word_width, self.char_width, self.width, self.min_count) < 1:
+            raise ValueError("widths and min_count are at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout {self.dropout}: from 0 up to, not including, 1")
+
+    def build(self, memory: Plain = None, *, fresh: bool) -> "WordCharBilstm":  # noqa: ARG002
+        return WordCharBilstm(self, memory or {"words": [], "chars": []})
+
+    def identity(self) -> str:
+        if not self.vectors:
+            return ""
+        try:
+            return digest([Path(self.vectors).expanduser()])
+        except OSError as error:
+            raise _no_vectors(error) from None
+
+
+class WordCharBilstm(Encoder):
+    """states = BiLSTM([word vector ; last states of a character BiLSTM]); packed, so padding is never read."""
+
+    mixed = False
+    unknown = 0
+
+    def __init__(self, config: Bilstm, memory: Mapping[str, list[str]]) -> None:
+        super().__init__()
+        self.config, self.width = config, 2 * config.width
+        self.word_ids = {word: i for i, word in enumerate(memory["words"], start=1)}
+        self.char_ids = {char: i for i, char in enumerate(memory["chars"], start=1)}
+        self.words = nn.Embedding(1 + len(self.word_ids), config.word_width)
+        self.chars = nn.Embedding(1 + len(self.char_ids), config.char_width)
+        for table in (self.words, self.chars):
+            nn.init.uniform_(table.weight, -0.25, 0.25)
+        self.spelling = nn.LSTM(config.char_width, config.char_width, bidirectional=True, batch_first=True)
+        self.reading = nn.LSTM(
+            config.word_width + 2 * config.char_width, config.width, bidirectional=True, batch_first=True
+        )
+        self.dropout = nn.Dropout(config.dropout)
+
+    def memory(self) -> Plain:
+        return {"words": list(self.word_ids), "chars": list(self.char_ids)}
+
+    def adapt(self, sentences: Iterable[Words]) -> None:
+        counted = Counter(_digits_to_zero(word) for words in sentences for word in words)
+        chars = sorted({char for word in counted for char in word} - self.char_ids.keys())
+        words = sorted(w for w, n in counted.items() if n >= self.config.min_count and w not in self.word_ids)
+        self.char_ids.update((char, i) for i, char in enumerate(chars, start=1 + len(self.char_ids)))
+        self.word_ids.update((word, i) for i, word in enumerate(words, start=1 + len(self.word_ids)))
+        self.words = _extended(self.words, len(words))
+        self.chars = _extended(self.chars, len(chars))
+        if self.config.vectors and words:
+            self._read_vectors(words)
+
+    def _read_vectors(self, words: Sequence[str]) -> None:
+        known = _word_vectors(Path(str(self.config.vectors)).expanduser(), self.config.word_width, words)
+        with torch.no_grad():
+            for word in words:
+                vector = known.get(word, known.get(word.lower()))
+                if vector is not None:
+                    self.words.weight[self.word_ids[word]] = torch.from_numpy(vector).to(self.words.weight)
+
+    def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
+        return [self._look_up(tuple(_digits_to_zero(word) for word in words)) for words in sentences]
+
+    def _look_up(self, words: Words) -> Tokens:
+        ids = np.asarray([self.word_ids.get(word, self.unknown) for word in words], dtype=np.int64)
+        return Tokens(ids, np.arange(len(words)), words)
+
+    def collate(self, sentences: Sequence[Tokens]) -> dict[str, Tensor]:
+        distinct: dict[str, int] = {}
+        index = [
+            torch.tensor([distinct.setdefault(word, len(distinct)) for word in tokens.words]) for tokens in sentences
+        ]
+        spelled = [torch.tensor([self.char_ids.get(char, self.unknown) for char in word]) for word in distinct]
+        return {
+            "ids": pad_sequence([torch.from_numpy(tokens.ids) for tokens in sentences], batch_first=True),
+            "lengths": torch.tensor([len(tokens) for tokens in sentences]),
+            "chars": pad_sequence(spelled, batch_first=True),
+            "char_lengths": torch.tensor([len(word) for word in distinct]),
+            "spelling": pad_sequence(index, batch_first=True),
+            "starts": pad_sequence([torch.from_numpy(t.starts) for t in sentences], batch_first=True, padding_value=-1),
+        }
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> States:
+        packed = _pack(self.chars(self._known(inputs["chars"], self.chars)), inputs["char_lengths"])
+        _, (last, _) = self.spelling(packed)
+        spelled = torch.cat([last[0], last[1]], dim=-1)[inputs["spelling"]]  # [B, T, 2K]
+        words = torch.cat([self.words(self._known(inputs["ids"], self.words)), spelled], dim=-1)
+        read, _ = self.reading(_pack(self.dropout(words), inputs["lengths"]))
+        slots, _ = pad_packed_sequence(read, batch_first=True, total_length=inputs["ids"].size(1))
+        return States(pick(slots, inputs["starts"]), slots, (slots,), inputs["starts"])
+
+    def _known(self, ids: Tensor, table: nn.Embedding) -> Tensor:
+        """A teacher reads a student's batch: words and characters that came after it are unknown to it."""
+        return ids.where(ids < table.num_embeddings, self.unknown)
+
+
+def _pack(vectors: Tensor, lengths: Tensor) -> Any:
+    return pack_padded_sequence(vectors, lengths.cpu(), batch_first=True, enforce_sorted=False)
+
+
+def _extended(table: nn.Embedding, more: int) -> nn.Embedding:
+    if not more:
+        return table
+    fresh = torch.empty(more, table.embedding_dim).uniform_(-0.25, 0.25).to(table.weight)
+    weight = torch.cat([table.weight.detach(), fresh])
+    return nn.Embedding(weight.size(0), weight.size(1), _weight=weight, _freeze=False)
+
+
+def _digits_to_zero(word: str) -> str:
+    return "".join("0" if char.isdigit() else char for char in word)
+
+
+def _word_vectors(path: Path, width: int, words: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+    wanted = {form for word in words for form in (word, word.lower())}
+    found: dict[str, NDArray[np.float32]] = {}
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, text in enumerate(lines, start=1):
+                word, *numbers = text.rstrip("\n").split(" ")
+                if word not in wanted or (len(numbers) > width and not _is_number(numbers[0])):
+                    continue  # the largest GloVe files have words with spaces in them, such as ". . ."
+                if len(numbers) != width:
+                    remedy = f"set model.encoder.word_width={len(numbers)}"
+                    line = f"{path}:{number} has {len(numbers)} numbers after the word"
+                    raise Refusal(line, where="model.encoder.vectors", remedy=remedy)
+                found[word] = np.asarray(numbers, dtype=np.float32)
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a number
+        raise _no_vectors(error) from None
+    return found
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-.")[:1].isdigit()
+
+
+def _no_vectors(error: Exception) -> Refusal:
+    remedy = "name a text file in GloVe's form"
+    return Refusal(f"cannot read word vectors: {error}", where="model.encoder.vectors", remedy=remedy)

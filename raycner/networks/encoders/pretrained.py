@@ -1,0 +1,177 @@
+"""Pretrained transformers of Hugging Face: each word is cut into pieces on its own, and its first piece speaks for it.
+
+Shapes: B sentences, T words, L pieces, H width.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from raycner.errors import Refusal
+from raycner.networks.encoders import Encoder, EncoderConfig, States, Tokens, Words, digest, encoder, pick
+from raycner.values import Plain, unhashed
+
+TELLING = {".safetensors", ".bin", ".json", ".txt", ".model"}
+"""Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
+
+
+@encoder("pretrained")
+class Pretrained(EncoderConfig):
+    """Any transformer encoder of Hugging Face, through the Auto classes."""
+
+    path: str = unhashed(default="bert-base-cased")
+    """A folder, or a hub id (bert-base-cased is the encoder of the CFNER family)."""
+    dropout: float = 0.0
+    """For every dropout of the encoder. BERT publishes 0.1; 0 is what the measured recipe uses."""
+    embeddings: Literal["touched", "full", "frozen"] = "touched"
+    """Which word-embedding rows a step trains. touched: those of the pieces that occur in its training sentences,
+    exactly equal to full without weight decay (the others would have no gradient) and much cheaper."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """auto: plain matrix products on a CPU (the fused kernel's backward is slow there), sdpa on a GPU."""
+    max_length: int = 512
+    """In pieces. Words beyond it get no state, and are predicted O."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.dropout < 1 or self.max_length < 3:
+            raise ValueError("dropout is from 0 up to, not including, 1, and max_length at least 3")
+
+    def build(self, memory: Plain = None, *, fresh: bool) -> "Transformer":  # noqa: ARG002
+        return Transformer(self, fresh=fresh)
+
+    def identity(self) -> str:
+        folder = Path(self.path).expanduser()
+        if not folder.is_dir():
+            return self.path
+        return digest(file for file in sorted(folder.iterdir()) if file.suffix in TELLING and file.is_file())
+
+
+class Transformer(Encoder):
+    """A pretrained transformer; each word is cut into pieces on its own, and its first piece speaks for it."""
+
+    mixed = True
+
+    def __init__(self, config: Pretrained, *, fresh: bool) -> None:
+        super().__init__()
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()
+        attention = config.attention
+        if attention == "auto":
+            attention = "sdpa" if torch.cuda.is_available() else "eager"
+        path = str(Path(config.path).expanduser()) if Path(config.path).expanduser().is_dir() else config.path
+        try:
+            shape = AutoConfig.from_pretrained(path)
+            for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+                if hasattr(shape, name):
+                    setattr(shape, name, config.dropout)
+            if fresh:
+                options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
+                model = AutoModel.from_pretrained(path, **options)
+            else:
+                model = AutoModel.from_config(shape, attn_implementation=attention)
+            self.tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, add_prefix_space=True)
+        except (OSError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            remedy = "name a folder with config.json, weights and tokenizer, or a hub id that can be reached"
+            raise Refusal(
+                f"no encoder at {config.path!r} ({reason})", where="model.encoder.path", remedy=remedy
+            ) from None
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # nothing reads it, and DDP wants every parameter read
+        self.model = model
+        self.width = int(shape.hidden_size)
+        self.config = config
+        positions = getattr(shape, "max_position_embeddings", None) or config.max_length
+        self.max_length = min(config.max_length, self.tokenizer.model_max_length, positions)
+        self.pad = self.tokenizer.pad_token_id or 0
+        template = self.tokenizer(["a"], is_split_into_words=True)["input_ids"]
+        bare = self.tokenizer(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        at = next(i for i in range(len(template)) if template[i : i + len(bare)] == bare)
+        self.prefix, self.suffix = template[:at], template[at + len(bare) :]
+        self._pieces: dict[str, list[int]] = {}
+        if config.embeddings == "frozen":
+            model.get_input_embeddings().weight.requires_grad_(False)
+
+    def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
+        unseen = list({word for words in sentences for word in words} - self._pieces.keys())
+        if unseen:
+            said = self.tokenizer([[w] for w in unseen], is_split_into_words=True, add_special_tokens=False)[
+                "input_ids"
+            ]
+            unknown = [self.tokenizer.unk_token_id or 0]  # a word of odd spaces only has no piece, yet needs a state
+            self._pieces.update((word, pieces or unknown) for word, pieces in zip(unseen, said, strict=True))
+        return [self._assemble(words) for words in sentences]
+
+    def _assemble(self, words: Words) -> Tokens:
+        pieces = [self._pieces[word] for word in words]
+        starts = len(self.prefix) + np.cumsum([0, *map(len, pieces)], dtype=np.int64)[:-1]
+        room = self.max_length - len(self.suffix)
+        ids = [*self.prefix, *(piece for word in pieces for piece in word)][:room] + self.suffix
+        return Tokens(np.asarray(ids, dtype=np.int64), np.where(starts < room, starts, -1))
+
+    def collate(self, sentences: Sequence[Tokens]) -> dict[str, Tensor]:
+        ids = [torch.from_numpy(tokens.ids) for tokens in sentences]
+        starts = [torch.from_numpy(tokens.starts) for tokens in sentences]
+        lengths = torch.tensor([len(i) for i in ids])
+        return {
+            "ids": pad_sequence(ids, batch_first=True, padding_value=self.pad),
+            "attend": torch.arange(int(lengths.max()))[None] < lengths[:, None],
+            "starts": pad_sequence(starts, batch_first=True, padding_value=-1),
+        }
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> States:
+        said = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
+        slots = said.last_hidden_state
+        return States(pick(slots, inputs["starts"]), slots, tuple(said.hidden_states), inputs["starts"])
+
+    def adapt(self, sentences: Iterable[Words]) -> None:
+        if self.config.embeddings != "touched":
+            return
+        table = self.model.get_input_embeddings()
+        occurring = {int(i) for tokens in self.tokenize(list(sentences)) for i in tokens.ids}
+        self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
+
+    def settle(self) -> None:
+        table = self.model.get_input_embeddings()
+        if isinstance(table, TouchedEmbedding):
+            self.model.set_input_embeddings(table.whole())
+
+
+class TouchedEmbedding(nn.Module):
+    """A word-embedding table of which only the rows that occur are parameters; the others rest in a buffer."""
+
+    touched: Tensor
+    table: Tensor
+    local: Tensor
+
+    def __init__(self, table: nn.Embedding, rows: Sequence[int]) -> None:
+        super().__init__()
+        touched = torch.tensor(rows, device=table.weight.device)
+        self.register_buffer("touched", touched, persistent=False)
+        self.register_buffer("table", table.weight.detach())
+        local = torch.full((table.num_embeddings,), -1, device=touched.device)
+        local[touched] = torch.arange(len(rows), device=touched.device)
+        self.register_buffer("local", local, persistent=False)
+        self.rows = nn.Parameter(self.table[touched].clone())
+        self._padding = table.padding_idx
+        self._local_padding = rows.index(table.padding_idx) if table.padding_idx in rows else None
+
+    def forward(self, ids: Tensor) -> Tensor:
+        local = self.local[ids]
+        touched = F.embedding(local.clamp(min=0), self.rows, self._local_padding)
+        if self.training:
+            return touched  # training sentences, and the padding between them, hold no other rows
+        return torch.where((local >= 0)[..., None], touched, F.embedding(ids, self.table))
+
+    def whole(self) -> nn.Embedding:
+        """The full table, with the trained rows in their places."""
+        weight = self.table.index_copy(0, self.touched, self.rows.detach())
+        return nn.Embedding(weight.size(0), weight.size(1), self._padding, _weight=weight, _freeze=False)
