@@ -39,8 +39,9 @@ from raycner.networks.heads.tags import O, TagHead, TagOutput
 from raycner.networks.losses import IGNORE, Mean
 from raycner.networks.neighbours import nearest
 
-GLANCE_SIZE, GLANCE_TOKENS = 64, 4096
-"""Sentences and slots that are looked at together."""
+GLANCE_SIZE = 64
+GLANCE_TOKENS = {"cpu": 512, "cuda": 8192}
+"""Sentences, and slots, that are looked at together: a CPU prefers little padding, a GPU few calls."""
 Numbers = NDArray[np.int64]
 
 
@@ -141,7 +142,7 @@ class CFNER(Method):
         first = np.zeros(len(feed.words), dtype=np.int64)  # where each sentence's words begin among those beside
         beside: list[Batch] = []
         size = 0
-        for there, other in feed.packed(lenders, GLANCE_SIZE, GLANCE_TOKENS):
+        for there, other in feed.packed(lenders, GLANCE_SIZE, GLANCE_TOKENS[batch.mask.device.type]):
             first[there] = size + other.mask.size(1) * np.arange(len(there))
             size += other.mask.numel()
             beside.append(other)
