@@ -13,7 +13,7 @@ from raycner.data.scenarios import Scenario
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
 from raycner.training import ranks
-from raycner.training.batches import Feed, cut, epoch_order
+from raycner.training.batches import QUIET, Feed, cut, epoch_order
 
 Array = NDArray[np.int64]
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=120).map(lambda said: np.asarray(said, dtype=np.int64))
@@ -128,15 +128,16 @@ def test_strides_share_each_batch_out(feed: Feed, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("world_size", [1, 2, 5])
 def test_what_needs_no_gradient_is_read_once_too(feed: Feed, monkeypatch: pytest.MonkeyPatch, world_size: int) -> None:
+    monkeypatch.setitem(QUIET, "cpu", (4, 50))
     whole, shared = [], []
     rounds = set()
     for rank in range(world_size):
         as_rank(monkeypatch, rank, world_size)
-        for positions, batch in feed.once(4, 50):
+        for positions, batch in feed.once():
             assert batch.positions.tolist() == positions.tolist()
             assert len(positions) == 1 or batch.inputs["ids"].numel() <= 50
             whole += positions.tolist()
-        batches = list(feed.shares(4, 50))
+        batches = list(feed.shares())
         rounds.add(len(batches))
         shared += [p for b in batches for p in b.positions[(b.targets != IGNORE).any(-1)].tolist()]
     assert sorted(whole) == sorted(shared) == list(range(len(feed)))

@@ -55,8 +55,8 @@ class Feed(Protocol):
 
     def batch(self, positions: Sequence[int] | Any) -> Batch: ...
 
-    def packed(self, positions: Any, size: int, tokens: int) -> Iterable[tuple[Any, Batch]]:
-        """These sentences in batches of at most `size` sentences and `tokens` slots, like lengths together."""
+    def packed(self, positions: Any) -> Iterable[tuple[Any, Batch]]:
+        """These sentences in batches for what keeps no gradient, like lengths together."""
 
 
 class Teacher(Protocol):

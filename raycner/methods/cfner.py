@@ -39,9 +39,6 @@ from raycner.networks.heads.tags import O, TagHead, TagOutput
 from raycner.networks.losses import IGNORE, Mean
 from raycner.networks.neighbours import nearest
 
-GLANCE_SIZE = 64
-GLANCE_TOKENS = {"cpu": 512, "cuda": 8192}
-"""Sentences, and slots, that are looked at together: a CPU prefers little padding, a GPU few calls."""
 Numbers = NDArray[np.int64]
 
 
@@ -142,7 +139,7 @@ class CFNER(Method):
         first = np.zeros(len(feed.words), dtype=np.int64)  # where each sentence's words begin among those beside
         beside: list[Batch] = []
         size = 0
-        for there, other in feed.packed(lenders, GLANCE_SIZE, GLANCE_TOKENS[batch.mask.device.type]):
+        for there, other in feed.packed(lenders):
             first[there] = size + other.mask.size(1) * np.arange(len(there))
             size += other.mask.numel()
             beside.append(other)

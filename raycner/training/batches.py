@@ -18,8 +18,8 @@ from raycner.training import ranks
 
 Positions = NDArray[np.int64]
 Collate = Callable[[Any], Batch]
-QUIET_SIZE, QUIET_TOKENS = 64, 8192
-"""Sentences and slots per batch where no gradient is kept."""
+QUIET = {"cpu": (64, 512), "cuda": (256, 16384)}
+"""Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
 POOL = 50
 """How many batches' worth of shuffled sentences are sorted by length together."""
 
@@ -47,23 +47,24 @@ class Feed:
         mine = positions[ranks.rank() :: ranks.world_size()]
         return collate(mine) if len(mine) else collate(positions[:1]).silenced()
 
-    def shares(self, size: int, tokens: int) -> Iterator[Batch]:
+    def shares(self) -> Iterator[Batch]:
         """Every sentence once: this rank's stride of each batch, so that no rank is left without one."""
-        return (self.share(positions) for positions in self._longest_first(size, tokens))
+        return (self.share(positions) for positions in self._quiet(np.arange(len(self))))
 
-    def once(self, size: int, tokens: int) -> Iterator[tuple[Positions, Batch]]:
+    def once(self) -> Iterator[tuple[Positions, Batch]]:
         """Every sentence once: whole batches, each on one rank. For what is gathered afterwards."""
-        for positions in self._longest_first(size, tokens)[ranks.rank() :: ranks.world_size()]:
+        for positions in self._quiet(np.arange(len(self)))[ranks.rank() :: ranks.world_size()]:
             yield positions, self.batch(positions)
 
-    def packed(self, positions: Positions, size: int, tokens: int) -> Iterator[tuple[Positions, Batch]]:
-        """These sentences, in batches that hold little padding."""
-        longest_first = positions[np.argsort(-self.lengths[positions], kind="stable")]
-        for part in cut(longest_first, self.lengths, size, tokens):
+    def packed(self, positions: Positions) -> Iterator[tuple[Positions, Batch]]:
+        """These sentences, on this rank."""
+        for part in self._quiet(positions):
             yield part, self.batch(part)
 
-    def _longest_first(self, size: int, tokens: int) -> list[Positions]:
-        return cut(np.argsort(-self.lengths, kind="stable"), self.lengths, size, tokens)
+    def _quiet(self, positions: Positions) -> list[Positions]:
+        """Batches for what keeps no gradient, longest first."""
+        longest_first = positions[np.argsort(-self.lengths[positions], kind="stable")]
+        return cut(longest_first, self.lengths, *QUIET[self.network.device.type])
 
 
 def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int) -> list[Positions]:

@@ -8,7 +8,7 @@ from raycner.data.scoring import add, tally
 from raycner.networks.network import Network
 from raycner.storage.ledger import Counts
 from raycner.training import ranks
-from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed
+from raycner.training.batches import Feed
 
 
 def evaluate(network: Network, feeds: Iterable[Feed], counted: Collection[str] | None = None) -> Counts:
@@ -22,7 +22,7 @@ def evaluate(network: Network, feeds: Iterable[Feed], counted: Collection[str] |
     with network.quietly():
         for feed in feeds:
             here = [kind for kind in types if kind in (counted or feed.split.visible)]
-            for positions, batch in feed.once(QUIET_SIZE, QUIET_TOKENS):
+            for positions, batch in feed.once():
                 said = network.predict(batch)
                 gold = [feed.split[int(i)].labelled() for i in positions]
                 total = add(total, *(tally(g, s, here) for g, s in zip(gold, said, strict=True) if g or s))

@@ -25,7 +25,7 @@ from raycner.networks.network import ModelConfig, Network
 from raycner.storage.ledger import StepRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
-from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed, Positions
+from raycner.training.batches import Feed, Positions
 from raycner.training.plan import StepSpec
 from raycner.values import build, plain
 
@@ -108,7 +108,7 @@ class Teacher:
     def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
         """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
         with torch.no_grad():
-            batches = Feed(split, self._network).once(QUIET_SIZE, QUIET_TOKENS)
+            batches = Feed(split, self._network).once()
             kept = [look(batch, self._network(batch)) for _, batch in batches]
         return ranks.gather(kept, self.device)
 
@@ -116,7 +116,7 @@ class Teacher:
         """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""
         said: list[tuple[int, Prediction]] = []
         with torch.no_grad():
-            for positions, batch in Feed(split, self._network).once(QUIET_SIZE, QUIET_TOKENS):
+            for positions, batch in Feed(split, self._network).once():
                 said += zip(positions.tolist(), self._network.predict(batch), strict=True)
         gathered = dict(ranks.gather(said, self._network.device))
         return [gathered[position] for position in range(len(split))]
@@ -128,7 +128,7 @@ class Teacher:
         feed = Feed(split, self._network)
         said: list[tuple[int, list[NDArray[Any]]]] = []
         with torch.no_grad():
-            for positions, batch in feed.once(QUIET_SIZE, QUIET_TOKENS):
+            for positions, batch in feed.once():
                 output = self._network(batch)
                 tensors = [getattr(output, field).cpu().numpy() for field in fields]
                 for row, position in enumerate(positions.tolist()):

@@ -24,7 +24,7 @@ from raycner.networks.losses import Mean
 from raycner.networks.network import Network
 from raycner.storage.ledger import CalibrationRecord, EpochRecord, StepRecord
 from raycner.training import ranks
-from raycner.training.batches import QUIET_SIZE, QUIET_TOKENS, Feed, epoch_order
+from raycner.training.batches import Feed, epoch_order
 from raycner.training.calibration import calibrate
 from raycner.training.evaluation import evaluate
 from raycner.training.plan import StepSpec
@@ -136,7 +136,7 @@ class Course:
         gathered: list[Tensor] = []
         with self.network.quietly():
             for split in splits:
-                for batch in Feed(split, self.network).shares(QUIET_SIZE, QUIET_TOKENS):
+                for batch in Feed(split, self.network).shares():
                     sums, counts = head.centres(self.network.states(batch), batch)
                     gathered.append(torch.cat([sums, counts[:, None]], dim=1))
         total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))

@@ -37,6 +37,9 @@ from raycner.training.trainer import Course, device, does_bf16
 
 EPOCHS = 5
 """Over which the filling of the teacher's columns is shared."""
+CONLL_LENGTHS = ((0, 3), (0.25, 9), (0.5, 15), (0.75, 28), (0.95, 45), (0.99, 56), (1, 140))
+"""Shares of CoNLL-2003's training sentences, and the sub-words that they have at most; their mean is 20."""
+PIECES_PER_WORD = 1.2
 TYPES = ("location", "misc", "organisation", "person")
 
 
@@ -52,13 +55,14 @@ class Unwatched:
 
 
 def write_corpus(folder: Path, sentences: int, encoder: Path) -> None:
-    """Columns of whole words of the encoder's vocabulary; lengths as in CoNLL-2003 (median 11 words, mean 15)."""
+    """Columns of words of the encoder's vocabulary, in sentences as long as CoNLL-2003's."""
     vocabulary = (encoder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     words = [word for word in vocabulary if word.isalpha() and len(word) > 2][:9000]
     draw = np.random.RandomState(0)
     for part, number in (("train", 2 * sentences), ("dev", sentences), ("test", 8)):
         lines: list[str] = []
-        for length in np.clip(draw.lognormal(2.4, 0.75, number), 2, 120).astype(int):
+        pieces = np.interp(draw.rand(number), *zip(*CONLL_LENGTHS, strict=True))
+        for length in np.maximum(1, (pieces - 2) / PIECES_PER_WORD).round().astype(int):
             for i in range(length):
                 named = draw.rand() < 0.15
                 # a third of CoNLL's words are cut into two pieces or more
@@ -124,7 +128,7 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
     teacher = copy.deepcopy(teacher)
     margins = []
     with teacher.quietly():
-        for _, batch in Feed(split, teacher).once(64, 8192):
+        for _, batch in Feed(split, teacher).once():
             z = teacher(batch).logits[batch.targets == O]
             margins.append(z[:, 1:].amax(-1) - z[:, O])
     with torch.no_grad():
