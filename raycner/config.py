@@ -64,7 +64,7 @@ class OptimConfig:
     """The largest gradient norm; 0 does not clip."""
     batch_size: int = 32
     """Sentences per update, over all workers together."""
-    batch_tokens: int = 8192
+    batch_tokens: int = 2048
     """At most this many slots (pieces or words, padding included) per update."""
     select: Literal["new", "seen", "last"] = "seen"
     """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to

@@ -21,7 +21,7 @@ Collate = Callable[[Any], Batch]
 QUIET = {"cpu": (64, 512), "cuda": (256, 16384)}
 """Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
 POOL = 50
-"""How many batches' worth of shuffled sentences are sorted by length together."""
+"""About how many batches' worth of shuffled sentences are sorted by length together: pools are of one size."""
 
 
 class Feed:
@@ -72,8 +72,7 @@ def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens:
     draw = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch])))
     order = draw.permutation(len(lengths))
     batches: list[Positions] = []
-    for start in range(0, len(order), size * POOL):
-        pool = order[start : start + size * POOL]
+    for pool in np.array_split(order, max(1, round(len(order) / (size * POOL)))):
         batches += cut(pool[np.argsort(-lengths[pool], kind="stable")], lengths, size, tokens)
     return [batches[i] for i in draw.permutation(len(batches))]
 

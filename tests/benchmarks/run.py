@@ -233,7 +233,9 @@ def main() -> None:
         table.add_row("  memory beside the words", f"{extra:.0f} MiB", "below 100 MiB")
         table.add_row("evaluation / training rate", f"{reading / rate:.2f}", "at least 3")
         table.add_row(
-            "padding, share of all slots, batches of 32", f"{100 * padding(plain.feed, 32, 8192):.1f} %", "below 6 %"
+            "padding, share of all slots, batches of 32",
+            f"{100 * padding(plain.feed, 32, plain.optim.batch_tokens):.1f} %",
+            "below 6 %",
         )
     console.print(table)
 
