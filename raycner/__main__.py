@@ -43,16 +43,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"raycner {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
 
-    prepare = verbs.add_parser("prepare", help="read the corpora of a job into its store")
-    prepare.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    job = argparse.ArgumentParser(add_help=False)
+    job.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+
+    prepare = verbs.add_parser("prepare", parents=[job], help="read the corpora of a job into its store")
     prepare.set_defaults(verb=_prepare)
 
-    plan = verbs.add_parser("plan", help="show the steps of a job, and which of them the store already has")
-    plan.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    plan = verbs.add_parser(
+        "plan", parents=[job], help="show the steps of a job, and which of them the store already has"
+    )
     plan.set_defaults(verb=_plan)
 
-    run = verbs.add_parser("run", help="train the missing steps of a job and report; the same line resumes")
-    run.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    run = verbs.add_parser(
+        "run", parents=[job], help="train the missing steps of a job and report; the same line resumes"
+    )
     run.set_defaults(verb=_run)
 
     views = argparse.ArgumentParser(add_help=False)
@@ -62,8 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
     forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
 
-    compare = verbs.add_parser("compare", parents=[views], help="run every row of a table on a job, and report on them")
-    compare.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    compare = verbs.add_parser(
+        "compare", parents=[job, views], help="run every row of a table on a job, and report on them"
+    )
     compare.add_argument("--rows", required=True, metavar="FILE", help="a YAML file of rows, each laid over the job")
     compare.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="of every row (default: 0)")
     compare.set_defaults(verb=_compare)

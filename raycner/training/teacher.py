@@ -25,7 +25,7 @@ from raycner.networks.network import ModelConfig, Network
 from raycner.storage.ledger import StepRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
-from raycner.training.batches import Feed, Positions
+from raycner.training.batches import Feed
 from raycner.training.plan import StepSpec
 from raycner.values import build, plain
 
@@ -118,31 +118,29 @@ class Teacher:
         with torch.no_grad():
             for positions, batch in Feed(split, self._network).once():
                 said += zip(positions.tolist(), self._network.predict(batch), strict=True)
-        gathered = dict(ranks.gather(said, self._network.device))
+        gathered = dict(ranks.gather(said, self.device))
         return [gathered[position] for position in range(len(split))]
 
     def study(self, split: Split, fields: Sequence[str]) -> None:
         """Fill one column for each field of its output: one pass over the split, shared among the ranks."""
         if not fields:
             return
-        feed = Feed(split, self._network)
-        said: list[tuple[int, list[NDArray[Any]]]] = []
-        with torch.no_grad():
-            for positions, batch in feed.once():
-                output = self._network(batch)
-                tensors = [getattr(output, field).cpu().numpy() for field in fields]
-                for row, position in enumerate(positions.tolist()):
-                    said.append((position, [tensor[row, : feed.words[position]] for tensor in tensors]))
-        gathered = dict(ranks.gather(said, self._network.device))
-        for i, field in enumerate(fields):
-            rows = (gathered[position][i] for position in range(len(split)))
-            self._columns[field] = Column(self._scratch / f"{field}-{ranks.rank()}.npy", rows, feed.words)
+        words = split.corpus[split.part].lengths[split.rows]
+
+        def look(batch: Batch, output: Any) -> list[tuple[int, list[NDArray[Any]]]]:
+            tensors = [getattr(output, field).cpu().numpy() for field in fields]
+            return [(i, [t[row, : words[i]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
+
+        said = dict(pair for kept in self.survey(split, look) for pair in kept)
+        for number, field in enumerate(fields):
+            rows = (said[position][number] for position in range(len(split)))
+            self._columns[field] = Column(self._scratch / f"{field}-{ranks.rank()}.npy", rows, words)
 
 
 class Column:
     """One row per word of a split, mapped from a file: what a frozen teacher says, kept [words of the split, C]."""
 
-    def __init__(self, path: Path, sentences: Iterable[NDArray[Any]], words: Positions) -> None:
+    def __init__(self, path: Path, sentences: Iterable[NDArray[Any]], words: NDArray[Any]) -> None:
         self._ends = np.cumsum(words)
         rows: NDArray[Any] | None = None
         for end, sentence in zip(self._ends, sentences, strict=True):
