@@ -6,7 +6,6 @@ what it leaves behind is never read.
 """
 
 import contextlib
-import logging
 import os
 import tempfile
 import threading
@@ -32,7 +31,6 @@ from raycner.training.teacher import StepCheckpoint
 from raycner.training.trainer import train
 from raycner.values import plain
 
-log = logging.getLogger(__name__)
 Notice = Callable[..., None]
 """Is told what happens, `notice(event, **facts)`; `ProgressDisplay` names the events."""
 
