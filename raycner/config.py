@@ -18,7 +18,7 @@ from raycner.methods import Method
 from raycner.methods.finetuning import Finetuning
 from raycner.networks.heads.tags import Cosine, LinearTags, TagHead
 from raycner.networks.network import ModelConfig
-from raycner.values import Plain, build, unhashed
+from raycner.values import Plain, build, unhashed, younger
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ class OptimConfig:
     select: Literal["new", "seen", "last"] = "seen"
     """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
     forgetting); seen, all types so far; last, nobody's: the last epoch is kept."""
+    patience: int = younger(default=0)
+    """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
     calibration: Literal["none", "read_out", "carried"] = "none"
     """New-type bias calibration, scored beside the raw read-out: none; read_out, of predictions only; carried, of the
     next step's teacher too (linear head). A step's own weights never change by it."""
@@ -84,6 +86,8 @@ class OptimConfig:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup {self.warmup}: a share from 0 up to, not including, 1")
+        if self.patience < 0 or (self.patience and self.select == "last"):
+            raise ValueError("patience is not negative, and waits for a score: select new or seen with it")
 
     def at(self, index: int) -> "OptimConfig":
         """What step `index` reads: step 0 with its own values in place, later steps without them."""

@@ -73,6 +73,12 @@ def unhashed(**options: Any) -> Any:
     return dataclasses.field(**options, metadata={"hashed": False})
 
 
+def younger(default: Any) -> Any:
+    """A field that came when stores held steps already, and whose default means "as before": at it, the field is left
+    out of fingerprints, so that nothing loses its name."""
+    return dataclasses.field(default=default, metadata={"unsaid": default})
+
+
 def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T | None = None) -> T:
     """Make a value of `kind` from plain data: unknown keys refused, every leaf coerced by its annotation.
 
@@ -138,9 +144,9 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
 
 
 def plain(value: Any, *, hashed: bool = False) -> Plain:
-    """A value as JSON can say it; `hashed=True` leaves out the fields declared `unhashed`."""
+    """A value as JSON can say it; `hashed=True` leaves out fields declared `unhashed`, and `younger` ones unused."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = [f for f in dataclasses.fields(value) if not hashed or f.metadata.get("hashed", True)]
+        kept = [field for field in dataclasses.fields(value) if not hashed or _is_hashed(field, value)]
         said = {field.name: plain(getattr(value, field.name), hashed=hashed) for field in kept}
         return {"name": value.name, **said} if "family" in dir(value) else said  # type: ignore[attr-defined]
     if isinstance(value, Mapping):
@@ -148,6 +154,11 @@ def plain(value: Any, *, hashed: bool = False) -> Plain:
     if isinstance(value, (list, tuple)):
         return [plain(item, hashed=hashed) for item in value]
     return value
+
+
+def _is_hashed(field: dataclasses.Field[Any], value: Any) -> bool:
+    told = field.metadata
+    return told.get("hashed", True) and not ("unsaid" in told and getattr(value, field.name) == told["unsaid"])
 
 
 def canonical(value: Any) -> str:

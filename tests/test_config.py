@@ -97,6 +97,8 @@ def test_overrides_say_what_yaml_says() -> None:
         ("optim.clip=-1", "optim: lr, head_lr, clip and weight_decay are not negative"),
         ("optim.warmup=1", "optim: warmup 1.0: a share"),
         ("compute.workers=-1", "compute: "),
+        ("optim.patience=-1", "optim: patience is not negative"),
+        ("optim={patience: 3, select: last}", "optim: patience is not negative, and waits for a score"),
         ("compute.cpus_per_worker=0", "compute: cpus_per_worker is at least 1"),
         ("model.encoder={name: bilstm, width: 0}", "model.encoder: widths and min_count are at least 1"),
         ("model.encoder={name: bilstm, dropout: 1}", "model.encoder: dropout 1.0: from 0"),

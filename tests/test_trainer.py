@@ -1,6 +1,8 @@
 """One step on one rank: it learns, keeps its best state, and seeds decide all of it."""
 
+import copy
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from raycner.training.batches import Feed
 from raycner.training.evaluation import evaluate
 from raycner.training.plan import plan
 from raycner.training.snapshot import Snapshot
-from raycner.training.trainer import combine, rate, train
+from raycner.training.trainer import Course, combine, rate, train
 
 
 class Listener:
@@ -32,7 +34,7 @@ class Listener:
         self.events.append((event, facts))
 
     def keep(self, snapshot: Snapshot) -> None:
-        self.snapshots.append(replace(snapshot, network={k: v.clone() for k, v in snapshot.network.items()}))
+        self.snapshots.append(copy.deepcopy(snapshot))
 
     def resume(self) -> Snapshot | None:
         return self.resumed
@@ -69,6 +71,49 @@ def test_select_last_keeps_the_last_epoch(store: ObjectStore) -> None:
     spec, experience = first_step(store, "optim.select=last", "optim.first.epochs=3")
     _, record = train(spec, experience, None, Listener())
     assert record.best_epoch == 2
+
+
+def scores_said(monkeypatch: pytest.MonkeyPatch, scores: Sequence[float]) -> None:
+    """Let each epoch score what is said here, whatever it learned."""
+    told = iter(scores)
+    monkeypatch.setattr(Course, "score", lambda _: next(told))
+
+
+@pytest.mark.parametrize(
+    ("patience", "scores", "best"),
+    [
+        (0, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 0),
+        (1, [0.1, 0.2, 0.2], 1),
+        (2, [0.1, 0.2, 0.1, 0.3, 0.2, 0.3], 3),
+        (3, [0.0, 0.0, 0.0, 0.0], 0),
+        (2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 5),
+    ],
+)
+def test_a_step_ends_when_its_score_has_not_risen_for_so_long(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, patience: int, scores: list[float], best: int
+) -> None:
+    spec, experience = first_step(store, "optim.first.epochs=6", f"optim.patience={patience}")
+    scores_said(monkeypatch, scores)
+    _, record = train(spec, experience, None, Listener())
+    assert [epoch.dev_score for epoch in record.epochs] == scores
+    assert record.best_epoch == best
+
+
+@pytest.mark.parametrize("after", [1, 3, 4])
+def test_patience_outlasts_an_interruption(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: int
+) -> None:
+    spec, experience = first_step(store, "optim.first.epochs=6", "optim.patience=2")
+    scores = [0.1, 0.2, 0.1, 0.1]
+    listener = Listener()
+    scores_said(monkeypatch, scores)
+    whole, record = train(spec, experience, None, listener)
+    listener.snapshots[after - 1].save(tmp_path)
+    scores_said(monkeypatch, scores[after:])
+    resumed, again = train(spec, experience, None, Listener(Snapshot.load(tmp_path)))
+    assert (len(again.epochs), again.best_epoch) == (len(record.epochs), record.best_epoch) == (4, 1)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
 def test_equal_seeds_make_equal_weights_and_others_do_not(store: ObjectStore) -> None:

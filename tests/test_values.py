@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raycner.errors import Refusal
-from raycner.values import Family, build, canonical, fingerprint, plain, suggest, unhashed
+from raycner.values import Family, build, canonical, fingerprint, plain, suggest, unhashed, younger
 
 SHAPES = Family("shape")
 
@@ -230,6 +230,22 @@ def test_the_canonical_spelling_is_fixed() -> None:
     )
     assert fingerprint({"a": 1}) == "015abd7f5cc57a2d"
     assert fingerprint(Point()) != fingerprint(Circle())
+
+
+def test_a_younger_field_at_its_default_leaves_old_names_alone() -> None:
+    @dataclass(frozen=True)
+    class Before:
+        copies: int = 1
+
+    @dataclass(frozen=True)
+    class Now(Before):
+        folds: int = younger(default=0)
+
+    assert fingerprint(Now()) == fingerprint(Now(folds=0)) == fingerprint(Before())
+    assert len({fingerprint(Now(folds=folds)) for folds in range(3)}) == 3
+    assert fingerprint({"inside": [Now(2)]}) == fingerprint({"inside": [Before(2)]})
+    assert plain(Now()) == {"copies": 1, "folds": 0}
+    assert build(Now, plain(Now(folds=2))) == Now(folds=2)
 
 
 def test_kinds_with_equal_fields_are_told_apart() -> None:

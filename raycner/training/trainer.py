@@ -152,6 +152,8 @@ class Course:
             self.network.load_state_dict(resumed.network)
             _restore(self.optimizer, resumed)
         for epoch in range(len(done), self.optim.epochs):
+            if self.optim.patience and epoch - best_epoch > self.optim.patience:
+                break
             started = time.monotonic()
             losses = self.epoch(epoch)
             score = self.score()
