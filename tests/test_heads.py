@@ -138,7 +138,7 @@ def test_the_output_is_what_the_product_of_its_parts_is(config: Any) -> None:
 
 @every_head
 @pytest.mark.parametrize("freeze", [True, False])
-@pytest.mark.parametrize("init", ["normal", "moments", "zeros"])
+@pytest.mark.parametrize("init", ["normal", "moments", "standard", "zeros"])
 def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:
     head = grown(config, TWO)
     states, batch = random_states()
@@ -155,14 +155,28 @@ def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:
 
 
 @every_head
-def test_moments_are_those_of_the_trained_rows(config: Any) -> None:
+@pytest.mark.parametrize(("init", "mean", "std"), [("moments", 3.0, 0.5), ("standard", 0.0, 1.0)])
+def test_new_rows_have_the_moments_that_are_asked_for(config: Any, init: Any, mean: float, std: float) -> None:
     head = grown(config, TWO, width=2000)
     with torch.no_grad():
         head.rows.normal_(mean=3.0, std=0.5)
-    head.grow(THREE, GrowthConfig(init="moments"))
+    head.grow(THREE, GrowthConfig(init=init))
     fresh = head.weight[-len(head.prefixes) :]
-    assert fresh.mean().item() == pytest.approx(3.0, abs=0.05)
-    assert fresh.std().item() == pytest.approx(0.5, abs=0.05)
+    assert fresh.mean().item() == pytest.approx(mean, abs=0.05)
+    assert fresh.std().item() == pytest.approx(std, abs=0.05)
+
+
+@every_head
+def test_a_reset_keeps_no_row(config: Any) -> None:
+    head = grown(config, TWO, width=50)
+    with torch.no_grad():
+        head.rows.fill_(7.0)
+    head.grow(THREE, GrowthConfig(init="reset"))
+    assert len(head.weight) == len(head.tags)
+    assert head.weight.max() < 1.0
+    assert head.weight.detach()[:, 0].unique().numel() == len(head.tags)
+    with pytest.raises(ValueError, match="init=reset leaves no trained row"):
+        GrowthConfig(init="reset", freeze_old=True)
 
 
 @every_head

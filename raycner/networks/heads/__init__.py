@@ -6,10 +6,11 @@ Dropping a file here registers it.
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
@@ -29,11 +30,31 @@ class GrowthConfig:
 
     freeze_old: bool = False
     """Hold O and the old types' rows still, weight decay included (published for every system of the CFNER family)."""
-    init: Literal["normal", "moments", "zeros"] = "normal"
-    """New rows: as the head draws its first ones; from N(mean, std) of the trained ones (progressive NER); or zero."""
+    init: Literal["normal", "moments", "standard", "zeros", "reset"] = "normal"
+    """New rows: normal, as the head draws its first ones; moments, from N(m, s^2), where m and s are the mean and the
+    standard deviation of all trained weights (progressive NER); standard, from N(0, 1); zeros. reset draws every row
+    as the first ones, so that the trained ones are lost: what the published code of progressive NER does."""
     imprint: Literal["none", "train", "dev"] = "none"
     """Replace the new rows by the mean direction of the features that carry the new tags, at the old rows' mean norm;
     from the step's training sentences, or from dev as the CFNER code does."""
+
+    def __post_init__(self) -> None:
+        if self.init == "reset" and self.freeze_old:
+            raise ValueError("init=reset leaves no trained row that freeze_old could hold")
+
+    def extend(self, trained: Tensor, count: int, draw: Callable[[int], Tensor]) -> Tensor:
+        """[C', H] trained rows -> [C' + count, H]: `draw` gives so many rows as a head's first ones are."""
+        if self.init == "reset":
+            return draw(len(trained) + count).to(trained)
+        if self.init == "normal":
+            fresh = draw(count)
+        elif self.init == "zeros":
+            fresh = torch.zeros(count, trained.size(1))
+        else:
+            fresh = torch.randn(count, trained.size(1))
+        if self.init == "moments":
+            fresh = trained.mean().cpu() + trained.std().cpu() * fresh
+        return torch.cat([trained, fresh.to(trained)])
 
 
 class Head(nn.Module, ABC, Generic[Output]):

@@ -151,15 +151,9 @@ class TagRows(Head[Output]):
 
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
         trained = self.weight.detach()
-        count = len(self.columns(inventory)) - len(trained)
-        if growth.init == "moments":
-            fresh = trained.mean().cpu() + trained.std().cpu() * torch.randn(count, trained.size(1))
-        elif growth.init == "zeros":
-            fresh = torch.zeros(count, trained.size(1))
-        else:
-            fresh = self.draw(count)
+        weight = growth.extend(trained, len(self.columns(inventory)) - len(trained), self.draw)
         held = len(trained) if growth.freeze_old else 0
-        self._adopt(inventory, trained[:held], torch.cat([trained[held:], fresh.to(trained)]))
+        self._adopt(inventory, weight[:held], weight[held:])
 
     def settle(self) -> None:
         weight = self.weight.detach()
