@@ -14,7 +14,6 @@ from raycner.networks.encoders import EncoderConfig, States, Tokens, Words
 from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
 from raycner.networks.heads.tags import Cosine, Linear
-from raycner.networks.losses import IGNORE
 from raycner.values import Plain
 
 
@@ -29,6 +28,10 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if isinstance(self.head, Cosine) and self.growth.init == "zeros" and self.growth.imprint == "none":
             raise ValueError("growth.init=zeros gives a cosine head rows without a direction, which cannot be trained")
+
+    def identity(self) -> str:
+        """A digest of the weights that encoder and head start from."""
+        return self.encoder.identity() + self.head.identity()
 
 
 class Network(nn.Module):
@@ -79,12 +82,14 @@ class Network(nn.Module):
         """One batch of sentences, already tokenised, that stand at `positions` of their split."""
         inputs = self.encoder.collate(tokens)
         mask = inputs["starts"] >= 0
-        targets = self.head.targets(sentences)
-        return Batch(torch.as_tensor(positions), inputs, mask, targets.where(mask, IGNORE))
+        targets = self.head.within(self.head.targets(sentences), mask)
+        return Batch(torch.as_tensor(positions), inputs, mask, targets)
 
     def begin(self, inventory: TypeInventory, sentences: Iterable[Words]) -> None:
         """Make room for a step's new types, and make the encoder ready for its training sentences."""
         self.head.grow(inventory, self.config.growth)
+        if self.config.growth.init == "normal":
+            self.head.christen(self.encoder)
         self.encoder.adapt(sentences)
         self.to(self.device)
 

@@ -28,7 +28,7 @@ class StepSpec:
     """Fingerprint of the step before."""
     scenario: ScenarioKey
     encoder: str
-    """Digest of the weights the encoder starts from."""
+    """Digest of the weights the encoder starts from, and of those the head does if it has any."""
     model: ModelConfig
     method: Method
     optim: OptimConfig
@@ -54,19 +54,22 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
     for kind in config.method.types:
         if kind not in learned:
             raise Refusal(f"no type called {kind!r} is learned", where="method", remedy=suggest(kind, learned))
-    identity = config.model.encoder.identity()
+    for number in config.at:
+        if int(number) > len(scenario):
+            raise Refusal(f"there is no step {number}", where="at", remedy=f"the run has {len(scenario)} steps")
+    identity = config.model.identity()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):
-        first = index == 0
+        first, here = index == 0, config.during(index)
         chain.append(
             StepSpec(
                 index=index,
                 parent=chain[-1].fingerprint if chain else None,
                 scenario=scenario.key(index),
                 encoder=identity,
-                model=replace(config.model, growth=GrowthConfig()) if first else config.model,
-                method=config.method.first if first else config.method,
-                optim=config.optim.at(index),
+                model=replace(here.model, growth=GrowthConfig()) if first else here.model,
+                method=here.method.first if first else here.method,
+                optim=here.optim.at(index),
                 seed=config.seed,
             )
         )

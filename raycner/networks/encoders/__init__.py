@@ -32,6 +32,11 @@ class States(NamedTuple):
     """[B, L, H] each: the slots' states after every layer, embeddings first where there are any."""
     starts: Tensor
     """[B, T] the slot of each word, -1 where there is none."""
+    attend: Tensor | None = None
+    """[B, L] true where a slot is no padding; None where the slots are the words."""
+    vectors: Tensor | None = None
+    """[B, T, H] a word's first piece before any context, in the table that a checkpoint's decoder reads too; None where
+    the encoder shares no table."""
 
     @classmethod
     def of_words(cls, words: Tensor) -> "States":
@@ -75,6 +80,10 @@ class Encoder(nn.Module, ABC):
 
     def settle(self) -> None:
         """Undo what `adapt` did for the step alone, so that `state_dict` is the same whatever the step was."""
+
+    def vectors(self, texts: Sequence[str]) -> Tensor | None:  # noqa: ARG002
+        """[texts, H] the mean of its own vectors for the pieces of each text; None where it has none of that width."""
+        return None
 
     def memory(self) -> Plain:
         """What must be known, beside the configuration, to build this encoder again before its weights are loaded."""

@@ -19,11 +19,16 @@ from raycner.values import Plain, unhashed
 
 TELLING = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
+DROPOUTS = {
+    *("hidden_dropout_prob", "attention_probs_dropout_prob"),  # BERT
+    *("dropout", "attention_dropout", "activation_dropout"),  # BART
+}
+"""What the families of transformers call their dropouts."""
 
 
 @encoder("pretrained")
 class Pretrained(EncoderConfig):
-    """Any transformer encoder of Hugging Face, through the Auto classes."""
+    """Any transformer encoder of Hugging Face, through the Auto classes; of an encoder-decoder, its encoder."""
 
     path: str = unhashed(default="bert-base-cased")
     """A folder, or a hub id (bert-base-cased is the encoder of the CFNER family)."""
@@ -31,7 +36,8 @@ class Pretrained(EncoderConfig):
     """For every dropout of the encoder. BERT publishes 0.1; 0 is what the measured recipe uses."""
     embeddings: Literal["touched", "full", "frozen"] = "touched"
     """Which word-embedding rows a step trains. touched: those of the pieces that occur in its training sentences,
-    exactly equal to full without weight decay (the others would have no gradient) and much cheaper."""
+    exactly equal to full without weight decay (the others would have no gradient) and much cheaper; a table that
+    scales its vectors is trained in full."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """auto: plain matrix products on a CPU (the fused kernel's backward is slow there), sdpa on a GPU."""
     max_length: int = 512
@@ -69,7 +75,7 @@ class Transformer(Encoder):
         path = str(Path(config.path).expanduser()) if Path(config.path).expanduser().is_dir() else config.path
         try:
             shape = AutoConfig.from_pretrained(path)
-            for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
+            for name in DROPOUTS:
                 if hasattr(shape, name):
                     setattr(shape, name, config.dropout)
             if fresh:
@@ -86,6 +92,9 @@ class Transformer(Encoder):
             ) from None
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # nothing reads it, and DDP wants every parameter read
+        self.shares_vectors = bool(shape.is_encoder_decoder)
+        if self.shares_vectors:
+            model = model.get_encoder()  # the decoder is a head's business: heads/triplets.py
         self.model = model
         self.width = int(shape.hidden_size)
         self.config = config
@@ -129,13 +138,22 @@ class Transformer(Encoder):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
         said = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
-        slots = said.last_hidden_state
-        return States(pick(slots, inputs["starts"]), slots, tuple(said.hidden_states), inputs["starts"])
+        slots, starts = said.last_hidden_state, inputs["starts"]
+        states = States(pick(slots, starts), slots, tuple(said.hidden_states), starts, inputs["attend"])
+        if not self.shares_vectors:
+            return states
+        vectors = self.model.get_input_embeddings()(inputs["ids"].gather(1, starts.clamp(min=0)))
+        return states._replace(vectors=vectors * (starts >= 0)[..., None])
+
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        table = self.model.get_input_embeddings().weight.detach()
+        inner = slice(len(self.prefix), -len(self.suffix) or None)
+        return torch.stack([table[read.ids[inner]].mean(0) for read in self.tokenize([text.split() for text in texts])])
 
     def adapt(self, sentences: Iterable[Words]) -> None:
-        if self.config.embeddings != "touched":
-            return
         table = self.model.get_input_embeddings()
+        if self.config.embeddings != "touched" or getattr(table, "embed_scale", 1.0) != 1.0:
+            return
         occurring = {int(i) for tokens in self.tokenize(list(sentences)) for i in tokens.ids}
         self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.losses import Mean
+from raycner.networks.encoders import Encoder, States
+from raycner.networks.losses import IGNORE, Mean
 from raycner.values import Family
 
 Prediction = dict[Entity, float]
@@ -70,6 +70,10 @@ class Head(nn.Module, ABC, Generic[Output]):
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         """[B, T] or the family's own shape; IGNORE where there is no word."""
 
+    def within(self, targets: Tensor, mask: Tensor) -> Tensor:
+        """The same targets, with nothing asked of words that the encoder has no state for. Shapes: mask [B, T]."""
+        return targets.where(mask, IGNORE)
+
     @abstractmethod
     def forward(self, states: States, batch: Batch) -> Output: ...
 
@@ -84,6 +88,9 @@ class Head(nn.Module, ABC, Generic[Output]):
     @abstractmethod
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
         """Make room for the new types of `inventory`, whose old types are this head's."""
+
+    def christen(self, encoder: Encoder) -> None:
+        """Begin the new types at what the encoder knows of their names, where the head can: after a normal `grow`."""
 
     @abstractmethod
     def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -124,6 +131,10 @@ class HeadConfig(ABC):
     @abstractmethod
     def build(self, width: int) -> Head[Any]:
         """A head over states of `width` numbers, with no types yet."""
+
+    def identity(self) -> str:
+        """A digest of the weights it starts from, wherever they lie; empty when the configuration says it all."""
+        return ""
 
 
 for _room in pkgutil.iter_modules(__path__):
