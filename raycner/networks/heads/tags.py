@@ -19,7 +19,8 @@ from raycner.errors import Refusal
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import States, pick
-from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Output, Prediction, head
+from raycner.networks.heads import HeadConfig, Output, Prediction, head
+from raycner.networks.heads.rows import Rows
 from raycner.networks.losses import IGNORE, Mean
 
 O = 0  # noqa: E741  # the field's name for "no entity"
@@ -83,41 +84,24 @@ class TagOutput:
         return self._by_weight[1]
 
 
-class TagRows(Head[Output]):
-    """One row of weights per tag: how tags spell entities, and how rows are drawn, grown, frozen and imprinted."""
-
-    frozen: Tensor
-    """[C', H] rows that do not train in this step."""
+class TagRows(Rows[Output]):
+    """One row of weights per tag: how tags spell entities, and how rows are imprinted."""
 
     def __init__(self, width: int, scheme: Literal["BIO", "BIOES"]) -> None:
-        super().__init__()
         self.scheme, self.width = scheme, width
         self.prefixes = PREFIXES[scheme]
-        self.inventory = TypeInventory()
-        self.register_buffer("frozen", self.draw(0))
-        self.rows = nn.Parameter(self.draw(len(self.tags)))
+        super().__init__()
 
     @abstractmethod
     def columns(self, inventory: TypeInventory) -> list[str]:
         """The tag of each row, were `inventory` all there is; the first is O, and growing only appends."""
 
-    @abstractmethod
-    def draw(self, count: int) -> Tensor:
-        """[count, H] fresh rows."""
-
-    @property
-    def weight(self) -> Tensor:
-        """[C, H] one row per tag of the whole inventory."""
-        return torch.cat([self.frozen, self.rows]) if len(self.frozen) else self.rows
+    def count(self, inventory: TypeInventory) -> int:
+        return len(self.columns(inventory))
 
     @cached_property
     def tags(self) -> list[str]:
         return self.columns(self.inventory)
-
-    @property
-    def num_old(self) -> int:
-        """How many rows the steps before the newest had."""
-        return len(self.columns(TypeInventory(self.inventory.old, self.inventory.sizes[:-1])))
 
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         return pad_sequence([self._spell(s) for s in sentences], batch_first=True, padding_value=IGNORE)
@@ -149,22 +133,8 @@ class TagRows(Head[Output]):
         found = decode([self.tags[tag] for tag in best])
         return {entity: min(confidence[entity.start : entity.end]) for entity in found}
 
-    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
-        trained = self.weight.detach()
-        weight = growth.extend(trained, len(self.columns(inventory)) - len(trained), self.draw)
-        held = len(trained) if growth.freeze_old else 0
-        self._adopt(inventory, weight[:held], weight[held:])
-
-    def settle(self) -> None:
-        weight = self.weight.detach()
-        self._adopt(self.inventory, weight[:0], weight)
-
-    def reshape(self, inventory: TypeInventory) -> None:
-        weight = self.rows.new_zeros(len(self.columns(inventory)), self.rows.size(1))
-        self._adopt(inventory, weight[:0], weight)
-
     def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
-        self.frozen, self.rows, self.inventory = frozen.clone(), nn.Parameter(rows.clone()), inventory
+        super()._adopt(inventory, frozen, rows)
         for cached in ("tags", "_begins"):
             self.__dict__.pop(cached, None)
 
