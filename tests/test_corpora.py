@@ -199,6 +199,9 @@ def test_what_is_mapped_is_what_was_written(drawn: list[list[tuple[str, str]]]) 
         expected = [(tuple(w for w, _ in said), tuple(decode([tag for _, tag in said]))) for said in drawn]
         assert [(rows.words(i), rows.entities(i)) for i in range(len(rows))] == expected
         assert list(rows.all_entities()) == [entities for _, entities in expected]
+        for types in ([], ["x"], ["y", "z"], ["x", "y"]):
+            holding = [i for i, (_, entities) in enumerate(expected) if any(e.type in types for e in entities)]
+            assert rows.having(types).tolist() == holding
         assert rows.lengths.tolist() == [len(words) for words, _ in expected]
 
 

@@ -3,7 +3,7 @@
 import pickle
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity
-from raycner.data.scenarios import Scenario, ScenarioConfig, StepConfig
+from raycner.data.scenarios import PROTOCOLS, Scenario, ScenarioConfig, StepConfig
+from raycner.data.scenarios.tasks import ORDERS
 from raycner.errors import Refusal
 from raycner.storage.store import ObjectStore
+from raycner.values import fingerprint
 
 
 class Kinds:
@@ -31,6 +34,9 @@ class Kinds:
 
     def all_entities(self) -> Iterator[tuple[Entity, ...]]:
         return iter(self._entities)
+
+    def having(self, types: Collection[str]) -> NDArray[np.int64]:
+        return np.flatnonzero([any(entity.type in types for entity in said) for said in self._entities])
 
     def entities(self, row: int) -> tuple[Entity, ...]:
         return self._entities[row]
@@ -91,7 +97,7 @@ def test_slices_have_the_published_sizes(
     made = scenario(synthetic(sentences, types), first=first, per_step=per_step, sampling=sampling)
     assert [len(experience.train) for experience in made] == sizes
     left = sentences - sum(sizes)
-    assert made.notes == ((f"{left} training sentences left over by equal quotas are not used",) if left else ())
+    assert made.notes == ((f"{left} training sentences are in no step",) if left else ())
 
 
 @st.composite
@@ -272,3 +278,210 @@ def test_a_real_corpus_is_laid_out_alike(tiny_corpus: Corpus) -> None:
     kinds = Counter(e.type for experience in laid for s in experience.train.sentences() for e in s.entities)
     assert set(kinds) == set(tiny_corpus.types)
     assert len(laid[-1].test[0]) == 16
+
+
+# ---- what a step is called
+
+
+def prints(laid: Scenario) -> list[str]:
+    return [fingerprint(laid.key(index)) for index in range(len(laid))]
+
+
+def test_committed_steps_keep_their_names() -> None:
+    """Keys are in the names of committed steps: nothing that is added to scenarios may change these."""
+    dealt = scenario(synthetic(200, 4), first=2)
+    joint = scenario(synthetic(200, 4), first=2, protocol="joint")
+    drawn = scenario(synthetic(200, 4), first=2, sampling="random", split_seed=3)
+    listed = (StepConfig(types=("A",)), StepConfig(types=("B", "C")))
+    steps = scenario([synthetic(200, 4), synthetic(100, 4)], protocol="steps", steps=listed)
+    assert prints(dealt) == ["9d0f5169026924e8"] * 3
+    assert prints(joint) == ["9d0f5169026924e8", *["c30f90ac7b9cc13c"] * 2]
+    assert prints(drawn) == ["62c09eaf079066a4"] * 3
+    assert prints(steps) == ["4a257656c35fc847", "bf9ff76c1d9de361"]
+
+
+def test_a_step_is_named_by_what_it_sees() -> None:
+    corpus = synthetic(60, 3)
+    for one in ("split", "filter", "progressive"):
+        laid = scenario(corpus, protocol=one, target="C")
+        bound = scenario(corpus, protocol=f"joint_{one}", target="C")
+        assert prints(bound)[0] == prints(laid)[0]
+        assert set(prints(bound)[1:]).isdisjoint(prints(laid)[1:])
+    filtered = scenario(corpus, protocol="filter")
+    assert prints(scenario(corpus, protocol="filter", split_seed=9, first=2, share=0.5)) == prints(filtered)
+    assert prints(scenario(corpus, protocol="filter", order=("A", "B"))) == prints(filtered)[:2]
+    assert prints(scenario(corpus, protocol="split", split_seed=9))[0] != prints(scenario(corpus, protocol="split"))[0]
+    looked = prints(scenario(corpus, protocol="filter", test="filter"))
+    assert set(looked).isdisjoint(prints(filtered)), "scores are committed with the step"
+
+
+# ---- tasks
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[Made, list[tuple[str, ...]]]:
+    """A corpus in which every type occurs, and its types in groups of one to three."""
+    sizes = draw(st.lists(st.integers(1, 3), min_size=1, max_size=4))
+    names = iter(draw(st.permutations(letters(sum(sizes)))))
+    tasks = [tuple(next(names) for _ in range(size)) for size in sizes]
+    types = letters(sum(sizes))
+    rest = draw(st.lists(st.lists(st.sampled_from(types), max_size=3), max_size=20))
+    return Made(types, draw(st.permutations([[kind] for kind in types] + rest))), tasks
+
+
+@given(made=grouped(), number=st.integers(1, 4), seed=st.integers(0, 3), test=st.sampled_from(["all", "filter"]))
+def test_tasks_see_what_is_theirs(made: tuple[Made, list[tuple[str, ...]]], number: int, seed: int, test: str) -> None:
+    corpus, tasks = made
+    said = {"tasks": tasks, "permutation": f"P{number}", "split_seed": seed, "test": test}
+    total = len(corpus["train"])
+    for name in ("split", "filter"):
+        laid = scenario(corpus, protocol=name, **said)
+        assert sorted(e.inventory.new for e in laid) == sorted(tasks)
+        for index, experience in enumerate(laid):
+            own, known = frozenset(experience.inventory.new), frozenset(experience.inventory.types)
+            parts = [experience.train, *experience.dev, *experience.test]
+            assert all((np.diff(part.rows) > 0).all() for part in parts), "in the order of the corpus, none twice"
+            assert experience.train.visible == own
+            assert [part.visible for part in experience.dev] == [frozenset(e.inventory.new) for e in laid[: index + 1]]
+            assert experience.dev[:-1] == laid[index - 1].dev if index else len(experience.dev) == 1
+            assert experience.test[0].visible == known
+            rows = set(experience.test[0].rows.tolist())
+            everyone = enumerate(corpus["test"].all_entities())
+            assert rows == {row for row, gold in everyone if test == "all" or {e.type for e in gold} & known}
+        rows = [set(e.train.rows.tolist()) for e in laid]
+        if name == "split":
+            assert sum(map(len, rows)) == len(set.union(*rows)) == total
+            assert sorted(map(len, rows))[:-1] == [total // len(tasks)] * (len(tasks) - 1)
+        else:
+            holders = [
+                {row for row, gold in enumerate(corpus["train"].all_entities()) if {e.type for e in gold} & own}
+                for own in (set(e.inventory.new) for e in laid)
+            ]
+            assert rows == holders
+
+
+@given(made=grouped(), number=st.integers(2, 4), protocol=st.sampled_from(["split", "filter"]))
+def test_what_a_task_sees_is_the_same_in_every_order(
+    made: tuple[Made, list[tuple[str, ...]]], number: int, protocol: str
+) -> None:
+    corpus, tasks = made
+    listed, permuted = (scenario(corpus, protocol=protocol, tasks=tasks, permutation=f"P{k}") for k in (1, number))
+    assert [e.inventory.new for e in listed] == tasks
+    rows = {e.inventory.new: e.train.rows.tolist() for e in listed}
+    assert {e.inventory.new: e.train.rows.tolist() for e in permuted} == rows
+
+
+@given(made=grouped(), protocol=st.sampled_from(["split", "filter"]))
+def test_the_bound_of_tasks_sees_everything_so_far(made: tuple[Made, list[tuple[str, ...]]], protocol: str) -> None:
+    corpus, tasks = made
+    laid = scenario(corpus, protocol=protocol, tasks=tasks)
+    assert PROTOCOLS[f"joint_{protocol}"].bounds == protocol
+    for index, experience in enumerate(scenario(corpus, protocol=f"joint_{protocol}", tasks=tasks)):
+        visible = frozenset(experience.inventory.types)
+        assert experience.inventory == laid[index].inventory
+        for joint, parts in ((experience.train, [e.train for e in laid]), (experience.dev[0], laid[-1].dev)):
+            assert joint.visible == visible
+            assert set(joint.rows.tolist()) == {row for part in parts[: index + 1] for row in part.rows.tolist()}
+        assert len(experience.dev) == 1
+        assert experience.test[0].visible == visible
+
+
+def test_tasks_are_types_or_coarse_types_or_what_is_listed() -> None:
+    fine = ("art-film", "art-music", "person-actor", "art-other")
+    corpus = Made(fine, [[kind] for kind in fine] * 2)
+
+    def tasks(**said: Any) -> list[tuple[str, ...]]:
+        return [e.inventory.new for e in scenario(corpus, protocol="split", **said)]
+
+    assert tasks() == [(kind,) for kind in fine]
+    assert tasks(tasks="coarse") == [("art-film", "art-music", "art-other"), ("person-actor",)]
+    assert tasks(tasks="coarse", order=fine[1:3]) == [("art-music",), ("person-actor",)]
+    assert tasks(tasks=(fine[2:], fine[:2])) == [fine[2:], fine[:2]]
+
+
+@pytest.mark.parametrize(("orders", "coarse"), list(zip(ORDERS, [False, True], strict=True)))
+def test_published_orders_are_known_by_name(orders: dict[str, tuple[str, ...]], coarse: bool) -> None:
+    types = [f"{name}-{k}" if coarse else name for name in orders["P1"] for k in range(1 + coarse)]
+    corpus = Made(types, [[kind] for kind in types])
+    said = {"protocol": "filter", "tasks": "coarse" if coarse else "types"}
+    for name, order in orders.items():
+        assert sorted(order) == sorted(orders["P1"])
+        laid = scenario(corpus, permutation=name, **said)
+        assert tuple(e.inventory.new[0].partition("-")[0] for e in laid) == order
+    assert f"no order is called 'P{len(orders) + 1}'" in refused(corpus, permutation=f"P{len(orders) + 1}", **said)
+    places = {tuple(order.index(name) for name in orders["P1"]) for order in orders.values()}
+    assert len(places) == len(orders)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({"tasks": (("A",), ("B", "C"))}, "scenario.tasks: no task claims D; give each to a task, or list in scenario"),
+        ({"tasks": (("A", "B"), ("C", "A", "D"))}, "type 'A' is learned twice"),
+        ({"tasks": (("A",), ("Z",))}, "scenario.tasks.1: type 'Z' is not annotated in made"),
+        ({"tasks": (("A", "B", "C", "D"), ())}, "scenario.tasks.1: a task without types"),
+        ({"tasks": (("A",), ("B",)), "order": ("A",)}, "scenario.tasks: B not in scenario.order"),
+        ({"order": ("A", "E")}, "scenario.order: type 'E' is not annotated in made"),
+        ({"protocol": "filter"}, "scenario.tasks: no sentence of train has an entity of C; join the task with another"),
+        ({"protocol": "split"}, "2 sentences of train are too few to cut into 4 parts"),
+    ],
+)
+def test_tasks_that_cannot_be_are_refused_with_the_remedy(said: dict[str, Any], line: str) -> None:
+    assert line in refused(Made(letters(4), [["A"], ["B"]]), **{"protocol": "split"} | said)
+
+
+def test_types_that_are_not_learned_need_no_task() -> None:
+    corpus = Made(letters(4), [["A", "D"], ["B"], ["C"]])
+    laid = scenario(corpus, protocol="filter", tasks=(("B",), ("A",)), order=("A", "B"))
+    assert [e.inventory.new for e in laid] == [("B",), ("A",)]
+    assert laid.notes == ("1 training sentences are in no step",)
+
+
+# ---- progressive
+
+
+@given(made=grouped(), share=st.floats(0.3, 0.7), seed=st.integers(0, 3))
+def test_progressive_annotates_old_and_new_on_what_is_left(
+    made: tuple[Made, list[tuple[str, ...]]], share: float, seed: int
+) -> None:
+    corpus, _ = made
+    if len(corpus.types) < 2:
+        corpus = Made(("A", "B"), [["A"], ["B"], []])
+    target, total = corpus.types[0], len(corpus["train"])
+    said = {"target": target, "share": share, "split_seed": seed}
+    first, second = laid = scenario(corpus, protocol="progressive", **said)
+    assert len(first.train) == round(share * total)
+    assert sorted([*first.train.rows.tolist(), *second.train.rows.tolist()]) == list(range(total))
+    assert first.train.visible == first.test[0].visible == frozenset(corpus.types[1:])
+    assert second.inventory.new == (target,)
+    assert second.train.visible == second.dev[0].visible == second.test[0].visible == frozenset(corpus.types)
+    (scratch,) = scenario(corpus, protocol="scratch", **said)
+    assert scratch.train.rows.tolist() == second.train.rows.tolist()
+    assert (scratch.train.visible, scratch.inventory.types) == (second.train.visible, second.inventory.types)
+    assert laid.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({}, "scenario.target: no type is chosen; known: A, B, C, D"),
+        ({"target": "E"}, "scenario.target: 'E' is none of the types that are learned"),
+        ({"target": "A", "order": ("A",)}, "scenario.target: 'A' is the only type that is learned"),
+        ({"target": "A", "share": 0.9}, "scenario.share: share=0.9 leaves one of the two steps without any of 2"),
+    ],
+)
+def test_progressions_that_cannot_be_are_refused(said: dict[str, Any], line: str) -> None:
+    assert line in refused(Made(letters(4), [["A"], ["B"]]), protocol="progressive", **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({"protocol": "splt"}, "no protocol is called 'splt'; did you mean split"),
+        ({"permutation": "3"}, "permutation '3': write P1, P2, P3"),
+        ({"share": 1.0}, "share 1.0: above 0 and below 1"),
+    ],
+)
+def test_a_scenario_that_says_nonsense_is_refused(said: dict[str, Any], line: str) -> None:
+    with pytest.raises(ValueError, match=line):
+        ScenarioConfig(**said)

@@ -4,7 +4,7 @@ import hashlib
 import json
 import tempfile
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -68,6 +68,11 @@ class Rows:
         """The entities of every sentence in order; no word is touched."""
         return (entities for batch in self._batches for entities in batch.entities(0, len(batch)))
 
+    def having(self, types: Collection[str]) -> NDArray[np.int64]:
+        """The rows, in order, of the sentences that have an entity of one of these types; no word is touched."""
+        found = [start + batch.having(types) for start, batch in zip(self._starts, self._batches, strict=False)]
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
         """[sentences]: how many words each has."""
@@ -110,6 +115,12 @@ class _Batch:
         spans = zip(starts[inside].tolist(), ends[inside].tolist(), codes[inside].tolist(), strict=True)
         flat = [Entity(start, end, names[code]) for start, end, code in spans]
         return (tuple(flat[a - bounds[0] : b - bounds[0]]) for a, b in pairwise(bounds))
+
+    def having(self, types: Collection[str]) -> NDArray[np.int64]:
+        codes, names = self.kinds
+        wanted = np.isin(codes, [code for code, name in enumerate(names) if name in types])
+        before = np.concatenate([[0], np.cumsum(wanted)])
+        return np.flatnonzero(np.diff(before[self._bounds]))
 
     @cached_property
     def _spans(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

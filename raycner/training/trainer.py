@@ -131,7 +131,8 @@ class Course:
         if source == "none" or self.spec.parent is None:
             return
         new = frozenset(self.experience.inventory.new)
-        splits = [self.split] if source == "train" else [replace(part, visible=new) for part in self.experience.dev]
+        annotated = [part for part in self.experience.dev if part.visible & new]
+        splits = [self.split] if source == "train" else [replace(part, visible=new) for part in annotated]
         head = self.network.head
         gathered: list[Tensor] = []
         with self.network.quietly():
