@@ -17,7 +17,7 @@ from raycner.errors import Refusal
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import States
 from raycner.networks.heads import HEADS, GrowthConfig
-from raycner.networks.heads.tags import CosineTags, TagHead, viterbi
+from raycner.networks.heads.tags import CosineTags, LinearTags, TagHead, viterbi
 from raycner.networks.losses import IGNORE
 
 WIDTH = 6
@@ -25,11 +25,11 @@ TWO = TypeInventory().grow(("animal", "city"))
 THREE = TWO.grow(("food",))
 
 
-def configs() -> list[Any]:
-    """Every registered tag head, in every way it can spell and decode."""
+def configs(*kinds: type[Any]) -> list[Any]:
+    """Every registered tag head of these kinds, in every way it can spell and decode."""
     found = []
     for name, kind in sorted(HEADS.items()):
-        if issubclass(kind.module, TagHead):
+        if issubclass(kind.module, kinds):
             for scheme, decoding in itertools.product(("BIO", "BIOES"), ("argmax", "constrained")):
                 made = kind(scheme=scheme, decoding=decoding)
                 found.append(pytest.param(made, id=f"{name}-{scheme}-{decoding}"))
@@ -39,7 +39,9 @@ def configs() -> list[Any]:
     return found
 
 
-every_head = pytest.mark.parametrize("config", configs())
+every_head = pytest.mark.parametrize("config", configs(TagHead))
+every_plain_head = pytest.mark.parametrize("config", configs(LinearTags, CosineTags))
+"""Those whose features are the words' states."""
 
 
 def grown(config: Any, *inventories: TypeInventory, growth: GrowthConfig | None = None, width: int = WIDTH) -> TagHead:
@@ -83,7 +85,7 @@ def perfect(head: TagHead, targets: Tensor) -> States:
     return States.of_words(words)
 
 
-@every_head
+@every_plain_head
 @settings(max_examples=30)
 @given(sentences=st.lists(annotated(THREE.types), min_size=1, max_size=3))
 def test_predicting_inverts_targets(config: Any, sentences: list[Sentence]) -> None:
@@ -250,7 +252,7 @@ def test_settled_states_depend_on_the_inventory_alone(config: Any) -> None:
     assert shapes[0] == shapes[1]
 
 
-@every_head
+@every_plain_head
 @pytest.mark.parametrize("freeze", [True, False])
 def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) -> None:
     head = grown(config, TWO)
@@ -280,7 +282,7 @@ def cut(states: States, batch: Batch, row: int) -> tuple[States, Batch]:
     return states._replace(words=states.words[one], slots=states.slots[one]), replace(batch, **parts)
 
 
-@every_head
+@every_plain_head
 def test_each_new_tag_that_occurs_has_its_own_direction(config: Any) -> None:
     head = grown(config, TWO, THREE)
     sums, counts = torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags))

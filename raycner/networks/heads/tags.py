@@ -171,28 +171,33 @@ class TagHead(TagRows[TagOutput]):
         self.register_buffer("shift", torch.zeros(1))
 
     @abstractmethod
-    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+    def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features [B, T, H] and weight [C, H] whose product is the logits."""
 
     def columns(self, inventory: TypeInventory) -> list[str]:
         return [OUTSIDE, *(f"{prefix}-{kind}" for kind in inventory.types for prefix in self.prefixes)]
 
-    def forward(self, states: States, batch: Batch) -> TagOutput:  # noqa: ARG002
-        features, weight = self.effective(states)
+    def forward(self, states: States, batch: Batch) -> TagOutput:
+        features, weight = self.effective(states, batch)
         return TagOutput(features @ weight.T, features, weight, states)
 
     def loss(self, output: TagOutput, batch: Batch) -> Mean:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch) -> list[Prediction]:
+        best, confidence = self.path(states, batch)
+        best = best.where(batch.mask, O)
+        return [self._read(b, c) for b, c in zip(best.tolist(), confidence.tolist(), strict=True)]
+
+    def path(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The best tag of each word, and its probability: two of [B, T]."""
         probabilities = (self.forward(states, batch).logits - self.shift).softmax(-1)
         if self.decoding == "argmax":
             confidence, best = probabilities.max(-1)
         else:
             best = viterbi(probabilities.clamp_min(1e-12).log(), batch.mask, self._allowed.to(probabilities.device))
             confidence = probabilities.gather(-1, best[..., None])[..., 0]
-        best = best.where(batch.mask, O)
-        return [self._read(b, c) for b, c in zip(best.tolist(), confidence.tolist(), strict=True)]
+        return best, confidence
 
     @cached_property
     def _allowed(self) -> Tensor:
@@ -228,7 +233,7 @@ class LinearTags(TagHead):
     def draw(self, count: int) -> Tensor:
         return drawn(count, self.width, self._std)
 
-    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+    def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         return F.pad(states.words, (0, 1), value=1.0), self.weight
 
     def carry(self) -> None:
@@ -248,7 +253,7 @@ class CosineTags(TagHead):
     def draw(self, count: int) -> Tensor:
         return torch.empty(count, self.width).uniform_(-(self.width**-0.5), self.width**-0.5)
 
-    def effective(self, states: States) -> tuple[Tensor, Tensor]:
+    def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         if self.norm_axis == "hidden":
             features = F.normalize(states.words, dim=-1)
         else:
