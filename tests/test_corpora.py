@@ -15,6 +15,7 @@ from raycner.data import corpora, layouts
 from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
 from raycner.data.entities import Entity, decode, encode
 from raycner.data.layouts import LAYOUTS, Row, layout
+from raycner.data.layouts.few_nerd import FINE, TYPES
 from raycner.data.sources import find
 from raycner.errors import Refusal
 from raycner.storage.store import ObjectStore
@@ -142,6 +143,158 @@ def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path:
             ),
             (("Mr.", "Blair", "EU"), (Entity(1, 2, "person"), Entity(2, 3, "misc"))),
         ]
+
+
+# ---- the layouts of single corpora
+
+
+def as_conll2012(sentences: Said) -> str:
+    """Sentences as the shared task spells them; the number of argument columns differs from one to the next."""
+    blocks = []
+    for number, (words, entities) in enumerate(sentences):
+        opened, closed = [""] * len(words), [""] * len(words)
+        for entity in sorted(entities, key=lambda e: (e.start, -e.end)):
+            opened[entity.start] += f"({entity.type}"
+            closed[entity.end - 1] += ")"
+        rest = ["(ARG0*)"] * (number % 3) + ["-"]
+        lines = [
+            ["bc/x", str(number), str(i), word, "NN", "(S*", "-", "-", "-", "me", f"{opened[i]}*{closed[i]}", *rest]
+            for i, word in enumerate(words)
+        ]
+        blocks.append("".join("   ".join(line) + "\n" for line in lines))
+    return "#begin document (bc/x); part 000\n" + "\n".join(blocks) + "\n#end document\n"
+
+
+def test_conll2012_is_read_with_its_brackets(tmp_path: Path, store: ObjectStore) -> None:
+    text = """#begin document (bc/cctv/00/cctv_0000); part 000
+bc/cctv/00/cctv_0000  0  0  In       IN  (TOP(S(PP*   -  - - Speaker#1       *  *       -
+bc/cctv/00/cctv_0000  0  1  the      DT  (NP*         -  - - Speaker#1  (DATE*  *       -
+bc/cctv/00/cctv_0000  0  2  summer   NN  *            -  - - Speaker#1       *) (ARGM*) (16)
+bc/cctv/00/cctv_0000  0  3  Beijing  NNP *            -  - - Speaker#1   (GPE)  *       -
+
+bc/cctv/00/cctv_0000  0  0  Yes      UH  (TOP*)       -  - - Speaker#1       *          -
+
+#end document
+"""
+    folder = tmp_path / "v4" / "train" / "bc"
+    folder.mkdir(parents=True)
+    (folder / "cctv_0000.v4_gold_conll").write_text(text * 3)
+    corpus = read(f"{tmp_path}/**/*_gold_conll", store, "conll2012", dev_share=0.2, test_share=0.2)
+    assert set(said_by(corpus)) == {
+        (("In", "the", "summer", "Beijing"), (Entity(1, 3, "DATE"), Entity(3, 4, "GPE"))),
+        (("Yes",), ()),
+    }
+    assert corpus.types == ("DATE", "GPE")
+
+
+@pytest.mark.parametrize(
+    ("was", "put", "line", "what"),
+    [
+        ("(x*", "x", 2, "name 'x' is not in brackets"),
+        ("(x*", "(*", 2, "name '(*' is not in brackets"),
+        ("(x*", "*", 3, "a bracket closes that was never opened"),
+        ("*)", "*", 2, "(x is never closed in its sentence"),
+        ("one", "[WORD]", 2, "no words, only their places"),
+        ("me   (x*", "me", 2, "11 columns, too few for CoNLL-2012"),
+        ("*)   -", "*)", 3, "11 columns, too few for CoNLL-2012"),
+        ("*)   -", "*)   -   -", 3, "13 columns where the lines above have 12"),
+        ("bc/x   0   1", "bc/x", 3, "10 columns, too few"),
+    ],
+)
+def test_bad_brackets_are_refused_at_their_line(
+    was: str, put: str, line: int, what: str, tmp_path: Path, store: ObjectStore
+) -> None:
+    text = as_conll2012([(("one", "two"), (Entity(0, 2, "x"),))])
+    assert was in text
+    (tmp_path / "train.gold_conll").write_text(text.replace(was, put, 1))
+    with pytest.raises(Refusal) as refused:
+        read(tmp_path, store, "conll2012")
+    assert refused.value.where == f"{tmp_path}/train.gold_conll:{line}"
+    assert refused.value.what.startswith(what)
+    assert refused.value.remedy
+    assert no_trace(store)
+
+
+def test_few_nerd_has_fine_types_and_coarse_ones(tmp_path: Path, store: ObjectStore) -> None:
+    text = "Ada\tperson-actor\nBo\tperson-actor\nCy\tperson-director\nin\tO\nBr/1\tlocation-GPE\n\n"
+    text += "the\tO\nM1\tlocation-road/railway/highway/transit\n"
+    for part in PARTS:
+        (tmp_path / f"{part}.txt").write_text(text)
+    fine, coarse = read(tmp_path, store, "few_nerd"), read(tmp_path, store, "few_nerd", grain="coarse")
+    assert fine.types == ("location-GPE", "location-road/railway/highway/transit", "person-actor", "person-director")
+    assert said_by(fine)[0][1] == (
+        Entity(0, 2, "person-actor"),
+        Entity(2, 3, "person-director"),
+        Entity(4, 5, "location-GPE"),
+    )
+    assert coarse.types == ("location", "person")
+    assert said_by(coarse)[0][1] == (Entity(0, 2, "person"), Entity(2, 3, "person"), Entity(4, 5, "location"))
+    assert (len(FINE), len(TYPES), len(set(TYPES))) == (8, 66, 66)
+    assert [len(names.split()) for names in FINE.values()] == [7, 8, 10, 12, 9, 8, 6, 6]
+
+
+@pytest.mark.parametrize(
+    ("tag", "what"),
+    [
+        ("B-person-actor", "tag 'B-person-actor' is not IO"),
+        ("person-pilot", "type 'person-pilot' is not one of this corpus"),
+        ("person", "type 'person' is not one of this corpus"),
+        ("", "tag '' is not IO"),
+    ],
+)
+def test_what_is_not_few_nerds_is_refused(tag: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+    (tmp_path / "train.txt").write_text(f"a\tperson-actor\n\nb\tO\nc\t{tag}\n")
+    with pytest.raises(Refusal) as refused:
+        read(tmp_path, store, "few_nerd")
+    assert (refused.value.where, refused.value.what) == (f"{tmp_path}/train.txt:4", what)
+
+
+@st.composite
+def spoken(draw: st.DrawFn, *, nested: bool) -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
+    """Sentences with entities; nested ones lie inside each other or apart, as brackets can say."""
+    word, kind = st.text("abcXYZ0-.,é", min_size=1, max_size=3), st.sampled_from(["x", "y-z"])
+    said = [(("w",), (Entity(0, 1, "x"),))]
+    for words in draw(st.lists(st.lists(word, min_size=1, max_size=6).map(tuple), max_size=6)):
+        kept: list[Entity] = []
+        for start, end, name in draw(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6), kind), max_size=5)):
+            new = Entity(start, end, name)
+            inside = start < end <= len(words)
+            apart = [not new.overlaps(e) or (nested and (e.start < start and end < e.end)) for e in kept]
+            if inside and all(apart):
+                kept.append(new)
+        said.append((words, tuple(sorted(kept))))
+    return said
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_every_form_says_what_was_written(nested: bool, data: st.DataObject) -> None:
+    said = data.draw(spoken(nested=nested))
+    forms = {"conll2012": as_conll2012, "jsonl": as_entities} | ({} if nested else {"columns": as_columns})
+    with TemporaryDirectory() as place:
+        store = ObjectStore(str(Path(place, "store")))
+        for name, form in forms.items():
+            folder = Path(place, name)
+            folder.mkdir()
+            for part in PARTS:
+                (folder / f"{part}.txt").write_text(form(said), encoding="utf-8")
+            scheme = {"scheme": "BIO"} if name == "columns" else {}
+            assert said_by(read(folder, store, name, nested=nested, **scheme)) == said
+
+
+def test_nested_entities_are_kept_where_they_are_asked_for(tmp_path: Path, store: ObjectStore) -> None:
+    source = tmp_path / "train.jsonl"
+    spans = [[0, 2, "x"], [1, 3, "y"], [0, 2, "y"], [1, 2, "x"]]
+    line = json.dumps({"tokens": ["a", "b", "c"], "entities": spans}) + "\n"
+    source.write_text(line * 3)
+    with pytest.raises(Refusal, match=r"spans 0\.\.2 \(x\) and 0\.\.2 \(y\) overlap"):
+        read(source, store, "jsonl")
+    corpus = read(source, store, "jsonl", nested=True)
+    assert said_by(corpus) == [(("a", "b", "c"), tuple(sorted(Entity(*span) for span in spans)))]
+    source.write_text(line.replace('[1, 3, "y"]', '[0, 2, "x"]') * 3)
+    with pytest.raises(Refusal, match=r"train\.jsonl:1: .*overlap"):
+        read(source, store, "jsonl", nested=True)
 
 
 def test_token_and_tag_may_stand_in_any_column(tmp_path: Path, store: ObjectStore) -> None:
@@ -344,6 +497,22 @@ def test_several_files_of_a_part_are_read_in_the_order_of_their_names(tmp_path: 
     for name, word in (("train_b", "two"), ("train_a", "one"), ("train_c", "three"), ("dev", "d"), ("test", "t")):
         (tmp_path / name).write_text(f"{word} B-x\n")
     assert [words for words, _ in said_by(read(tmp_path, store))] == [("one",), ("two",), ("three",)]
+
+
+def test_a_folder_tells_the_part_of_files_that_do_not(tmp_path: Path) -> None:
+    for name in (
+        "data/development/en/bc/a_1.gold",
+        "data/train/en/x/y/b_2.gold",
+        "data/train/c.gold",
+        "data/train/n.txt",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "data" / "test_set").mkdir()
+    (tmp_path / "data" / "test_set" / "train.gold").touch()
+    found = [(file.part, file.name.rpartition("/")[2]) for file in find(f"{tmp_path}/data/**/*.gold", [])]
+    assert sorted(found) == [("dev", "a_1.gold"), ("train", "b_2.gold"), ("train", "c.gold"), ("train", "train.gold")]
+    assert [file.part for file in find(f"{tmp_path}/**/en/**/?_?.gold", [])] == ["train", "dev"]
 
 
 def test_patterns_and_addresses_are_sources(folder: Path) -> None:

@@ -193,14 +193,17 @@ def split_tag(tag: str) -> tuple[str, str]:
     return "?" if _MISSPELT.fullmatch(tag) else "", tag
 
 
-def flaw(entities: Sequence[Entity], length: int) -> str:
-    """Why these spans cannot be the flat entities of a sentence of `length` words; empty when they can."""
+def flaw(entities: Sequence[Entity], length: int, *, nested: bool = False) -> str:
+    """Why these spans cannot be the entities of a sentence of `length` words; empty when they can.
+
+    Flat entities share no word; nested ones may, but none is said twice.
+    """
     for entity in entities:
         if not 0 <= entity.start < entity.end <= length:
             return f"span {entity.start}..{entity.end} ({entity.type}) lies outside the sentence's {length} words"
     ordered = sorted(entities)
     for one, two in pairwise(ordered):
-        if one.overlaps(two):
+        if one == two if nested else one.overlaps(two):
             spans = f"{one.start}..{one.end} ({one.type}) and {two.start}..{two.end} ({two.type})"
             return f"spans {spans} overlap"
     return ""

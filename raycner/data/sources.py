@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -63,9 +63,10 @@ class RawFile:
 def find(source: str, notes: list[str]) -> list[RawFile]:
     """The files of a source, by part and then by name.
 
-    `source` is a file (which is all training), a folder, or a pattern such as `news/*.conll`; local, or a URI. In
-    folders and patterns a file's name tells its part: train*, dev* (valid*, testa), test* (testb). A folder's other
-    files are none of the corpus's; a pattern that matches no telling name is all training.
+    `source` is a file (which is all training), a folder, or a pattern such as `news/*.conll`; local, or a URI. In a
+    pattern, `**` stands for any folders. In folders and patterns a file's name tells its part: train*, dev* (valid*,
+    testa), test* (testb); where it does not, the nearest folder's that does. A folder's other files are none of the
+    corpus's; a pattern that matches no telling name is all training.
     """
     root, pattern = _parted(source)
     filesystem, base = _filesystem(root, source)
@@ -129,12 +130,21 @@ def _matches(name: str, pattern: list[str]) -> bool:
         return False
     if not pattern:
         return True
-    return len(segments) == len(pattern) and all(map(fnmatchcase, segments, pattern))
+    return _follows(segments, pattern)
+
+
+def _follows(segments: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern or not segments:
+        return not segments and all(one == "**" for one in pattern)
+    if pattern[0] == "**":
+        return _follows(segments, pattern[1:]) or _follows(segments[1:], pattern)
+    return fnmatchcase(segments[0], pattern[0]) and _follows(segments[1:], pattern[1:])
 
 
 _TELLING = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
 
 
 def _part(name: str) -> Part | None:
-    told = _TELLING.search(PurePosixPath(name).name.lower())
+    found = (_TELLING.search(segment) for segment in reversed(PurePosixPath(name.lower()).parts))
+    told = next(filter(None, found), None)
     return next(part for part in PARTS if told[part]) if told else None

@@ -1,0 +1,71 @@
+"""CoNLL-2012: OntoNotes 5 as the shared task spells it, `*_gold_conll` files with names in brackets.
+
+A line has document, part, number, word, part of speech, parse, lemma, frame, sense, speaker, name, arguments and
+coreference; how many arguments, differs from sentence to sentence. A name opens as `(PERSON*`, closes as `*)`, and
+is one word as `(GPE)`. Lines that begin with # stand between documents.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+
+from raycner.data.entities import Entity
+from raycner.data.layouts import ReadingConfig, Row, Spanned, filled, from_spans, layout
+from raycner.data.sources import RawFile
+from raycner.errors import Refusal
+
+WORD, NAME = 3, 10
+SKELETON = "[WORD]"
+"""What stands for every word in files that are still to be filled from the licensed corpus."""
+_BRACKETS = re.compile(r"(\([^()*]+)+\)*|(\([^()*]+)*\*\)*")
+
+
+@layout("conll2012")
+def conll2012(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
+    """OntoNotes 5 in CoNLL-2012 form; a source such as `conll-2012/v4/data/**/*_gold_conll` finds its files."""
+    named = (_named(file, block) for file in files for block in filled(_blocks(file), file))
+    yield from from_spans(named, reading, notes)
+
+
+def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
+    """The sentences of a file: each a list of numbered lines, split into cells."""
+    block: list[tuple[int, list[str]]] = []
+    for number, line in file.lines():
+        cells = re.split("[ \t]+", line.strip(" \t"))
+        if cells != [""] and not line.startswith("#"):
+            if len(cells) <= NAME + 1:
+                found = f"{len(cells)} columns, too few for CoNLL-2012: {line[:40]!r}"
+                raise Refusal(found, where=f"{file.name}:{number}", remedy="is it another layout? (scenario.corpus)")
+            if block and len(cells) != len(block[0][1]):
+                found = f"{len(cells)} columns where the lines above have {len(block[0][1])}"
+                raise Refusal(found, where=f"{file.name}:{number}", remedy="give a sentence's lines the same columns")
+            block.append((number, cells))
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _named(file: RawFile, block: Sequence[tuple[int, list[str]]]) -> Spanned:
+    """A sentence with the names that its brackets enclose."""
+    spans: list[Entity] = []
+    unclosed: list[tuple[int, str]] = []
+    for word, (number, cells) in enumerate(block):
+        if not _BRACKETS.fullmatch(cells[NAME]):
+            found, remedy = f"name {cells[NAME]!r} is not in brackets", "write (TYPE*, *, *) or (TYPE)"
+            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+        if cells[WORD] == SKELETON:
+            found, remedy = "no words, only their places", "fill the skeletons with the shared task's script first"
+            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+        unclosed += [(word, kind) for kind in cells[NAME].rstrip("*)").split("(")[1:]]
+        for _ in range(cells[NAME].count(")")):
+            if not unclosed:
+                found, remedy = "a bracket closes that was never opened", "mend the file"
+                raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+            start, kind = unclosed.pop()
+            spans.append(Entity(start, word + 1, kind))
+    if unclosed:
+        start, kind = unclosed[-1]
+        where = f"{file.name}:{block[start][0]}"
+        raise Refusal(f"({kind} is never closed in its sentence", where=where, remedy="mend the file, or is it whole?")
+    return Spanned(file, block[0][0], tuple(cells[WORD] for _, cells in block), spans)

@@ -1,0 +1,83 @@
+"""JSON lines: tokens with tags, or tokens with entities."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from raycner.data.entities import Entity
+from raycner.data.layouts import ReadingConfig, Row, Spanned, Tagged, brief, filled, from_spans, from_tags, layout
+from raycner.data.sources import RawFile
+from raycner.errors import Refusal
+
+
+@layout("jsonl")
+def jsonl(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
+    """One JSON object a line: `tokens` with `tags`, or `tokens` with `entities` of `start`, `end` (exclusive), `type`.
+
+    An entity may also be a list `[start, end, type]`. Offsets count words. The first line decides between tags and
+    entities for the whole corpus; other keys are ignored.
+    """
+    if "tags" in next(_objects(files)).said:
+        yield from from_tags(lambda: map(_object_tags, _objects(files)), reading, notes)
+    else:
+        yield from from_spans(map(_object_spans, _objects(files)), reading, notes)
+
+
+class _Object(NamedTuple):
+    file: RawFile
+    line: int
+    said: dict[str, Any]
+
+    def refusal(self, what: str, remedy: str) -> Refusal:
+        return Refusal(what, where=f"{self.file.name}:{self.line}", remedy=remedy)
+
+    def words(self) -> tuple[str, ...]:
+        tokens = self.said.get("tokens")
+        if not (isinstance(tokens, list) and tokens and all(isinstance(word, str) and word for word in tokens)):
+            raise self.refusal(f"tokens are {brief(tokens)}", 'write "tokens": a list of words, none of them empty')
+        return tuple(tokens)
+
+
+def _objects(files: Sequence[RawFile]) -> Iterator[_Object]:
+    for file in files:
+        numbered = ((number, line) for number, line in file.lines() if line.strip())
+        for number, line in filled(numbered, file):
+            try:
+                said = json.loads(line)
+                if "\\u" in line:
+                    json.dumps(said, ensure_ascii=False).encode()
+            except json.JSONDecodeError as error:
+                found = f"not JSON: {error.msg} at character {error.pos + 1}"
+                raise Refusal(found, where=f"{file.name}:{number}", remedy="write one JSON object a line") from None
+            except UnicodeEncodeError:
+                found, remedy = "an escape names half a character", "write the character itself, in UTF-8"
+                raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy) from None
+            if not isinstance(said, dict):
+                remedy = "write one JSON object a line"
+                raise Refusal(f"found {brief(said)}", where=f"{file.name}:{number}", remedy=remedy)
+            yield _Object(file, number, said)
+
+
+def _object_tags(item: _Object) -> Tagged:
+    words, tags = item.words(), item.said.get("tags")
+    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
+        raise item.refusal(f"tags are {brief(tags)}", 'write "tags": a list of texts, on every line of the corpus')
+    if len(tags) != len(words):
+        raise item.refusal(f"{len(words)} tokens but {len(tags)} tags", "give every token one tag")
+    return Tagged(item.file, [item.line] * len(words), words, tags)
+
+
+def _object_spans(item: _Object) -> Spanned:
+    words, said = item.words(), item.said.get("entities")
+    if not isinstance(said, list):
+        raise item.refusal(f"entities are {brief(said)}", 'write "tags" or "entities" beside "tokens" on every line')
+    return Spanned(item.file, item.line, words, [_object_span(entity, item) for entity in said])
+
+
+def _object_span(said: Any, item: _Object) -> Entity:
+    if isinstance(said, dict):
+        said = [said.get("start"), said.get("end"), said.get("type")]
+    match said:
+        case [int(start), int(end), str(kind)] if kind and bool not in (type(start), type(end)):
+            return Entity(start, end, kind)
+    raise item.refusal(f"entity is {brief(said)}", 'write {"start": 0, "end": 2, "type": "person"}')
