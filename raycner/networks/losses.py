@@ -101,6 +101,36 @@ def bernoulli(
     return Mean(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
 
 
+def multi_label(logits: Tensor, labels: Tensor, where: Tensor, *, positive_weight: float = 1.0) -> Mean:
+    """-[ w y log s(z) + (1 - y) log(1 - s(z)) ], s the sigmoid, averaged over types and summed over `where`.
+
+    y is 1 for the types that `labels` name, and 0 for all others; w is `positive_weight`. Labels are few, so y is never
+    built: the sum over types of log(1 + e^z) is mended where there is a label.
+    Shapes: logits [B, P, E]; labels [B, P, L] numbers of types, negative where there is none; where [B, P].
+    Source: SpanKL (AAAI 2023), w = 1.
+    """
+    at = ((labels >= 0) & where[..., None]).nonzero(as_tuple=True)
+    named = logits[at[0], at[1], labels[at]]
+    mended = positive_weight * F.softplus(-named) - F.softplus(named)
+    total = (F.softplus(logits).sum(-1) * where).sum() + mended.sum()
+    return Mean(total / max(logits.size(-1), 1), where.sum())
+
+
+def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, temperature: float = 1.0) -> Mean:
+    """KL( Bern(s(z' / T)) || Bern(s(z / T)) ), averaged over the E' old types and summed over `where`.
+
+    With q = s(z' / T) and f(z) = T log(1 + e^(z / T)) it is ( q (z' - z) + f(z) - f(z') ) / T: no logarithm of a
+    probability is taken, and the two outcomes are not stacked. Its gradient in z is ( s(z / T) - q ) / T. It is what
+    `bernoulli` is, less the teacher's entropy. Shapes: student [B, P, E], teacher [B, P, E'], where [B, P].
+    Source: SpanKL (AAAI 2023), T = 1.
+    """
+    old = teacher.size(-1)
+    z, z_old = student[..., :old], teacher.to(student.dtype)
+    q = torch.sigmoid(z_old / temperature)
+    each = q * (z_old - z) + (F.softplus(z, 1 / temperature) - F.softplus(z_old, 1 / temperature))
+    return Mean((each.sum(-1) * where).sum() / (old * temperature), where.sum())
+
+
 def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
     """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
 

@@ -13,6 +13,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders import EncoderConfig, States, Tokens, Words
 from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
+from raycner.networks.heads.spans import Spans
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.values import Plain
 
@@ -28,6 +29,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if isinstance(self.head, Cosine) and self.growth.init == "zeros" and self.growth.imprint == "none":
             raise ValueError("growth.init=zeros gives a cosine head rows without a direction, which cannot be trained")
+        if isinstance(self.head, Spans) and self.growth.init == "zeros":
+            raise ValueError("growth.init=zeros gives a span head vectors whose products have no gradient")
 
     def identity(self) -> str:
         """A digest of the weights that encoder and head start from."""

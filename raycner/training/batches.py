@@ -22,6 +22,8 @@ QUIET = {"cpu": (64, 512), "cuda": (256, 16384)}
 """Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
 POOL = 50
 """About how many batches' worth of shuffled sentences are sorted by length together: pools are of one size."""
+ROUND = 8
+"""How many batches each rank reads before what it found is shared."""
 
 
 class Feed:
@@ -53,8 +55,15 @@ class Feed:
 
     def once(self) -> Iterator[tuple[Positions, Batch]]:
         """Every sentence once: whole batches, each on one rank. For what is gathered afterwards."""
-        for positions in self._quiet(np.arange(len(self)))[ranks.rank() :: ranks.world_size()]:
-            yield positions, self.batch(positions)
+        for part in self.rounds():
+            yield from part
+
+    def rounds(self) -> Iterator[list[tuple[Positions, Batch]]]:
+        """`once` in parts of a few batches, as many parts on every rank: for what is gathered piece by piece."""
+        batches, together = self._quiet(np.arange(len(self))), ROUND * ranks.world_size()
+        for begin in range(0, len(batches), together):
+            mine = batches[begin : begin + together][ranks.rank() :: ranks.world_size()]
+            yield [(positions, self.batch(positions)) for positions in mine]
 
     def packed(self, positions: Positions) -> Iterator[tuple[Positions, Batch]]:
         """These sentences, on this rank."""

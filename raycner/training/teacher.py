@@ -3,19 +3,18 @@
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios import Split
@@ -97,7 +96,9 @@ class Teacher:
 
     def __call__(self, batch: Batch) -> Any:
         if self._columns:
-            return SimpleNamespace(**{name: column.read(batch) for name, column in self._columns.items()})
+            reach = self._network.head.reach(batch.mask)
+            said = {name: column.read(batch.positions, reach) for name, column in self._columns.items()}
+            return SimpleNamespace(**said)
         with torch.no_grad():
             return self._network(batch)
 
@@ -107,10 +108,14 @@ class Teacher:
 
     def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
         """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
-        with torch.no_grad():
-            batches = Feed(split, self._network).once()
-            kept = [look(batch, self._network(batch)) for _, batch in batches]
-        return ranks.gather(kept, self.device)
+        return list(self._survey(split, look))
+
+    def _survey(self, split: Split, look: Callable[[Batch, Any], T]) -> Iterator[T]:
+        """The same, a round of batches at a time."""
+        for batches in Feed(split, self._network).rounds():
+            with torch.no_grad():
+                kept = [look(batch, self._network(batch)) for _, batch in batches]
+            yield from ranks.gather(kept, self.device)
 
     def predictions(self, split: Split) -> list[Prediction]:
         """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""
@@ -125,32 +130,42 @@ class Teacher:
         """Fill one column for each field of its output: one pass over the split, shared among the ranks."""
         if not fields:
             return
-        words = split.corpus[split.part].lengths[split.rows]
+        columns = [Column(self._scratch / f"{field}-{ranks.rank()}", len(split)) for field in fields]
 
         def look(batch: Batch, output: Any) -> list[tuple[int, list[NDArray[Any]]]]:
+            reach = self._network.head.reach(batch.mask).cpu().numpy()
             tensors = [getattr(output, field).cpu().numpy() for field in fields]
-            return [(i, [t[row, : words[i]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
+            return [(i, [t[row][reach[row]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
 
-        said = dict(pair for kept in self.survey(split, look) for pair in kept)
-        for number, field in enumerate(fields):
-            rows = (said[position][number] for position in range(len(split)))
-            self._columns[field] = Column(self._scratch / f"{field}-{ranks.rank()}.npy", rows, words)
+        for kept in self._survey(split, look):
+            for position, said in kept:
+                for column, rows in zip(columns, said, strict=True):
+                    column.write(position, rows)
+        self._columns = dict(zip(fields, columns, strict=True))
 
 
 class Column:
-    """One row per word of a split, mapped from a file: what a frozen teacher says, kept [words of the split, C]."""
+    """What a frozen teacher says of a split, mapped from a file: a row per word, or whatever places its output has."""
 
-    def __init__(self, path: Path, sentences: Iterable[NDArray[Any]], words: NDArray[Any]) -> None:
-        self._ends = np.cumsum(words)
-        rows: NDArray[Any] | None = None
-        for end, sentence in zip(self._ends, sentences, strict=True):
-            if rows is None:
-                rows = open_memmap(path, "w+", sentence.dtype, (int(self._ends[-1]), *sentence.shape[1:]))
-            rows[end - len(sentence) : end] = sentence
-        self._words = words
-        self._rows = open_memmap(path, "r")
+    def __init__(self, path: Path, sentences: int) -> None:
+        self._path = path
+        self._bounds = np.zeros((sentences, 2), np.int64)
+        self._size = 0
 
-    def read(self, batch: Batch) -> Tensor:
-        """[B, T, C] for the sentences of a batch, zero where there is no word."""
-        rows = [self._rows[self._ends[i] - self._words[i] : self._ends[i]] for i in batch.positions.tolist()]
-        return pad_sequence([torch.tensor(row) for row in rows], batch_first=True).to(batch.mask.device)
+    def write(self, position: int, rows: NDArray[Any]) -> None:
+        """Append the rows [places, ...] of one sentence; all have one type and shape."""
+        with self._path.open("ab") as file:
+            file.write(rows.tobytes())
+        self._bounds[position] = self._size, self._size + len(rows)
+        self._size += len(rows)
+        self._dtype, self._shape = rows.dtype, rows.shape[1:]
+
+    @cached_property
+    def _rows(self) -> NDArray[Any]:
+        return np.memmap(self._path, self._dtype, "r", shape=(self._size, *self._shape))
+
+    def read(self, positions: Tensor, reach: Tensor) -> Tensor:
+        """[B, P, ...] the rows of these sentences at the places of `reach` [B, P], zero elsewhere."""
+        rows = [self._rows[slice(*self._bounds[i])] for i in positions.tolist()]
+        said = torch.from_numpy(np.concatenate(rows)).to(reach.device)
+        return said.new_zeros(*reach.shape, *self._shape).index_put((reach,), said)

@@ -70,6 +70,13 @@ class Head(nn.Module, ABC, Generic[Output]):
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         """[B, T] or the family's own shape; IGNORE where there is no word."""
 
+    def reach(self, mask: Tensor) -> Tensor:
+        """[B, P] the places of its output that are about words the encoder has a state for, of `mask` [B, T].
+
+        Its places are the words, unless a head says otherwise.
+        """
+        return mask
+
     def within(self, targets: Tensor, mask: Tensor) -> Tensor:
         """The same targets, with nothing asked of words that the encoder has no state for. Shapes: mask [B, T]."""
         return targets.where(mask, IGNORE)
