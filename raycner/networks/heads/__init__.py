@@ -99,13 +99,13 @@ class Head(nn.Module, ABC, Generic[Output]):
     def christen(self, encoder: Encoder) -> None:
         """Begin the new types at what the encoder knows of their names, where the head can: after a normal `grow`."""
 
-    @abstractmethod
-    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """What imprinting needs of a batch: summed unit features per tag [C, H], and how many there were [C]."""
+        raise TypeError(f"{type(self).__name__} has no rows to imprint")
 
-    @abstractmethod
-    def imprint(self, sums: Tensor, counts: Tensor) -> None:
+    def imprint(self, sums: Tensor, counts: Tensor) -> None:  # noqa: ARG002
         """Point the new rows at their tags' mean features."""
+        raise TypeError(f"{type(self).__name__} has no rows to imprint")
 
     @abstractmethod
     def reshape(self, inventory: TypeInventory) -> None:
