@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from raycner.errors import Refusal
 from raycner.networks.encoders import Encoder, EncoderConfig, States, Tokens, Words, digest, encoder, pick
@@ -24,16 +24,19 @@ class Bilstm(EncoderConfig):
     """Word + character BiLSTM, trained from scratch or from GloVe vectors: a fast system where there is no GPU.
 
     The vocabulary comes from the training sentences of each step and only grows; digits are read as 0, words rarer
-    than `min_count` as unknown (their characters still speak). Source: the progressive taggers.
+    than `min_count` as unknown (their characters still speak). Source: the progressive taggers, whose published values
+    are told for both: BLSTM (`model.head.name=linear`) and Seq2Seq (`seq2seq`).
     """
 
     word_width: int = 100
+    """Of the word vectors. Published: 100."""
     char_width: int = 25
+    """Of the character vectors, and hidden units per direction over them. Published: 25 and 15."""
     width: int = 128
-    """Hidden units per direction; the states have twice as many."""
+    """Hidden units per direction; the states have twice as many. Published: 128 and 72."""
     min_count: int = 2
     dropout: float = 0.0
-    """On the word and character vectors."""
+    """On the word and character vectors. Published: 0.5 and 0.4."""
     vectors: str | None = unhashed(default=None)
     """A text file in GloVe's form (a word, then `word_width` numbers); looked up cased, then lower-cased."""
 
@@ -107,17 +110,17 @@ class WordCharBilstm(Encoder):
 
     def collate(self, sentences: Sequence[Tokens]) -> dict[str, Tensor]:
         distinct: dict[str, int] = {}
-        index = [
-            torch.tensor([distinct.setdefault(word, len(distinct)) for word in tokens.words]) for tokens in sentences
-        ]
-        spelled = [torch.tensor([self.char_ids.get(char, self.unknown) for char in word]) for word in distinct]
+        index = [distinct.setdefault(word, len(distinct)) for tokens in sentences for word in tokens.words]
+        lengths = np.asarray([len(tokens) for tokens in sentences])
+        spelled = [self.char_ids.get(char, self.unknown) for word in distinct for char in word]
+        char_lengths = np.asarray([len(word) for word in distinct])
         return {
-            "ids": pad_sequence([torch.from_numpy(tokens.ids) for tokens in sentences], batch_first=True),
-            "lengths": torch.tensor([len(tokens) for tokens in sentences]),
-            "chars": pad_sequence(spelled, batch_first=True),
-            "char_lengths": torch.tensor([len(word) for word in distinct]),
-            "spelling": pad_sequence(index, batch_first=True),
-            "starts": pad_sequence([torch.from_numpy(t.starts) for t in sentences], batch_first=True, padding_value=-1),
+            "ids": _padded(np.concatenate([tokens.ids for tokens in sentences]), lengths),
+            "lengths": torch.from_numpy(lengths),
+            "chars": _padded(spelled, char_lengths),
+            "char_lengths": torch.from_numpy(char_lengths),
+            "spelling": _padded(index, lengths),
+            "starts": _padded(np.concatenate([tokens.starts for tokens in sentences]), lengths, -1),
         }
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
@@ -132,6 +135,13 @@ class WordCharBilstm(Encoder):
     def _known(self, ids: Tensor, table: nn.Embedding) -> Tensor:
         """A teacher reads a student's batch: words and characters that came after it are unknown to it."""
         return ids.where(ids < table.num_embeddings, self.unknown)
+
+
+def _padded(flat: ArrayLike, lengths: NDArray[np.int64], padding: int = 0) -> Tensor:
+    """Rows of these lengths, written one after the other -> [rows, longest]."""
+    rows = np.full((len(lengths), lengths.max()), padding, dtype=np.int64)
+    rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
+    return torch.from_numpy(rows)
 
 
 def _pack(vectors: Tensor, lengths: Tensor) -> Any:
@@ -156,8 +166,11 @@ def _word_vectors(path: Path, width: int, words: Iterable[str]) -> dict[str, NDA
     try:
         with path.open(encoding="utf-8") as lines:
             for number, text in enumerate(lines, start=1):
-                word, *numbers = text.rstrip("\n").split(" ")
-                if word not in wanted or (len(numbers) > width and not _is_number(numbers[0])):
+                word, _, rest = text.rstrip("\n").partition(" ")
+                if word not in wanted:
+                    continue
+                numbers = rest.split(" ")
+                if len(numbers) > width and not _is_number(numbers[0]):
                     continue  # the largest GloVe files have words with spaces in them, such as ". . ."
                 if len(numbers) != width:
                     remedy = f"set model.encoder.word_width={len(numbers)}"
