@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prepare(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
-    from raycner.running.runner import prepare
+    from raycner.running.walk import prepare
 
     _, scenario = prepare(RunConfig.load(told.layers), lambda line: console.print(line, highlight=False))
     for corpus in scenario.corpora:
@@ -96,7 +96,7 @@ def _prepare(told: argparse.Namespace, console: Console) -> None:
 
 def _plan(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
-    from raycner.running.runner import prepare
+    from raycner.running.walk import prepare
     from raycner.training.plan import plan
     from raycner.training.teacher import StepCheckpoint
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -18,9 +18,11 @@ from raycner.methods import Method
 from raycner.methods.finetuning import Finetuning
 from raycner.networks.heads.tags import Cosine, LinearTags, TagHead
 from raycner.networks.network import ModelConfig
-from raycner.values import Plain, build, unhashed, younger
+from raycner.values import Plain, build, plain, unhashed, younger
 
 log = logging.getLogger(__name__)
+MAY_DIFFER = ("method.", "optim.", "model.growth.")
+"""What single steps may be told otherwise than the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +107,15 @@ class ComputeConfig:
     cpus_per_worker: int = 1
     max_failures: int = 3
     """How often a gang of workers is started anew after one of them failed."""
+    max_concurrent_trials: int = 0
+    """How many trials of a search go on at once; 0: as many as there is room for."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
 
     def __post_init__(self) -> None:
-        if min(self.workers, self.gpus_per_worker, self.max_failures, self.checkpoint_epochs) < 0:
-            raise ValueError("workers, gpus_per_worker, max_failures and checkpoint_epochs are not negative")
+        for key, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{key} {value}: not negative")
         if self.cpus_per_worker < 1:
             raise ValueError("cpus_per_worker is at least 1")
 
@@ -130,8 +135,17 @@ class RunConfig:
     store: str = unhashed(default="store")
     """Where corpora, steps and ledgers last: a folder or any URI."""
     seed: int = 0
+    at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of single steps, by their number from 1, laid over the rest: `at.3.method.weight=0.5`. Only method,
+    optim and model.growth may differ from step to step."""
 
     def __post_init__(self) -> None:
+        for number in self.at:
+            if not number.isdigit() or number == "0":
+                raise Refusal(
+                    f"{number!r} is no step", where="at", remedy="number the steps from 1: at.2.method.weight=1"
+                )
+            self.during(int(number) - 1)
         if self.seed < 0:
             raise ValueError(f"seed {self.seed}: not negative")
         module = self.model.head.module
@@ -149,13 +163,36 @@ class RunConfig:
             line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
             raise Refusal(line, where="model.head.norm_axis", remedy="set compute.workers=1, or norm_axis=hidden")
 
+    def during(self, index: int) -> "RunConfig":
+        """What step `index`, from 0, is told."""
+        number = str(index + 1)
+        if number not in self.at:
+            return self
+        said = self.at[number]
+        for key in flat(said):
+            if not key.startswith(MAY_DIFFER):
+                remedy = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
+                raise Refusal("this cannot differ from step to step", where=f"at.{number}.{key}", remedy=remedy)
+        return build(RunConfig, merge(plain(replace(self, at={})), said), f"at.{number}")
+
     @classmethod
-    def load(cls, layers: Iterable[str]) -> "RunConfig":
-        """Read YAML files and KEY=VALUE overrides, left to right; later ones win."""
+    def load(cls, layers: Iterable[str], settings: Mapping[str, Plain] | None = None) -> "RunConfig":
+        """Read YAML files and KEY=VALUE overrides, left to right, and then dotted settings; later ones win."""
         merged: dict[str, Plain] = {}
         for layer in layers:
             merged = merge(merged, _override(layer) if "=" in layer else _file(layer))
+        for key, value in (settings or {}).items():
+            merged = merge(merged, _nested(key, value))
         return build(cls, merged)
+
+
+def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
+    """Nested settings under their dotted names."""
+    named: dict[str, Plain] = {}
+    for key, value in settings.items():
+        path = f"{where}.{key}" if where else str(key)
+        named |= flat(value, path) if isinstance(value, Mapping) else {path: value}
+    return named
 
 
 def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
@@ -179,14 +216,19 @@ def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = ""
 
 def _override(text: str) -> dict[str, Plain]:
     path, _, said = text.partition("=")
-    *parents, last = path.split(".")
     try:
-        layer: Plain = {last: yaml.safe_load(said)}
+        value: Plain = yaml.safe_load(said)
     except yaml.YAMLError:
-        layer = {last: said}
+        value = said
+    return _nested(path, value)
+
+
+def _nested(path: str, value: Plain) -> dict[str, Plain]:
+    *parents, last = path.split(".")
+    layer = {last: value}
     for key in reversed(parents):
         layer = {key: layer}
-    return dict(layer)
+    return layer
 
 
 def _file(name: str) -> dict[str, Plain]:

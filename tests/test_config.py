@@ -267,3 +267,26 @@ def test_where_things_lie_is_not_hashed() -> None:
     said = json.loads(canonical(load("store=x", "compute.workers=2")))
     assert not {"store", "compute"} & said.keys()
     assert {"scenario", "model", "method", "optim", "seed"} <= said.keys()
+
+
+def test_a_step_may_be_told_otherwise_than_the_run() -> None:
+    told = RunConfig.load(["method.name=extend_ner", "at.2.method.kd_weight=0.5", "at={3: {optim: {epochs: 7}}}"])
+    assert told.during(0) is told
+    assert (told.during(1).method.kd_weight, told.during(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
+    assert (told.during(2).method.kd_weight, told.during(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("layer", "line"),
+    [
+        ("at.0.method.kd_weight=1", "at: '0' is no step"),
+        ("at.last.method.kd_weight=1", "at: 'last' is no step"),
+        ("at.2.scenario.first=3", "at.2.scenario.first: this cannot differ"),
+        ("at.2.method.kd_wieght=1", "at.2.method.kd_wieght: no such setting"),
+        ("at.2.method.kd_weight=-1", "at.2.method: "),
+    ],
+)
+def test_what_a_step_cannot_be_told(layer: str, line: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        RunConfig.load(["method.name=extend_ner", layer])
+    assert line in str(refused.value)

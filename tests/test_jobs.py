@@ -17,7 +17,8 @@ from raycner.methods.podnet import PODNet
 from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.results.published import setting_of
-from raycner.running.runner import prepare, run
+from raycner.running.runner import run
+from raycner.running.walk import prepare
 from raycner.training.plan import plan
 
 REPOSITORY = Path(__file__).parents[1]

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 import runs
 from raycner.config import RunConfig
 from raycner.methods import METHODS
-from raycner.running.runner import begin, prepare, run, walk
+from raycner.running.runner import run
+from raycner.running.walk import begin, prepare, walk
 from raycner.training.plan import plan
 
 WAYS = {
@@ -62,7 +63,8 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
             begin(told, store, scenario, plan(told, scenario))
         dist.barrier()
         _, scenario = prepare(told, runs.silent)
-        walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent)
+        for _ in walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
+            pass
     dist.destroy_process_group()
 
 

@@ -9,7 +9,7 @@
     corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers,
-               calibration}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
+               calibration, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
                positives, false positives, false negatives] of the entities predicted on all types seen so far; every
                score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}]; numbers that are none
                read "NaN" or "Infinity", as JSON has no other way to say them.
@@ -57,6 +57,19 @@ class CalibrationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PseudoRecord:
+    """What became of the entities of one type that a teacher found in a step's training sentences."""
+
+    proposed: int
+    kept: int
+    """As labels, beside gold."""
+    threshold: float
+    """The confidence that was asked for."""
+    right: int | None
+    """How many of the kept ones the corpus has as well, hidden from training; None where it does not know the type."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepRecord:
     """What one step did and scored."""
 
@@ -77,6 +90,8 @@ class StepRecord:
     workers: int
     calibration: CalibrationRecord | None = None
     """Beside the raw `dev` and `test`, which it leaves alone; None where it is not asked for."""
+    pseudo: Mapping[str, PseudoRecord] | None = None
+    """By old type; None where no teacher was asked for entities."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,6 +168,14 @@ class RunLedger:
             what = f"not a ledger of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
             remedy = "remove the file and run again: the finished steps are still in the store"
             raise Refusal(what, where=f"{store}/{cls.key(run)}", remedy=remedy) from None
+
+    @classmethod
+    def find(cls, store: ObjectStore, run: str) -> "RunLedger | None":
+        """The ledger of a run, if it has one."""
+        try:
+            return cls.open(store, run)
+        except FileNotFoundError:
+            return None
 
     @classmethod
     def all(cls, store: ObjectStore) -> "list[RunLedger]":

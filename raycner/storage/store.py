@@ -120,6 +120,24 @@ class ObjectStore:
         with self._sink(key) as sink:
             sink.write(data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        """Put an object at `key` unless there is one; whether this call did. Of two at once, one: on a local filesystem
+        always, elsewhere unless they meet within one request."""
+        if not self._is_local:
+            if self.exists(key):
+                return False
+            self.write(key, data)
+            return True
+        path = Path(self._path(key))
+        with self._refusing("written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with path.open("xb") as sink:
+                    sink.write(data)
+            except FileExistsError:
+                return False
+        return True
+
     def remove(self, key: str) -> None:
         """Remove the object or the folder at `key`, a manifest before the files it names. Nothing there is no error."""
         path = self._path(key)

@@ -24,6 +24,12 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def votes(yes: bool) -> int:
+    """How many ranks say yes."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return int(all_reduce_sum(torch.tensor(int(yes), device=device)).item())
+
+
 def gather(items: list[T], device: torch.device) -> list[T]:
     """Every rank's list, joined in the order of ranks, on every rank."""
     if world_size() == 1:

@@ -1,0 +1,109 @@
+"""One group of Ray Train workers, which walks all the steps that are missing: starting one costs tens of seconds."""
+
+import contextlib
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from raycner.config import RunConfig
+from raycner.errors import Refusal
+from raycner.running.cluster import log_level
+from raycner.running.walk import Notice, walk
+from raycner.storage.store import ObjectStore
+from raycner.training import ranks
+
+
+def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Notice) -> None:
+    """Walk the runs abreast, each step of every run before the next, on the workers that the first of them asks for.
+
+    The cluster is connected to. Where a run stands is the store's to say: Ray resumes nothing, and what it leaves
+    behind is never read.
+    """
+    from ray import train as ray_train
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.util.queue import Queue
+
+    compute = configs[0].compute
+    board = Queue(actor_options={"num_cpus": 0})
+    store = ObjectStore(configs[0].store)
+    attempt = uuid.uuid4().hex[:12]  # never used again: no state of Ray's is ever resumed
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"configs": list(configs), "fingerprints": list(fingerprints), "board": board},
+        torch_config=TorchConfig(backend="nccl" if compute.gpus_per_worker else "gloo"),
+        scaling_config=ray_train.ScalingConfig(
+            num_workers=compute.workers,
+            use_gpu=compute.gpus_per_worker > 0,
+            resources_per_worker={"CPU": compute.cpus_per_worker}
+            | ({"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}),
+        ),
+        run_config=ray_train.RunConfig(
+            name=attempt,
+            storage_path=f"{store.uri}/ray",
+            failure_config=ray_train.FailureConfig(
+                max_failures=compute.max_failures, controller_failure_limit=compute.max_failures
+            ),
+            logging_config=ray_train.LoggingConfig(log_level=log_level()),
+        ),
+    )
+    with _relayed(board, notice):
+        result = trainer.fit()
+    store.remove(f"ray/{attempt}")
+    if isinstance(result.return_value, Refusal):
+        raise result.return_value
+
+
+def _work(told: dict[str, Any]) -> Refusal | None:
+    """What every worker of a gang does; a refusal is handed back, since trying again would not mend it."""
+    from ray import train as ray_train
+    from ray.train.torch import get_device
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_device())
+    torch.set_num_threads(told["configs"][0].compute.cpus_per_worker)
+    board, heard = told["board"], 0.0
+
+    def notice(event: str, **facts: Any) -> None:
+        nonlocal heard
+        news = event != "advance" or time.monotonic() > heard + 0.2  # telling costs a message between processes
+        if ranks.rank() == 0 and news:
+            board.put((event, facts))
+            heard = time.monotonic()
+        if event == "record":
+            ray_train.report({"step": facts["record"].index})
+
+    try:
+        for _ in zip(*(walk(config, told["fingerprints"], notice) for config in told["configs"]), strict=True):
+            pass
+    except Refusal as refusal:
+        return refusal
+    return None
+
+
+@contextlib.contextmanager
+def _relayed(board: Any, notice: Notice) -> Iterator[None]:
+    """Hand on what the workers put on the board, until the block ends."""
+    from ray.util.queue import Empty
+
+    ended = threading.Event()
+
+    def relay() -> None:
+        while True:
+            try:
+                event, facts = board.get(timeout=0.2)
+                notice(event, **facts)
+            except Empty:
+                if ended.is_set():
+                    return
+
+    thread = threading.Thread(target=relay, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=10)

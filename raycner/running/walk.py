@@ -1,0 +1,170 @@
+"""The walk along a run's steps, on every rank alike: in this process, on each worker of a gang, and in a trial.
+
+A step that the store has is taken. A missing one is trained by whoever holds its lease; who comes second waits, and
+takes what the first has committed.
+"""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raycner.config import RunConfig
+from raycner.data.scenarios import Experience, Scenario
+from raycner.storage.leases import Lease
+from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
+from raycner.storage.store import ObjectStore
+from raycner.training import ranks
+from raycner.training.plan import StepSpec, plan
+from raycner.training.snapshot import Snapshot
+from raycner.training.teacher import StepCheckpoint
+from raycner.training.trainer import train
+from raycner.values import plain
+
+Notice = Callable[..., None]
+"""Is told what happens, `notice(event, **facts)`; `ProgressDisplay` names the events."""
+
+
+@dataclass(frozen=True)
+class Walked:
+    """One step of a walk, done."""
+
+    record: StepRecord
+    trained: bool
+    """Here and now; or else taken from the store."""
+
+
+def prepare(config: RunConfig, notice: Notice) -> tuple[ObjectStore, Scenario]:
+    """The store, and the scenario over corpora that the store now holds."""
+    store = ObjectStore(config.store)
+    return store, Scenario.prepare(config.scenario, store, lambda line: notice("say", line=line))
+
+
+def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
+    """A run's name: what it does, in words, and the last step's fingerprint, which says it exactly."""
+    words = [config.scenario.corpus, config.scenario.protocol, config.method.label, f"seed{config.seed}"]
+    spoken = "-".join(words).replace("(", "-").replace(")", "")
+    return f"{spoken}-{specs[-1].fingerprint[:8]}"
+
+
+def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
+    """Begin the run's ledger anew: records of committed steps are taken up again as the walk reaches them."""
+    notes = [[*corpus.notes] for corpus in scenario.corpora]
+    notes[0] += scenario.notes
+    RunLedger.create(
+        store,
+        name(config, specs),
+        label=config.method.label,
+        config=plain(config),
+        corpora=[
+            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(said), source=c.source)
+            for c, said in zip(scenario.corpora, notes, strict=True)
+        ],
+        planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
+    )
+
+
+def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> Iterator[Walked]:
+    """The steps of a run, one after another. The run's ledger, where it has one, is kept by rank 0."""
+    store = ObjectStore(config.store)
+    scenario = Scenario.open(config.scenario, store, fingerprints)
+    specs = plan(config, scenario)
+    ledger = RunLedger.find(store, name(config, specs)) if ranks.rank() == 0 else None
+    parent: StepCheckpoint | None = None
+    for spec, experience in zip(specs, scenario, strict=True):
+        notice("step", index=spec.index, of=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
+        step = _agreed(StepCheckpoint.find(store, spec.fingerprint))
+        trained = step is None
+        if step is None:
+            with _turn(store, spec, notice):
+                step = _agreed(StepCheckpoint.find(store, spec.fingerprint))
+                trained = step is None
+                if step is None:
+                    step = _train(config, store, spec, experience, parent, notice)
+        if not trained:
+            notice("shared")
+        if ledger is not None:
+            ledger.append(step.record)
+        notice("record", record=step.record)
+        yield Walked(step.record, trained)
+        parent = step
+
+
+def _train(
+    config: RunConfig,
+    store: ObjectStore,
+    spec: StepSpec,
+    experience: Experience,
+    parent: StepCheckpoint | None,
+    notice: Notice,
+) -> StepCheckpoint:
+    watcher = StoreWatcher(store, spec.fingerprint, config.compute.checkpoint_epochs, notice)
+    before = None if parent is None else parent.network(config.model)
+    network, record = train(spec, experience, before, watcher)
+    if ranks.rank() == 0:
+        StepCheckpoint.commit(store, spec, network, record)
+    ranks.barrier()
+    watcher.forget()
+    return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
+
+
+@contextlib.contextmanager
+def _turn(store: ObjectStore, spec: StepSpec, notice: Notice) -> Iterator[None]:
+    """A step's lease: rank 0 asks for it, and all go on together once it is theirs."""
+    lease = Lease(store, f"steps/{spec.fingerprint}")
+    told = False
+    while not ranks.votes(ranks.rank() == 0 and lease.take()):
+        if not told:
+            notice("wait", reason=f"step {spec.index + 1} is being trained by {lease.holder}")
+        told = True
+        time.sleep(0.5)
+    try:
+        yield
+    finally:
+        if ranks.rank() == 0:
+            lease.drop()
+
+
+@dataclass(frozen=True)
+class StoreWatcher:
+    """Keeps a step's newest snapshot in the store, under the step's name: rank 0 writes, every rank reads."""
+
+    store: ObjectStore
+    fingerprint: str
+    every: int
+    """Epochs between snapshots; 0 keeps none."""
+    notice: Notice
+
+    @property
+    def _key(self) -> str:
+        return f"snapshots/{self.fingerprint}"
+
+    def keep(self, snapshot: Snapshot) -> None:
+        if ranks.rank() == 0 and self.every and len(snapshot.epochs) % self.every == 0:
+            with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
+                snapshot.save(Path(folder))
+                older = self._kept()
+                self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
+            for key in older:
+                self.store.remove(key)
+
+    def resume(self) -> Snapshot | None:
+        whole = [key for key in self._kept() if not self.store.damage(key)]
+        newest = _agreed(max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None))
+        return None if newest is None else Snapshot.load(self.store.local(newest))
+
+    def _kept(self) -> list[str]:
+        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
+
+    def forget(self) -> None:
+        ranks.barrier()
+        if ranks.rank() == 0:
+            self.store.remove(self._key)
+
+
+def _agreed(found: Any) -> Any:
+    """What this rank found, if every rank found it: all go the same way, or their collectives would not meet."""
+    return found if ranks.votes(found is not None) == ranks.world_size() else None
