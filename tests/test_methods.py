@@ -58,9 +58,18 @@ def required_field(field: Any) -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
 
-SUPERVISED = {"ce", "nca", "margin", "dce", "odce"}
+def trained(method: Method) -> Iterator[HeadConfig]:
+    """Every kind of head that a method trains."""
+    return (kind() for _, kind in sorted(HEADS.items()) if issubclass(kind.module, method.heads))
+
+
+SUPERVISED = {"ce", "bce", "nca", "margin", "dce", "odce"}
 """Terms that read labels, or make the teacher's best tag one; every other one compares student and teacher."""
 every_method = pytest.mark.parametrize("method", list(registered()), ids=lambda method: method.label)
+every_pair = pytest.mark.parametrize(
+    ("method", "head"),
+    [pytest.param(m, h, id=f"{m.label}-{h.name}") for m in registered() for h in trained(m)],
+)
 
 
 @dataclasses.dataclass
@@ -78,22 +87,27 @@ class Step:
         return self.method.collate(Feed(split, self.student), positions)
 
 
-def trainable(method: Method) -> HeadConfig:
-    """The default head if the method trains it, else the first that it does."""
-    heads = [ModelConfig().head, *(kind() for kind in HEADS.values())]
-    return next(head for head in heads if issubclass(head.module, method.heads))
+@pytest.fixture
+def method() -> Method:
+    """What a test that is not about a method annotates with."""
+    return Finetuning()
 
 
 @pytest.fixture
-def step(tiny_config: RunConfig, tiny_corpus: Corpus, request: pytest.FixtureRequest) -> Step:
-    """With a head that the test's method trains, if it has one."""
-    method = request.getfixturevalue("method") if "method" in request.fixturenames else Finetuning()
+def head() -> HeadConfig:
+    """What a test that is not about a head trains."""
+    return ModelConfig().head
+
+
+@pytest.fixture
+def step(tiny_config: RunConfig, tiny_corpus: Corpus, method: Method, head: HeadConfig) -> Step:
     first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
     torch.manual_seed(0)
-    teacher = Network(dataclasses.replace(tiny_config.model, head=trainable(method)))
+    teacher = Network(dataclasses.replace(tiny_config.model, head=head))
     teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
     with torch.no_grad():
-        teacher.head.rows.normal_()
+        for parameter in teacher.head.parameters():
+            parameter.add_(torch.randn_like(parameter))
     student = copy.deepcopy(teacher)
     student.begin(second.inventory, [s.words for s in second.train.sentences()])
     with torch.no_grad():
@@ -106,7 +120,7 @@ def total(terms: dict[str, Mean]) -> Tensor:
     return torch.stack([term.total for term in terms.values()]).sum()
 
 
-@every_method
+@every_pair
 def test_losses_are_finite_and_reach_the_student_only(method: Method, step: Step) -> None:
     terms = method.losses(step.student, step.teacher, step.batch(range(8)))
     for term in terms.values():
@@ -119,7 +133,7 @@ def test_losses_are_finite_and_reach_the_student_only(method: Method, step: Step
     assert all(p.grad is None for p in step.teacher.parameters())
 
 
-@every_method
+@every_pair
 def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step) -> None:
     batches = [step.batch(range(8)), step.batch([3]), step.batch(range(8)).silenced(), step.batch([0]).silenced()]
     without = next(i for i in range(len(step.split)) if not step.split[i].entities)
@@ -128,7 +142,7 @@ def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step
     assert all(names == named[0] for names in named)
 
 
-@every_method
+@every_pair
 def test_a_silenced_batch_weighs_nothing_but_stays_in_the_graph(method: Method, step: Step) -> None:
     terms = method.losses(step.student, step.teacher, step.batch([0, 1]).silenced())
     total(terms).backward()
@@ -136,7 +150,7 @@ def test_a_silenced_batch_weighs_nothing_but_stays_in_the_graph(method: Method, 
     assert all(p.grad is not None and not p.grad.any() for p in step.student.parameters())
 
 
-@every_method
+@every_pair
 def test_a_batch_is_the_sum_of_its_sentences(method: Method, step: Step) -> None:
     """What makes one process and many agree: totals and counts add up over any division of a batch."""
     step.student.double()
@@ -148,7 +162,7 @@ def test_a_batch_is_the_sum_of_its_sentences(method: Method, step: Step) -> None
         assert term.count.item() == sum(half[name].count.item() for half in halves)
 
 
-@every_method
+@every_pair
 def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: Step) -> None:
     batch = step.batch(range(4))
     live = method.losses(step.student, step.teacher, batch)
@@ -175,7 +189,7 @@ def test_a_method_is_a_value(method: Method) -> None:
     assert set(method.types) == set()
 
 
-@every_method
+@every_pair
 def test_distilling_a_teacher_into_itself_asks_for_nothing(method: Method, step: Step) -> None:
     """Before growth the student is the teacher: every term but those that read labels is nothing and asks nothing."""
     twin = copy.deepcopy(step.teacher).requires_grad_()
