@@ -331,3 +331,57 @@ def test_a_mean_is_weighted_shared_anew_and_joined() -> None:
     assert (float(said.over(WHERE).total), int(said.over(WHERE).count)) == (6.0, 4)
     both = said + said.over(WHERE)
     assert (float(both.total), int(both.count)) == (12.0, 7)
+
+
+P, E, OLD_TYPES = 6, 4, 3
+SPANS = torch.tensor([[True] * 6, [True, True, True, False, False, False]])
+
+
+@given(seed=seeds, weight=st.floats(0.1, 5))
+def test_multi_label(seed: int, weight: float) -> None:
+    z = normal(seed, B, P, E)
+    gold = np.random.RandomState(seed).rand(B, P, E) < 0.2
+    labels = torch.full((B, P, E), -1)
+    for b, p, e in zip(*gold.nonzero(), strict=True):
+        labels[b, p, int((labels[b, p] >= 0).sum())] = int(e)
+    said = losses.multi_label(z, labels, SPANS, positive_weight=weight)
+    sure = 1 / (1 + np.exp(-z.numpy()))
+    by_hand = -np.where(gold, weight * np.log(sure), np.log(1 - sure))[SPANS.numpy()].sum() / E
+    assert value(said) == pytest.approx(by_hand)
+    assert int(said.count) == 9
+
+
+@pytest.mark.parametrize(("types", "labels", "where"), [(0, -1, SPANS), (E, 0, ~SPANS & SPANS)])
+def test_multi_label_without_types_or_places_is_zero_in_the_graph(types: int, labels: int, where: Tensor) -> None:
+    logits = normal(0, B, P, types, grad=True)
+    said = losses.multi_label(logits, torch.full((B, P, 1), labels), where)
+    said.total.backward()
+    assert value(said) == 0
+    assert logits.grad is not None and not logits.grad.any()
+
+
+@given(seed=seeds, temperature=temperatures)
+def test_bernoulli_divergence(seed: int, temperature: float) -> None:
+    student, teacher = normal(seed, B, P, E, grad=True), normal(seed + 1, B, P, OLD_TYPES)
+    said = losses.bernoulli_divergence(student, teacher, SPANS, temperature=temperature)
+    s, q = (1 / (1 + np.exp(-z.detach().numpy()[..., :OLD_TYPES] / temperature)) for z in (student, teacher))
+    by_hand = q * np.log(q / s) + (1 - q) * np.log((1 - q) / (1 - s))
+    assert value(said) == pytest.approx(by_hand[SPANS.numpy()].sum() / OLD_TYPES, rel=1e-6, abs=1e-7)
+    assert int(said.count) == 9
+    said.total.backward()
+    assert student.grad is not None
+    slope = torch.from_numpy((s - q) / temperature / OLD_TYPES) * SPANS[..., None]
+    torch.testing.assert_close(student.grad[..., :OLD_TYPES], slope, rtol=1e-6, atol=1e-8)
+    assert not student.grad[..., OLD_TYPES:].any(), "a new type asks nothing of the past"
+
+
+@pytest.mark.parametrize("size", [1.0, 50.0, 1e4])
+def test_bernoulli_divergence_is_finite_however_sure_both_are(size: float) -> None:
+    student = (size * normal(0, B, P, E).float()).requires_grad_()
+    teacher = (size * normal(1, B, P, OLD_TYPES)).half()
+    said = losses.bernoulli_divergence(student, teacher, SPANS)
+    said.total.backward()
+    assert said.total.isfinite() and value(said) > 0
+    assert student.grad is not None and student.grad.isfinite().all()
+    same = losses.bernoulli_divergence(student, student.detach(), SPANS)
+    assert value(same) == pytest.approx(0, abs=1e-6 * size)
