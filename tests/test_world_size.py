@@ -35,6 +35,13 @@ WAYS = {
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
     "add_ner": ["method.name=add_ner", "model.head.name=stepwise"],
+    "gen_cner": ["method.name=gen_cner", "model.head.name=triplets"],
+    "span_kl": ["method.name=span_kl", "model.head.name=spans"],
+    "span_kl_by_span": [
+        "method={name: span_kl, temperature: 2}",
+        "model.head={name: spans, reduction: span, max_width: 4, positive_weight: 2}",
+    ],
+    "self_training_spans": ["method.name=self_training", "method.threshold=0.5", "model.head.name=spans"],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Settings that lay themselves over the small run, by the name of its store."""

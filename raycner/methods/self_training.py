@@ -35,11 +35,8 @@ class SelfTraining(Method):
         return self.thresholds.keys()
 
     def annotate(self, split: Split, teacher: Teacher) -> Split:
-        said = teacher.predictions(split)
-        return split.with_pseudo([frozenset(e for e, sure in p.items() if sure >= self._tau(e.type)) for p in said])
-
-    def _tau(self, kind: str) -> float:
-        return self.thresholds.get(kind, self.threshold)
+        taus = {kind: self.thresholds.get(kind, self.threshold) for kind in teacher.inventory.types}
+        return split.believing(teacher.predictions(split), taus)
 
     def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:  # noqa: ARG002
         return {"ce": student.head.loss(student(batch), batch)}

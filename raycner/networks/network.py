@@ -31,6 +31,8 @@ class ModelConfig:
             raise ValueError("growth.init=zeros gives a cosine head rows without a direction, which cannot be trained")
         if isinstance(self.head, Spans) and self.growth.init == "zeros":
             raise ValueError("growth.init=zeros gives a span head vectors whose products have no gradient")
+        if self.growth.imprint != "none" and self.head.module.imprint is Head.imprint:
+            raise ValueError(f"head {self.head.name!r} has no rows to imprint: set growth.imprint=none")
 
     def identity(self) -> str:
         """A digest of the weights that encoder and head start from."""

@@ -224,6 +224,7 @@ class Course:
             dev=dev_counts,
             test=test_counts,
             calibration=calibration,
+            pseudo=self.split.account,
             epochs=tuple(epochs),
             best_epoch=best_epoch,
             seconds=time.monotonic() - self.began,

@@ -14,6 +14,7 @@ import hashlib
 import importlib
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from raycner.data.corpora import Corpus, Part, ReadingConfig, prepare
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.errors import Refusal
+from raycner.storage.ledger import PseudoRecord
 from raycner.storage.store import ObjectStore
 from raycner.values import suggest, unhashed
 
@@ -127,6 +129,8 @@ class Split:
     """What a teacher said of each row; a column, so it survives shuffling and sharding."""
     columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Whatever else a method found out about each row, once per step."""
+    account: Mapping[str, PseudoRecord] | None = field(default=None, repr=False)
+    """What became of a teacher's entities, by type: for the record, never learned from."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -144,6 +148,24 @@ class Split:
     def with_pseudo(self, said: Sequence[frozenset[Entity]]) -> "Split":
         """The same rows, with what the teacher said of them beside the gold."""
         return replace(self, pseudo=tuple(said))
+
+    def believing(self, said: Sequence[Mapping[Entity, float]], thresholds: Mapping[str, float]) -> "Split":
+        """The same rows, with those of a teacher's entities whose confidence reaches their type's threshold."""
+        kept = [frozenset(e for e, sure in found.items() if sure >= thresholds[e.type]) for found in said]
+        proposed = Counter(entity.type for found in said for entity in found)
+        taken = Counter(entity.type for found in kept for entity in found)
+        known = (self.corpus[self.part].entities(int(row)) for row in self.rows)
+        right = Counter(entity.type for found, gold in zip(kept, known, strict=True) for entity in found & set(gold))
+        account = {
+            kind: PseudoRecord(
+                proposed=proposed[kind],
+                kept=taken[kind],
+                threshold=threshold,
+                right=right[kind] if kind in self.corpus.types else None,
+            )
+            for kind, threshold in thresholds.items()
+        }
+        return replace(self.with_pseudo(kept), account=account)
 
     def with_columns(self, **columns: Any) -> "Split":
         """The same rows, with more columns."""

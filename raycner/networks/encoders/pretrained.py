@@ -51,10 +51,15 @@ class Pretrained(EncoderConfig):
         return Transformer(self, fresh=fresh)
 
     def identity(self) -> str:
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            return self.path
-        return digest(file for file in sorted(folder.iterdir()) if file.suffix in TELLING and file.is_file())
+        return identity(self.path)
+
+
+def identity(path: str) -> str:
+    """A digest of the files of a checkpoint, or the hub id it is known by."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    return digest(file for file in sorted(folder.iterdir()) if file.suffix in TELLING and file.is_file())
 
 
 class Transformer(Encoder):
@@ -145,10 +150,11 @@ class Transformer(Encoder):
         vectors = self.model.get_input_embeddings()(inputs["ids"].gather(1, starts.clamp(min=0)))
         return states._replace(vectors=vectors * (starts >= 0)[..., None])
 
+    @torch.no_grad()
     def vectors(self, texts: Sequence[str]) -> Tensor:
-        table = self.model.get_input_embeddings().weight.detach()
-        inner = slice(len(self.prefix), -len(self.suffix) or None)
-        return torch.stack([table[read.ids[inner]].mean(0) for read in self.tokenize([text.split() for text in texts])])
+        table, inner = self.model.get_input_embeddings(), slice(len(self.prefix), -len(self.suffix) or None)
+        pieces = [torch.from_numpy(read.ids[inner]) for read in self.tokenize([text.split() for text in texts])]
+        return torch.stack([table(ids.to(table.weight.device)).mean(0) for ids in pieces])
 
     def adapt(self, sentences: Iterable[Words]) -> None:
         table = self.model.get_input_embeddings()
