@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import ttest_rel
 
-from raycner.results.report import SCHEMA, render, summary
+from raycner.results.report import SCHEMA, as_markdown, render, summary
 from raycner.results.tables import DASH, duration, figure, listed, short, stretches
 from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
@@ -32,8 +32,9 @@ def run(scores: list[list[float | None]], plan: list[list[str]], **said: Any) ->
     """The ledger of a run whose step k scored `scores[k]`, in the order types are learned; None occurs nowhere."""
     label, seed, protocol = said.get("label", "dld(extend_ner)"), said.get("seed", 0), said.get("protocol", "fg_pg")
     config = {
-        "scenario": {"corpus": "conll2003", "source": None, "protocol": protocol, "first": 1, "per_step": 1},
-        "model": {"encoder": {"name": "pretrained"}, "head": {"name": "tags"}, "growth": {"freeze_old": True}},
+        "scenario": {"corpus": "conll2003", "source": None, "protocol": protocol, "first": 1, "per_step": 1}
+        | said.get("scenario", {}),
+        "model": {"encoder": {"name": "pretrained"}, "head": said.get("head", {"name": "tags"}), "growth": {}},
         "method": said.get("method", DLD),
         "optim": {"epochs": 10},
         "compute": said.get("compute", {"workers": 2}),
@@ -131,6 +132,16 @@ def test_calibrated_scores_stand_beside_the_raw_ones():
     assert found["average"]["macro"] == pytest.approx(50)
     said = shown(ledger)
     assert "macro*" in said and "bias lowered by 0.5, 1.5" in " ".join(said.split())
+    other = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]], label="other", shares=False)
+    best, raw_row = summary([ledger, other])["comparisons"][0]["rows"]
+    assert best["calibrated_micro"] == {"mean": pytest.approx(80), "std": None, "n": 1}
+    assert raw_row["calibrated_macro"] is None
+    for text in (shown(ledger, other, width=140), as_markdown(summary([ledger, other])).replace("\\", "")):
+        assert "micro*" in text and "*: each step's new types read out with their bias lowered" in text
+        assert [one.split()[:5] for one in text.replace("|", " ").splitlines() if " 80.0 " in one] == [
+            ["dld(extend_ner)", "1", "50.0", "50.0", "80.0"]
+        ]
+    assert "micro*" not in shown(other, run(SCORES[:2], [["LOC"], ["PER"]], label="third"))
 
 
 def test_the_document_is_json_and_keeps_its_keys():
@@ -143,12 +154,13 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("calibrated", "sentences", "seconds", "workers"),
+        *("by_task", "calibrated", "sentences", "seconds", "workers"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {
         *("label", "title", "settings", "joint", "runs", "seeds", "finished", "done", "average_micro", "average_macro"),
         *("final_micro", "final_macro", "forgetting", "gap_average", "gap_final", "significance", "curve"),
+        *("average_tasks", "final_tasks", "interference", "gap_tasks", "calibrated_micro", "calibrated_macro"),
     }
 
 
@@ -287,6 +299,129 @@ def test_names_are_not_read_as_markup():
 def test_no_ledger_shows_nothing():
     assert shown() == ""
     assert summary([]) == {"schema": 1, "runs": [], "comparisons": []}
+
+
+# ---- tasks, orders, progressions
+
+
+def in_order(order: str, scores: list[list[float | None]], plan: list[list[str]], **said: Any) -> RunLedger:
+    scenario = {"test": "all", "permutation": order}
+    return run(scores, plan, protocol=said.pop("protocol", "split"), scenario=scenario, run=f"{order}-{said}", **said)
+
+
+def test_tasks_by_hand():
+    tasks = [["x-a", "x-b"], ["y-a"]]
+    ledger = in_order("P1", [[60.0, 80.0], [50.0, 60.0, 90.0]], tasks)
+    (found,) = summary([ledger])["runs"]
+    first, last = found["steps"]
+    assert [*first["by_task"], *last["by_task"]] == pytest.approx([70, 55, 90])
+    assert (first["tasks"], last["tasks"]) == (pytest.approx(70), pytest.approx((55 + 90) / 2))
+    assert found["backward_interference"] == pytest.approx((55 - 70) / 2)
+    text = shown(ledger)
+    assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0"]
+    assert "order P1" in text
+
+
+def test_tasks_are_compared_in_their_own_measures():
+    split = in_order("P1", SCORES, PLAN)
+    bound = in_order("P1", shifted(10.0), PLAN, label="finetuning", protocol="joint_split")
+    (comparison,) = summary([split, bound])["comparisons"]
+    joint, row = comparison["rows"]
+    assert (joint["title"], joint["joint"]) == ("finetuning, joint", True)
+    assert row["final_tasks"]["mean"] == pytest.approx(55.0)
+    assert row["interference"]["mean"] == pytest.approx(-55 / 4)
+    assert row["gap_tasks"] == pytest.approx(10.0)
+    for text in (shown(split, bound, width=140), as_markdown(summary([split, bound]))):
+        assert "4 steps, Split-All in order P1" in text and "BI: micro of a task" in text
+    assert "BI" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"), width=140)
+    apart = [in_order("P1", SCORES, PLAN, protocol="filter"), run(SCORES, PLAN, label="cfner"), split]
+    assert len(summary(apart)["comparisons"]) == 3, "they are trained or tested otherwise"
+
+
+def test_orders_are_averaged():
+    turned, lower = PLAN[::-1], [[score - 10 for score in row] for row in SCORES]
+    ledgers = [
+        *(in_order("P1", shifted(by), PLAN, seed=seed) for seed, by in enumerate((0.0, 2.0))),
+        in_order("P2", lower, turned),
+        in_order("P1", shifted(5.0), PLAN, label="cfner"),
+        in_order("P2", SCORES[:2], turned, label="cfner"),
+        *(
+            in_order(order, shifted(20.0), plan, label="finetuning", protocol="joint_split")
+            for order, plan in (("P1", PLAN), ("P2", turned))
+        ),
+    ]
+    found = summary(ledgers)
+    assert len(found["comparisons"]) == 2
+    (orders,) = found["orders"]
+    assert (orders["setup"], orders["orders"], orders["corpus"]) == ("Split-All", ["P1", "P2"], "conll2003")
+    rows = {row["label"]: row for row in orders["rows"]}
+    assert [*rows] == ["finetuning, joint", "cfner", "dld(extend_ner)"]
+    ours = rows["dld(extend_ner)"]
+    assert ours["final"] == {"mean": pytest.approx((56 + 45) / 2), "std": pytest.approx(11 / math.sqrt(2)), "n": 2}
+    assert ours["gap"]["mean"] == pytest.approx(((75 - 56) + (75 - 45)) / 2)
+    assert [point["mean"] for point in ours["curve"]] == pytest.approx([75.5, 60.5, 49.5, 50.5])
+    assert ours["interference"]["mean"] == pytest.approx(-55 / 4)
+    assert rows["cfner"]["orders"] == ["P1"], "an unfinished run does not count"
+    for text in (shown(*ledgers, width=140), as_markdown(found)):
+        assert "4 tasks, Split-All, over the orders P1, P2" in text
+    assert "orders" not in summary(ledgers[:2])
+    json.dumps(found, allow_nan=False)
+
+
+def test_progressions_by_hand():
+    plan = [["LOC", "ORG"], ["PER"]]
+    said = {"target": "PER", "share": 0.8, "split_seed": 0, "order": []}
+
+    def progressed(name: str, by: float, head: str, seed: int) -> RunLedger:
+        scores: list[list[float | None]] = [[80.0 + by, 70.0], [75.0, 72.0, 60.0 + by]]
+        return run(
+            scores,
+            plan,
+            protocol="progressive",
+            scenario=said,
+            head={"name": head},
+            label=name,
+            seed=seed,
+            run=name + str(seed),
+        )
+
+    def scratched(head: str, by: float) -> RunLedger:
+        scores: list[list[float | None]] = [[50.0, 40.0, 30.0 + by]]
+        return run(
+            scores, [["LOC", "ORG", "PER"]], protocol="scratch", scenario=said, head={"name": head}, label="finetuning"
+        )
+
+    ledgers = [
+        progressed("blstm", 0, "linear", 0),
+        progressed("blstm", 2, "linear", 1),
+        progressed("seq", 0, "seq2seq", 0),
+    ]
+    ledgers += [scratched("linear", 0), scratched("other", 9)]
+    found = summary(ledgers)
+    blstm, seq = sorted(found["progressions"], key=lambda one: one["system"])
+    assert (blstm["target"], blstm["seeds"], [*blstm["types"]]) == ("PER", [0, 1], ["LOC", "ORG", "PER", "overall"])
+    loc, per = blstm["types"]["LOC"], blstm["types"]["PER"]
+    assert (loc["init"]["mean"], loc["sub"]["mean"], loc["rand"]["mean"]) == pytest.approx((81, 75, 50))
+    assert per["init"] is None
+    assert (per["sub"]["mean"], per["rand"]["mean"]) == pytest.approx((61, 30))
+    assert seq["types"]["PER"]["rand"] is None, "another head's baseline is not its own"
+    for text in (
+        shown(*ledgers, width=140).replace(DASH, "-"),
+        as_markdown(found).replace("|", " ").replace(DASH, "-"),
+    ):
+        rows = [one.split()[1:] for one in text.splitlines() if one.split()[:2] == ["conll2003", "PER"]]
+        assert rows == [
+            ["PER", "LOC", "81.0", "80.0", "75.0", "75.0", "50.0", "-"],
+            ["PER", "ORG", "70.0", "70.0", "72.0", "72.0", "40.0", "-"],
+            ["PER", "PER", "-", "-", "61.0", "60.0", "30.0", "-"],
+            ["PER", "overall", "75.5", "75.0", "69.3", "69.0", "40.0", "-"],
+            ["PER", "LOC", "6.0", "5.0"],
+            ["PER", "ORG", "-2.0", "-2.0"],
+            ["PER", "PER", "61.0", "60.0", "30.0", "-"],
+        ]
+    json.dumps(found, allow_nan=False)
+    for width in (60, 80, 140):
+        assert max(map(len, shown(*ledgers, width=width).splitlines())) <= width
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])

@@ -13,7 +13,7 @@ from typing import Any, TypedDict
 
 from scipy.stats import ttest_rel
 
-from raycner.results.scores import Run
+from raycner.results.scores import Run, bounded, learns_tasks
 
 
 class Score(TypedDict):
@@ -35,6 +35,7 @@ class Point(TypedDict):
     step: int
     micro: Spread
     macro: Spread
+    tasks: Spread
 
 
 class Significance(TypedDict):
@@ -65,13 +66,23 @@ class Row(TypedDict):
     """The fewest steps that any of its runs has."""
     average_micro: Spread | None
     average_macro: Spread | None
+    average_tasks: Spread | None
+    """SpanKL's Macro-F1: the mean over tasks, the types that one step brought, of micro-F1."""
+    calibrated_micro: Spread | None
+    """The average with new types' bias lowered, over those of its runs of which every step was calibrated."""
+    calibrated_macro: Spread | None
     final_micro: Spread | None
     final_macro: Spread | None
+    final_tasks: Spread | None
     forgetting: Spread | None
     """The mean over the types that are old in the last step."""
+    interference: Spread | None
+    """SpanKL's BI: the mean over tasks of micro-F1 after the last step minus the best after any."""
     gap_average: float | None
     """Average macro-F1 of the joint bound minus this row's; None without a bound."""
     gap_final: float | None
+    gap_tasks: float | None
+    """That of the mean over tasks, after the last step."""
     significance: Significance | None
     """Against the best row that is not joint; None for that row, and without two shared seeds."""
     curve: list[Point]
@@ -99,13 +110,20 @@ class Comparison(TypedDict):
 def compare(runs: Sequence[Run]) -> list[Comparison]:
     """Runs that are tested alike, set side by side; comparisons come in the order of their first run.
 
-    What makes them comparable is the content of the corpora and the types of each step, whatever the protocol (a joint
-    run bounds the others), the sampling of slices, and where the files lay.
+    What makes them comparable is the content of the corpora, the types of each step, the protocol (a joint run bounds
+    the others) and its test, whatever the sampling of slices, and wherever the files lay.
     """
     arenas: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        arenas[_key([run["plan"], [corpus["fingerprint"] for corpus in run["corpora"]]])].append(run)
+        scenario, corpora = run["config"]["scenario"], [corpus["fingerprint"] for corpus in run["corpora"]]
+        arenas[_key([run["plan"], corpora, bounded(scenario), scenario.get("test", "all")])].append(run)
     return [_comparison(rivals) for rivals in arenas.values()]
+
+
+def setup(comparison: Comparison) -> str:
+    """What SpanKL calls the setup of a comparison whose steps are tasks, as in "Split-All"; empty for any other."""
+    scenario = comparison["scenario"]
+    return f"{bounded(scenario).capitalize()}-{scenario['test'].capitalize()}" if learns_tasks(scenario) else ""
 
 
 @dataclass(frozen=True)
@@ -147,6 +165,7 @@ def _entry(members: Sequence[Run], settings: dict[str, Any]) -> _Entry:
     runs = {run["seed"]: run for run in sorted(members, key=lambda run: (run["seed"], len(run["steps"])))}
     ended = [run for run in runs.values() if run["finished"] and run["steps"]]
     averages = [run["average"] for run in ended if run["average"]]
+    calibrated = [average["calibrated"] for average in averages if average["calibrated"]]
     finals = [run["steps"][-1] for run in ended]
     row: Row = {
         "label": " ".join([_title(members[0]), *(f"{key}={spell(value)}" for key, value in settings.items())]),
@@ -157,13 +176,19 @@ def _entry(members: Sequence[Run], settings: dict[str, Any]) -> _Entry:
         "seeds": list(runs),
         "finished": [run["seed"] for run in ended],
         "done": min(len(run["steps"]) for run in runs.values()),
-        "average_micro": _spread(average["micro"] for average in averages),
-        "average_macro": _spread(average["macro"] for average in averages),
-        "final_micro": _spread(final["micro"] for final in finals),
-        "final_macro": _spread(final["macro"] for final in finals),
-        "forgetting": _spread(run["mean_forgetting"] for run in ended if run["mean_forgetting"] is not None),
+        "average_micro": spread(average["micro"] for average in averages),
+        "average_macro": spread(average["macro"] for average in averages),
+        "average_tasks": spread(average["tasks"] for average in averages),
+        "calibrated_micro": spread(read_out["micro"] for read_out in calibrated),
+        "calibrated_macro": spread(read_out["macro"] for read_out in calibrated),
+        "final_micro": spread(final["micro"] for final in finals),
+        "final_macro": spread(final["macro"] for final in finals),
+        "final_tasks": spread(final["tasks"] for final in finals),
+        "forgetting": spread(run["mean_forgetting"] for run in ended if run["mean_forgetting"] is not None),
+        "interference": spread(known for run in ended if (known := run["backward_interference"]) is not None),
         "gap_average": None,
         "gap_final": None,
+        "gap_tasks": None,
         "significance": None,
         "curve": list(_curve(list(runs.values()))),
     }
@@ -173,10 +198,11 @@ def _entry(members: Sequence[Run], settings: dict[str, Any]) -> _Entry:
 def _curve(runs: Sequence[Run]) -> Iterator[Point]:
     for step in range(max(len(run["steps"]) for run in runs)):
         reached = [run["steps"][step] for run in runs if step < len(run["steps"])]
-        micro, macro = _spread(one["micro"] for one in reached), _spread(one["macro"] for one in reached)
+        micro, macro, tasks = (spread(one[score] for one in reached) for score in ("micro", "macro", "tasks"))
         assert micro
         assert macro
-        yield {"step": step, "micro": micro, "macro": macro}
+        assert tasks
+        yield {"step": step, "micro": micro, "macro": macro, "tasks": tasks}
 
 
 def _measure_gaps(entries: Sequence[_Entry]) -> None:
@@ -189,6 +215,7 @@ def _measure_gaps(entries: Sequence[_Entry]) -> None:
         bound = (alike or bounds)[0]
         entry.row["gap_average"] = _difference(bound.row["average_macro"], entry.row["average_macro"])
         entry.row["gap_final"] = _difference(bound.row["final_macro"], entry.row["final_macro"])
+        entry.row["gap_tasks"] = _difference(bound.row["final_tasks"], entry.row["final_tasks"])
 
 
 def _test_differences(entries: Sequence[_Entry]) -> None:
@@ -221,7 +248,8 @@ def _shared(runs: Sequence[Run]) -> list[Shared]:
     return [{"step": step, "fingerprint": fingerprint, "runs": names} for step, fingerprint, names in held]
 
 
-def _spread(values: Iterable[float]) -> Spread | None:
+def spread(values: Iterable[float]) -> Spread | None:
+    """The mean of values and their deviation; None where there are none."""
     values = list(values)
     if not values:
         return None

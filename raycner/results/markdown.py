@@ -4,25 +4,24 @@ import re
 from collections.abc import Sequence
 from statistics import fmean
 
-from raycner.results import beside
+from raycner.results import beside, orders, progressions
 from raycner.results.comparison import Comparison, Row
 from raycner.results.duels import Duel, p_value, sentence
+from raycner.results.orders import Orders
+from raycner.results.progressions import Progression
 from raycner.results.published import Published
+from raycner.results.ranking import figures, meanings
 from raycner.results.scores import Run
-from raycner.results.tables import DASH, figure, many, spreads, types_of
+from raycner.results.tables import DASH, figure, title
 
 
 def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
     """The rows of a comparison of `runs`, best first. Steps that a run shares count in its wall time all the same."""
-    plan, rows = comparison["plan"], comparison["rows"]
+    rows = comparison["rows"]
     columns = {
         "system": [row["label"] for row in rows],
         "seeds": [str(len(row["finished"])) for row in rows],
-        "average micro": spreads([row["average_micro"] for row in rows]),
-        "average macro": spreads([row["average_macro"] for row in rows]),
-        "final micro": spreads([row["final_micro"] for row in rows]),
-        "final macro": spreads([row["final_macro"] for row in rows]),
-        "forgetting": spreads([row["forgetting"] for row in rows]),
+        **{header.replace("-\n", "").replace("\n", " "): cells for header, cells in figures(comparison)},
     }
     if any(row["gap_average"] is not None for row in rows):
         columns["gap to joint"] = [figure(row["gap_average"]) for row in rows]
@@ -30,8 +29,8 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
     if any(tests):
         columns["p"] = [p_value(test["p"]) if test and test["p"] is not None else DASH for test in tests]
     columns["minutes a run"] = [_minutes(row, runs) for row in rows]
-    title = f"{comparison['scenario']['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
-    said = f"**{title}.** F1 on test in percent, mean and standard deviation over seeds; average: over steps."
+    said = f"**{_escaped(title(comparison))}.** F1 on test in percent, mean and standard deviation over seeds"
+    said += f"; {_escaped('; '.join(['average: over steps', *meanings(comparison)]))}."
     against = next((test["against"] for test in tests if test), None)
     said += f" p: paired t-test of average macro against {_escaped(against)}." if against else ""
     return f"{said}\n\n{_table(columns, names=1)}"
@@ -50,6 +49,21 @@ def published(found: Published) -> str:
     return "\n\n".join([f"**{beside.heading(found)}.**", _table(columns, names=3), *map(_escaped, beside.notes(found))])
 
 
+def over_orders(found: Orders) -> str:
+    """Scores averaged over the orders in which tasks were learned."""
+    columns = {"system": [row["label"] for row in found["rows"]], **dict(orders.columns(found))}
+    return "\n\n".join([f"**{_escaped(orders.heading(found))}.** {orders.NOTE}", _table(columns, names=1)])
+
+
+def progressive(found: Sequence[Progression]) -> str:
+    """The three tables of progressive NER."""
+    parts = []
+    for table in progressions.tables(found):
+        columns = dict(zip(table.headers, map(list, zip(*table.rows, strict=True)), strict=True))
+        parts += [f"**{_escaped(table.title)}.** {table.note}", _table(columns, names=table.names)]
+    return "\n\n".join(parts)
+
+
 def fights(duels: Sequence[Duel]) -> str:
     """A list of duels."""
     return "\n".join(f"- {_escaped(sentence(duel))}" for duel in duels)
@@ -64,7 +78,7 @@ def _table(columns: dict[str, list[str]], *, names: int) -> str:
     """A table whose first `names` columns are words, the others figures."""
     rules = ["---" if number < names else "---:" for number in range(len(columns))]
     rows = [[_escaped(cell.strip()) for cell in row] for row in zip(*columns.values(), strict=True)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in ([*columns], rules, *rows))
+    return "\n".join(f"| {' | '.join(row)} |" for row in (map(_escaped, columns), rules, *rows))
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from raycner.results.scores import Average, Run, Step
+from raycner.results.scores import Average, Run, Step, learns_tasks
 from raycner.results.tables import (
     FIGURE,
     duration,
@@ -34,6 +34,8 @@ def run_view(run: Run, width: int, settings: Mapping[str, Any] | None = None) ->
     """A run; `settings` are those that part it from its namesakes."""
     parts: list[RenderableType] = [_heading(run, settings or {})]
     if average := run["average"]:
+        if learns_tasks(run["config"]["scenario"]) and _has_tasks(run):
+            parts += _by_task(run, width)
         headers = [short(name, LONGEST_HEADER) for name in types_of(run["plan"])]
         fits = sum(max(FIGURE, len(header) + 2) for header in headers) <= width - SUMS
         if fits and len(headers) <= MOST_TYPES_ACROSS:
@@ -87,6 +89,29 @@ def _by_type(run: Run, average: Average, width: int) -> list[Table]:
     return tables
 
 
+def _by_task(run: Run, width: int) -> list[Table]:
+    """Rows are tasks in the order they are learned, columns are steps; BI is the last score minus the best."""
+    steps = run["steps"]
+    names = [short(", ".join(types), LONGEST_TYPE) for types in run["plan"][: len(steps)]]
+    tables = []
+    for stretch in stretches([FIGURE] * len(steps), width - max(map(len, names)) - 4 - FIGURE):
+        last = stretch[-1] == len(steps) - 1
+        drawn = table()
+        drawn.add_column("task", no_wrap=True)
+        for number in stretch:
+            header = f"step {number + 1}" if number == stretch[0] else str(number + 1)
+            drawn.add_column(header, justify="right", min_width=FIGURE - 2, no_wrap=True)
+        if last:
+            drawn.add_column("BI", justify="right", min_width=FIGURE - 2, no_wrap=True)
+        for task, name in enumerate(names[: stretch[-1] + 1]):
+            cells = [heat(steps[number]["by_task"][task] if task <= number else None) for number in stretch]
+            course = [score for step in steps[task:] if (score := step["by_task"][task]) is not None]
+            interference = course[-1] - max(course) if course else None
+            drawn.add_row(Text(name), *cells, *([figure(interference)] if last else []))
+        tables.append(drawn)
+    return tables
+
+
 def _key(run: Run) -> Text:
     """What the rows and columns of a matrix mean."""
     said = ["F1 on test in percent"]
@@ -102,6 +127,7 @@ def _heading(run: Run, settings: Mapping[str, Any]) -> Text:
     scenario = run["config"]["scenario"]
     types = len(types_of(run["plan"]))
     said = f"{scenario['corpus']}, {scenario['protocol']}: {many(types, 'type')} in {many(len(run['plan']), 'step')}"
+    said += f", order {scenario['permutation']}" if learns_tasks(scenario) else ""
     heading = Text.assemble((run["label"], "bold"), f", seed {run['seed']}", (f"  {said}", "dim"))
     for line in setting_lines(settings):
         heading.append(f"\n{line}", style="dim")

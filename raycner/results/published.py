@@ -19,7 +19,7 @@ from importlib import resources
 from typing import Any, Literal, TypedDict
 
 from raycner.results.comparison import Comparison, Row, Score
-from raycner.results.scores import Run
+from raycner.results.scores import Run, bounded
 
 Measure = Literal["micro", "macro"]
 MEASURES: tuple[Measure, ...] = ("micro", "macro")
@@ -82,7 +82,7 @@ def published(comparison: Comparison, runs: Sequence[Run]) -> Published:
 
     A setting is known by its types, their order and the sizes of its steps, whatever the files were called.
     """
-    setting = None if comparison["scenario"]["protocol"] == "steps" else setting_of(comparison["plan"])
+    setting = setting_of(comparison["plan"]) if bounded(comparison["scenario"]) == "fg_pg" else None
     figures = _figures().get(setting, []) if setting else []
     if not figures:
         return {"setting": None, "pairs": [], "unpublished": []}

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raycner.results.comparison import Comparison, Row
+from raycner.results.comparison import Comparison, Row, Score, setup
 from raycner.results.duels import p_value
 from raycner.results.scores import Run
 from raycner.results.tables import (
@@ -18,13 +18,12 @@ from raycner.results.tables import (
     figure,
     heat,
     listed,
-    many,
     named,
     progress,
     spreads,
     stretches,
     table,
-    types_of,
+    title,
 )
 
 MOST_NAMES = 4
@@ -32,24 +31,15 @@ MOST_NAMES = 4
 
 def comparison_view(comparison: Comparison, runs: Sequence[Run], width: int) -> RenderableType:
     """A comparison of `runs`."""
-    plan = comparison["plan"]
-    title = f"{comparison['scenario']['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
     ranking: list[RenderableType] = [*_ranking(comparison, width), _legend(comparison), Text()]
     notes = [Text(note) for note in (*_unfinished(comparison, runs), *_shared(comparison))]
-    return Group(Text(title, style="bold"), *ranking, *_curves(comparison, width), *notes, Text())
+    return Group(Text(title(comparison), style="bold"), *ranking, *_curves(comparison, width), *notes, Text())
 
 
 def _ranking(comparison: Comparison, width: int) -> list[Table]:
     """Every row's scores over all steps and seeds."""
     rows = comparison["rows"]
-    columns = [
-        ("seeds", [_seeds(row) for row in rows]),
-        ("average\nmicro", spreads([row["average_micro"] for row in rows])),
-        ("average\nmacro", spreads([row["average_macro"] for row in rows])),
-        ("final\nmicro", spreads([row["final_micro"] for row in rows])),
-        ("final\nmacro", spreads([row["final_macro"] for row in rows])),
-        ("forget-\nting", spreads([row["forgetting"] for row in rows])),
-    ]
+    columns = [("seeds", [_seeds(row) for row in rows]), *figures(comparison)]
     if any(row["gap_final"] is not None for row in rows):
         columns.append(("gap to\njoint", [figure(row["gap_average"]) for row in rows]))
     if any(row["significance"] for row in rows):
@@ -67,6 +57,43 @@ def _ranking(comparison: Comparison, width: int) -> list[Table]:
     return tables
 
 
+def figures(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """The columns of scores over all steps and seeds, under headers of two lines; those that every scenario has, those
+    of tasks where the steps are tasks, and those of the calibrated read-out where there is one."""
+    rows = comparison["rows"]
+
+    def column(header: str, *scores: Score | None) -> tuple[str, list[str]]:
+        return header, spreads(scores)
+
+    columns = [
+        column("average\nmicro", *(row["average_micro"] for row in rows)),
+        column("average\nmacro", *(row["average_macro"] for row in rows)),
+    ]
+    if any(row["calibrated_micro"] for row in rows):
+        columns.append(column("average\nmicro*", *(row["calibrated_micro"] for row in rows)))
+        columns.append(column("average\nmacro*", *(row["calibrated_macro"] for row in rows)))
+    if setup(comparison):
+        columns.append(column("average\ntasks", *(row["average_tasks"] for row in rows)))
+    columns.append(column("final\nmicro", *(row["final_micro"] for row in rows)))
+    columns.append(column("final\nmacro", *(row["final_macro"] for row in rows)))
+    if setup(comparison):
+        columns.append(column("final\ntasks", *(row["final_tasks"] for row in rows)))
+        columns.append(column("BI", *(row["interference"] for row in rows)))
+    columns.append(column("forget-\nting", *(row["forgetting"] for row in rows)))
+    return columns
+
+
+def meanings(comparison: Comparison) -> list[str]:
+    """What the columns mean that not every scenario has."""
+    said = []
+    if any(row["calibrated_micro"] for row in comparison["rows"]):
+        said.append("*: each step's new types read out with their bias lowered")
+    if setup(comparison):
+        said.append("tasks: mean over tasks of micro")
+        said.append("BI: micro of a task after the last step minus its best, mean over tasks")
+    return said
+
+
 def _legend(comparison: Comparison) -> Text:
     """What the columns of the ranking mean, as far as they are there."""
     rows = comparison["rows"]
@@ -75,6 +102,7 @@ def _legend(comparison: Comparison) -> Text:
         said[0] += f", mean{PLUS_MINUS}standard deviation over seeds"
     said.append("average: over steps; final: after the last")
     said.append("forgetting: best F1 after an earlier step minus the final one, mean over old types")
+    said += meanings(comparison)
     if any(row["gap_final"] is not None for row in rows):
         said.append("gap: average macro of the joint run minus the row's")
     tests = [row["significance"] for row in rows if row["significance"]]

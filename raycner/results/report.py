@@ -4,7 +4,8 @@ The document (schema 1) is what `raycner report --json` prints:
 
     {"schema": 1, "runs": [Run, ...], "comparisons": [Comparison, ...]}
 
-and, where it was asked for, "published": [Published, ...], one for each comparison, and "duels": [Duel, ...].
+and, where it was asked for, "published": [Published, ...], one for each comparison, and "duels": [Duel, ...]; where
+tasks were learned in several orders, "orders": [Orders, ...]; of progressive runs, "progressions": [Progression, ...].
 Every key of a Run and its Steps is named in `scores`, of a Comparison and its Rows in `comparison`. Scores are F1 on
 test, in percent and unrounded; null where there is nothing to say. A key may be added under the same schema number; a
 key that changes or goes raises it.
@@ -21,6 +22,8 @@ from raycner.results.beside import published_view
 from raycner.results.comparison import Comparison, compare
 from raycner.results.duels import Duel, duels, sentence
 from raycner.results.matrix import run_view
+from raycner.results.orders import Orders, orders_view, over_orders
+from raycner.results.progressions import Progression, progressions, progressions_view
 from raycner.results.published import Published, published
 from raycner.results.ranking import comparison_view
 from raycner.results.scores import Run, scores
@@ -37,6 +40,8 @@ class Summary(TypedDict):
     comparisons: list[Comparison]
     published: NotRequired[list[Published]]
     duels: NotRequired[list[Duel]]
+    orders: NotRequired[list[Orders]]
+    progressions: NotRequired[list[Progression]]
 
 
 def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None) -> Summary:
@@ -44,7 +49,12 @@ def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None
     runs = [scores(ledger) for ledger in ledgers]
     for run in runs:
         run["label"] = (names or {}).get(run["run"], run["label"])
-    return {"schema": SCHEMA, "runs": runs, "comparisons": compare(runs)}
+    found: Summary = {"schema": SCHEMA, "runs": runs, "comparisons": compare(runs)}
+    if orders := over_orders(found["comparisons"], runs):
+        found["orders"] = orders
+    if progressed := progressions(found["comparisons"], runs):
+        found["progressions"] = progressed
+    return found
 
 
 def add_published(found: Summary) -> None:
@@ -77,6 +87,10 @@ def show(found: Summary, console: Console, *, details: bool = False) -> None:
             _show(run_view(run, console.width, rows[run["run"]]["settings"]), console)
         if "published" in found:
             _show(published_view(found["published"][number], comparison, console.width), console)
+    for orders in found.get("orders", ()):
+        _show(orders_view(orders, console.width), console)
+    if "progressions" in found:
+        _show(progressions_view(found["progressions"], console.width), console)
     for duel in found.get("duels", ()):
         _show(Text(sentence(duel)), console)
 
@@ -88,6 +102,9 @@ def as_markdown(found: Summary) -> str:
         parts.append(markdown.ranking(comparison, found["runs"]))
         if "published" in found:
             parts.append(markdown.published(found["published"][number]))
+    parts += map(markdown.over_orders, found.get("orders", ()))
+    if "progressions" in found:
+        parts.append(markdown.progressive(found["progressions"]))
     if found.get("duels"):
         parts.append(markdown.fights(found["duels"]))
     return "\n\n".join(parts)

@@ -4,12 +4,13 @@ All scores are F1 on test, in percent and unrounded; None where there is nothing
 occurs neither in gold nor in the predictions).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypedDict
 
 from raycner.data import scoring
-from raycner.storage.ledger import RunLedger, StepRecord
+from raycner.data.scenarios import PROTOCOLS
+from raycner.storage.ledger import Counts, RunLedger, StepRecord
 from raycner.values import plain
 
 
@@ -42,6 +43,8 @@ class Step(TypedDict):
     macro: float
     tasks: float
     """The mean over steps so far of the micro-F1 of the types each brought: SpanKL's Macro-F1."""
+    by_task: list[float | None]
+    """That micro-F1, of each step so far."""
     old: float | None
     """Macro-F1 over the types of earlier steps."""
     new: float | None
@@ -72,6 +75,7 @@ class Run(TypedDict):
     label: str
     seed: int
     joint: bool
+    """Whether its protocol is the upper bound of another."""
     config: dict[str, Any]
     corpora: list[dict[str, Any]]
     """Of each: fingerprint, types, notes (what had to be said about reading it), source."""
@@ -101,7 +105,7 @@ def scores(ledger: RunLedger) -> Run:
         "run": ledger.run,
         "label": ledger.label,
         "seed": ledger.config["seed"],
-        "joint": ledger.config["scenario"]["protocol"] == "joint",
+        "joint": bounded(ledger.config["scenario"]) != ledger.config["scenario"]["protocol"],
         "config": plain(ledger.config),
         "corpora": plain(ledger.corpora),
         "finished": ledger.finished,
@@ -116,6 +120,17 @@ def scores(ledger: RunLedger) -> Run:
     }
 
 
+def bounded(scenario: Mapping[str, Any]) -> str:
+    """The protocol of a scenario or, if that is an upper bound, the one that it bounds."""
+    name: str = scenario["protocol"]
+    return (PROTOCOLS[name].bounds if name in PROTOCOLS else None) or name
+
+
+def learns_tasks(scenario: Mapping[str, Any]) -> bool:
+    """Whether the steps of a scenario are SpanKL's tasks."""
+    return bounded(scenario) in ("split", "filter")
+
+
 def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
     old, new = scoring.old_new(record.test, record.new)
     return {
@@ -127,6 +142,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "micro": 100 * scoring.micro(record.test),
         "macro": 100 * scoring.macro(record.test),
         "tasks": 100 * scoring.macro_over_tasks(record.test, tasks),
+        "by_task": [_micro(record.test, task) for task in tasks],
         "old": None if old is None else 100 * old,
         "new": None if new is None else 100 * new,
         "calibrated": _calibrated(record),
@@ -135,6 +151,10 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "seconds": record.seconds,
         "workers": record.workers,
     }
+
+
+def _micro(counts: Counts, task: Sequence[str]) -> float | None:
+    return 100 * scoring.micro(counts, task) if any(any(counts[name]) for name in task) else None
 
 
 def _calibrated(record: StepRecord) -> Calibrated | None:

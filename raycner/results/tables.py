@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from raycner.results.comparison import Score, spell
+from raycner.results.comparison import Comparison, Score, setup, spell
 from raycner.results.scores import Run
 
 DASH = "\N{EN DASH}"
@@ -96,6 +96,13 @@ def short(text: str, most: int) -> str:
 def types_of(plan: Sequence[Sequence[str]]) -> list[str]:
     """The types of all steps, in the order they are learned."""
     return list(dict.fromkeys(name for names in plan for name in names))
+
+
+def title(comparison: Comparison) -> str:
+    """What is learned, and in how many steps."""
+    plan, scenario = comparison["plan"], comparison["scenario"]
+    said = f"{scenario['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
+    return f"{said}, {setup(comparison)} in order {scenario['permutation']}" if setup(comparison) else said
 
 
 def progress(run: Run) -> str:
