@@ -16,7 +16,7 @@ from raycner.data.scenarios import ScenarioConfig
 from raycner.errors import Refusal
 from raycner.methods import Method
 from raycner.methods.finetuning import Finetuning
-from raycner.networks.heads.tags import Cosine, LinearTags, TagHead
+from raycner.networks.heads.tags import Cosine, LinearTags, TagHead, TagRows
 from raycner.networks.network import ModelConfig
 from raycner.values import Plain, build, plain, unhashed, younger
 
@@ -153,11 +153,20 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise Refusal(line, where="method.name", remedy="choose another method or model.head.name")
+        if self.scenario.reading.nested and getattr(self.model.head, "decoding", None) != "nested":
+            line = f"head {self.model.head.name!r} cannot say entities that overlap"
+            remedy = "set model.head.name=spans model.head.decoding=nested, or scenario.reading.nested=false"
+            raise Refusal(line, where="scenario.reading.nested", remedy=remedy)
         needs = {"read_out": TagHead, "carried": LinearTags}.get(self.optim.calibration)
         if needs is not None and not issubclass(module, needs):
             line = f"{self.optim.calibration!r} shifts a bias that head {self.model.head.name!r} does not have"
             raise Refusal(
                 line, where="optim.calibration", remedy="set model.head.name=linear, or optim.calibration=none"
+            )
+        if self.scenario.reading.nested and issubclass(module, TagRows):
+            line = f"head {self.model.head.name!r} says one tag of a word, so entities of it cannot overlap"
+            raise Refusal(
+                line, where="scenario.reading.nested", remedy="set model.head={name: spans, decoding: nested}"
             )
         if isinstance(self.model.head, Cosine) and self.model.head.norm_axis == "sequence" and self.compute.workers > 1:
             line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"

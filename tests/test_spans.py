@@ -359,6 +359,14 @@ def test_what_spans_cannot_do_is_refused(settings: list[str], message: str) -> N
         RunConfig.load(["model.head.name=spans", *settings])
 
 
+def test_nested_gold_needs_a_head_that_says_more_than_one_thing_of_a_word() -> None:
+    nested = "scenario.reading.nested=true"
+    assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.reading.nested
+    for name in ("linear", "cosine", "stepwise"):
+        with pytest.raises(Refusal, match=rf"scenario\.reading\.nested: head '{name}' says one tag of a word"):
+            RunConfig.load([nested, f"model.head.name={name}"])
+
+
 def test_span_kl_needs_spans() -> None:
     assert RunConfig.load(["method.name=span_kl", "model.head.name=spans"]).model.head == Spans()
     with pytest.raises(Refusal, match="'span_kl' trains SpanHead, not head 'linear'"):
