@@ -105,6 +105,8 @@ def test_overrides_say_what_yaml_says() -> None:
         ("model.encoder.dropout=2", "model.encoder: dropout is from 0"),
         ("model.encoder.max_length=0", "max_length at least 3"),
         ("model={head: {name: cosine}, growth: {init: zeros}}", "model: growth.init=zeros gives a cosine head rows"),
+        ("scenario.protocol=splt", "scenario: no protocol is called 'splt'; did you mean split"),
+        ("scenario.tasks=fine", "scenario.tasks: "),
         ("scenario.first=0", "scenario: first and per_step are at least 1"),
         ("scenario.per_step=0", "scenario: first and per_step are at least 1"),
         ("scenario.protocol=steps", "scenario: protocol 'steps' and the list `steps` go together"),

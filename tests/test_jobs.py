@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from raycner.config import ComputeConfig, RunConfig
-from raycner.data.scenarios import ScenarioConfig
+from raycner.data.layouts.few_nerd import TYPES
+from raycner.data.scenarios import Scenario, ScenarioConfig
 from raycner.methods.add_ner import AddNER
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
@@ -54,15 +55,16 @@ def lay_corpora(scenario: ScenarioConfig) -> None:
         for step in scenario.steps:
             lay_columns(Path(str(step.source)), step.types)
     elif scenario.source is not None:
-        known = ("LOC", "MISC", "ORG", "PER") if scenario.corpus == "conll2003" else scenario.order
-        lay_columns(Path(scenario.source), known or ("city", "dish", "river", "tool"))
+        known = {"conll2003": ("LOC", "MISC", "ORG", "PER"), "few_nerd": TYPES}.get(scenario.corpus, scenario.order)
+        prefix = "" if scenario.corpus == "few_nerd" else "B-"
+        lay_columns(Path(scenario.source), known or ("city", "dish", "river", "tool"), prefix)
 
 
-def lay_columns(folder: Path, types: tuple[str, ...]) -> None:
+def lay_columns(folder: Path, types: tuple[str, ...], prefix: str = "B-") -> None:
     folder.mkdir(parents=True)
     for part in ("train", "dev", "test"):
         kinds = islice(cycle(types), max(24, 2 * len(types)))
-        text = "".join(f"the O\nword{i} B-{kind}\n. O\n\n" for i, kind in enumerate(kinds))
+        text = "".join(f"the O\nword{i} {prefix}{kind}\n. O\n\n" for i, kind in enumerate(kinds))
         (folder / f"{part}.conll").write_text(text, encoding="utf-8")
 
 
@@ -213,3 +215,37 @@ def test_the_heads_of_the_paper_and_of_spankl_are_linear() -> None:
 
 def test_the_laptop_needs_no_ray() -> None:
     assert load(*PLACES).compute == ComputeConfig(workers=0)
+
+
+@pytest.mark.parametrize(
+    ("job", "tasks", "first"),
+    [
+        ("ontonotes_split_all", 6, ("ORG",)),
+        ("fewnerd_filter_filter", 8, TYPES[:7]),
+        ("gum_split_all", 4, ("city",)),
+        ("wnut17_split_all", 4, ("city",)),
+    ],
+)
+def test_a_job_of_tasks_is_spankls_setup(job: str, tasks: int, first: tuple[str, ...]) -> None:
+    """Every job of tasks in its first order and in its third, which brings the same tasks."""
+
+    def laid(*layers: str) -> Scenario:
+        return prepare(load(REPOSITORY / "jobs" / f"{job}.yaml", *layers), silent)[1]
+
+    config = load(REPOSITORY / "jobs" / f"{job}.yaml")
+    lay_corpora(config.scenario)
+    one, other = laid(), laid("scenario.permutation=P3")
+    assert (len(one), one[0].inventory.new) == (tasks, first)
+    assert [e.inventory.new for e in one] != [e.inventory.new for e in other]
+    assert {e.inventory.new for e in one} == {e.inventory.new for e in other}
+    assert config.scenario.protocol.capitalize() == job.split("_")[1].capitalize()
+    assert config.scenario.test == job.split("_")[2]
+
+
+def test_the_progressive_job_learns_the_target_last() -> None:
+    job = REPOSITORY / "jobs" / "conll_progressive.yaml"
+    lay_corpora(load(job).scenario)
+    _, scenario = prepare(load(job), silent)
+    assert [e.inventory.new for e in scenario] == [("misc", "organisation", "person"), ("location",)]
+    assert run(load(job, "scenario.protocol=scratch", *QUICK), silent).finished
+    assert run(load(job, "model.head.name=seq2seq", "scenario.target=person", *QUICK), silent).finished

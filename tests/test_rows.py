@@ -104,6 +104,18 @@ def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
     assert dataclasses.replace(dld, decomposition="none", weight_positive=0.5) == control
 
 
+def test_a_table_of_tasks_has_every_system_in_every_order() -> None:
+    listed = read(str(TAG_SYSTEMS.with_name("span_systems.yaml")))
+    job = [*TOY, "scenario.protocol=split"]
+    table = entries(listed, job, (0, 1), ("P1", "P3"))
+    assert [(e.row, e.config.seed, e.config.scenario.permutation) for e in table] == [
+        (row, seed, order) for seed in (0, 1) for order in ("P1", "P3") for row in listed
+    ]
+    assert str(table[len(listed)]) == "span_kl, seed 0, order P3"
+    bounds = [e.row for e in table[: len(listed)] if e.config.scenario.protocol == "joint_split"]
+    assert bounds == ["upper bound, spans", "upper bound, tags"]
+
+
 def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> None:
     """Whatever is dropped into methods/ is held to it."""
     store = tmp_path / "store"

@@ -36,7 +36,8 @@ class Entry:
     config: RunConfig
 
     def __str__(self) -> str:
-        return f"{self.row}, seed {self.config.seed}"
+        order = self.config.scenario.permutation
+        return f"{self.row}, seed {self.config.seed}" + (f", order {order}" if order != "P1" else "")
 
 
 def read(path: str) -> dict[str, Row]:
@@ -57,11 +58,17 @@ def read(path: str) -> dict[str, Row]:
     return rows
 
 
-def entries(rows: Mapping[str, Row], job: Sequence[str], seeds: Sequence[int]) -> list[Entry]:
-    """All runs of a table, seed by seed, so that a first table is complete as early as can be.
+def entries(
+    rows: Mapping[str, Row], job: Sequence[str], seeds: Sequence[int], orders: Sequence[str] = ()
+) -> list[Entry]:
+    """All runs of a table, seed by seed and order by order, so that a first table is complete as early as can be.
 
-    Raises `Refusal` where a row is none that can be run on the job, or the same as another.
+    `orders` are values of `scenario.permutation`; the job's own when there are none. Raises `Refusal` where a row is
+    none that can be run on the job, or the same as another.
     """
+    if orders:
+        told = [entries(rows, [*job, f"scenario.permutation={order}"], [seed]) for seed in seeds for order in orders]
+        return [entry for run in told for entry in run]
     configs: dict[str, RunConfig] = {}
     for name, row in rows.items():
         try:
