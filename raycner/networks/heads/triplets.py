@@ -227,7 +227,7 @@ def generate(say: Callable[[Tensor | None], Tensor], words: Tensor, budget: Tens
     ended = torch.zeros(len(words), dtype=torch.bool, device=words.device)
     symbols: list[Tensor] = []
     sure: list[Tensor] = []
-    while not (len(symbols) % 3 == 0 and ended.all()):
+    while not ended.all():
         logits = say(symbols[-1] if symbols else None)
         kind = torch.zeros(len(words), logits.size(1) - words.size(1) - 1, dtype=torch.bool, device=words.device)
         slot = len(symbols) % 3
