@@ -1,0 +1,239 @@
+"""GenCNER: which triplets are kept, what the teacher says of them, and what the student learns from both."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import runs
+from raycner.config import RunConfig
+from raycner.data.corpora import Corpus
+from raycner.data.entities import Entity
+from raycner.data.scenarios import Scenario, Split
+from raycner.errors import Refusal
+from raycner.methods.gen_cner import GenCNER, threshold
+from raycner.networks.batch import Batch
+from raycner.networks.heads import Prediction
+from raycner.networks.heads.triplets import END, NEVER, TripletOutput, Triplets
+from raycner.networks.losses import IGNORE
+from raycner.networks.network import Network
+from raycner.running.runner import run
+from raycner.storage.ledger import PseudoRecord
+from raycner.training.batches import Feed
+from raycner.training.teacher import Teacher
+
+
+@given(confidences=st.lists(st.floats(0.001, 1), min_size=1, max_size=40), share=st.sampled_from([0.1, 0.5, 0.7, 1.0]))
+def test_a_threshold_keeps_its_share(confidences: list[float], share: float) -> None:
+    tau = threshold(confidences, share)
+    assert tau in confidences
+    kept, wanted = sum(sure >= tau for sure in confidences), math.ceil(round(share * len(confidences), 6))
+    assert kept >= wanted, "ties stay together"
+    assert sum(sure > tau for sure in confidences) < wanted
+    assert kept == wanted or len(set(confidences)) < len(confidences)
+
+
+def test_nothing_said_has_no_threshold() -> None:
+    assert threshold([], 0.5) == 0.0
+    assert [threshold([i / 10 for i in range(1, 11)], share) for share in (0.1, 0.3, 0.7)] == [1.0, 0.8, 0.4]
+
+
+class Step:
+    """The second step over the tiny corpus: a teacher that says what it is told to, and the student it grew into."""
+
+    def __init__(self, config: RunConfig, corpus: Corpus) -> None:
+        first, second, *_ = Scenario(config.scenario, [corpus])
+        torch.manual_seed(0)
+        model = replace(config.model, head=Triplets())
+        self.network = Network(model)
+        self.network.begin(first.inventory, [s.words for s in second.train.sentences()])
+        self.network.eval()
+        self.student = Network(model)
+        self.student.begin(first.inventory, [s.words for s in second.train.sentences()])
+        self.student.begin(second.inventory, [])
+        self.split = second.train
+        self.teacher = Teacher(self.network, Path())
+
+    def say(self, monkeypatch: pytest.MonkeyPatch, said: Sequence[Prediction]) -> None:
+        monkeypatch.setattr(self.teacher, "predictions", lambda _: said)
+
+    def first_words(self, monkeypatch: pytest.MonkeyPatch) -> list[Prediction]:
+        """In every other sentence, an animal in the first word and another in the last two, the later the surer."""
+        said: list[Prediction] = []
+        for i, sentence in enumerate(self.split.sentences()):
+            end, sure = len(sentence.words), (1 + i) / (1 + len(self.split))
+            found = {Entity(0, 1, "animal"): sure, Entity(end - 2, end, "animal"): sure}
+            said.append(found if i % 2 == 0 else {})
+        self.say(monkeypatch, said)
+        return said
+
+
+@pytest.fixture
+def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
+    return Step(tiny_config, tiny_corpus)
+
+
+def gold_of(split: Split, position: int) -> set[Entity]:
+    return set(split[position].entities)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_the_surest_triplets_are_kept_and_accounted_for(
+    step: Step, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = step.first_words(monkeypatch)
+    split = GenCNER(keep_ratio=share).annotate(step.split, step.teacher)
+    beside = [
+        [sure for e, sure in found.items() if (e.start, e.end) not in {(g.start, g.end) for g in gold_of(split, i)}]
+        for i, found in enumerate(said)
+    ]
+    proposed = [sure for sentence in beside for sure in sentence]
+    assert split.account is not None
+    record = split.account["animal"]
+    assert record.proposed == len(proposed)
+    assert record.kept == sum(len(split[i].pseudo) for i in range(len(split))) >= math.ceil(share * len(proposed))
+    assert record.threshold == threshold(proposed, share)
+    corpus = split.corpus["train"]
+    right = sum(len(split[i].pseudo & set(corpus.entities(int(row)))) for i, row in enumerate(split.rows))
+    assert record.right == right
+    assert all(
+        sure >= record.threshold for i, found in enumerate(said) for e, sure in found.items() if e in split[i].pseudo
+    )
+
+
+def test_a_type_may_have_a_confidence_of_its_own(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = step.first_words(monkeypatch)
+    split = GenCNER(thresholds={"animal": 0.8}).annotate(step.split, step.teacher)
+    assert split.account is not None
+    assert split.account["animal"].threshold == 0.8
+    for i, found in enumerate(said):
+        assert split[i].pseudo <= {e for e, sure in found.items() if sure >= 0.8}
+
+
+@pytest.mark.parametrize("collisions", ["identical", "overlapping"])
+def test_what_gives_way_to_gold(step: Step, collisions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, gold = next((i, e) for i, s in enumerate(step.split.sentences()) for e in s.entities)
+    said: list[Prediction] = [{} for _ in range(len(step.split))]
+    longer = Entity(gold.start, min(gold.end + 1, len(step.split[row].words)), "animal")
+    said[row] = {Entity(gold.start, gold.end, "animal"): 0.9, longer: 0.8}
+    step.say(monkeypatch, said)
+    split = GenCNER(keep_ratio=1.0, collisions=collisions).annotate(step.split, step.teacher)
+    assert split[row].pseudo == ({longer} if collisions == "identical" else frozenset())
+
+
+def collated(step: Step, method: GenCNER, positions: Sequence[int]) -> Batch:
+    return method.collate(Feed(method.annotate(step.split, step.teacher), step.student), positions)
+
+
+def test_the_teacher_says_of_its_triplets_what_it_would_say_live(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    step.first_words(monkeypatch)
+    batch = collated(step, GenCNER(keep_ratio=0.7), range(12))
+    taught, pseudo = batch.columns["taught"], batch.columns["pseudo"]
+    assert pseudo.any() and not pseudo.all()
+    live = step.teacher(batch).logits
+    assert taught.shape == live.shape
+    torch.testing.assert_close(taught[pseudo], live[pseudo], rtol=1e-4, atol=1e-5)
+    types = 1 + batch.mask.size(1)
+    assert (batch.targets[pseudo] > END).all()
+    assert not (pseudo & (batch.targets > types)).any(), "a new type is none of the teacher's"
+    assert (taught[~pseudo] == NEVER).all()
+
+
+def test_a_teachers_distribution_with_no_mass_on_new_types_sums_to_one(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step.first_words(monkeypatch)
+    batch = collated(step, GenCNER(), range(12))
+    pseudo = batch.columns["pseudo"]
+    z = step.student(batch).logits
+    q = torch.zeros_like(z)
+    q[..., : batch.columns["taught"].size(-1)] = batch.columns["taught"].softmax(-1)
+    torch.testing.assert_close(q[pseudo].sum(-1), torch.ones(int(pseudo.sum())))
+    there = torch.cat([batch.mask.new_ones(12, 1), batch.mask, batch.mask.new_ones(12, 2)], dim=1)
+    assert not q[pseudo][~there[:, None].expand_as(q)[pseudo]].any()
+    assert not q[pseudo][:, -1].any(), "the new type comes last"
+    kd = GenCNER().losses(step.student, step.teacher, batch)["kd"]
+    p, found = z.softmax(-1)[pseudo], q[pseudo]
+    by_hand = torch.where(found > 0, found * (found / p).log(), 0.0).sum()
+    torch.testing.assert_close(kd.total, by_hand)
+    assert kd.count == (batch.targets != IGNORE).sum()
+
+
+Z = [[0.5, 1.0, -0.5, 0.2], [0.1, 0.2, 1.5, 0.4], [0.6, 0.9, -0.2, 0.3], [1.0, 0.0, 0.0, 0.7]]
+"""The student's logits, four symbols: END, one word, an old and a new type."""
+TAUGHT = [[0.0, 2.0, -1.0], [0.3, 1.0, 0.2], [0.2, 0.4, 2.0], [NEVER] * 3]
+"""The teacher's, of a triplet."""
+
+
+@pytest.mark.parametrize("supervise", ["gold", "all"])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("weight", [1.0, 2.5])
+def test_the_loss_is_what_it_is_by_hand(supervise: Any, temperature: float, weight: float) -> None:
+    targets = torch.tensor([[1, 1, 2, END, IGNORE]])
+    pseudo = torch.tensor([[True, True, True, False, False]])
+    columns = {"taught": torch.tensor([[*TAUGHT, [NEVER] * 3]]), "pseudo": pseudo}
+    batch = Batch(torch.tensor([0]), {}, torch.tensor([[True]]), targets, columns)
+    student: Any = lambda _: TripletOutput(torch.tensor([[*Z, [0.0] * 4]]))  # noqa: E731
+    method = GenCNER(supervise=supervise, temperature=temperature, kd_weight=weight)
+    said = method.losses(student, SimpleNamespace(), batch)
+    ce, kd = 0.0, 0.0
+    for i, label in enumerate(targets[0, :4].tolist()):
+        if supervise == "all" or i == 3:
+            ce -= math.log(softmax(Z[i])[label])
+    for z, taught in zip(Z[:3], TAUGHT[:3], strict=True):
+        s, q = softmax([x / temperature for x in z]), softmax([x / temperature for x in taught])
+        kd += sum(a * math.log(a / b) for a, b in zip(q, s, strict=False))
+    assert said["ce"].total.item() == pytest.approx(ce, rel=1e-5)
+    assert said["kd"].total.item() == pytest.approx(weight * kd, rel=1e-5)
+    assert (said["ce"].count.item(), said["kd"].count.item()) == (4, 4), "every symbol weighs the same"
+
+
+def softmax(logits: Sequence[float]) -> list[float]:
+    powers = np.exp(logits)
+    return [float(power) for power in powers / powers.sum()]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("method.keep_ratio=0", "keep_ratio 0.0: a share"),
+        ("method.thresholds={person: 2}", r"thresholds\.person 2\.0 is no confidence"),
+        ("method.temperature=0", "temperature is above 0"),
+        ("model.head.name=linear", "method 'gen_cner' trains TripletHead, not head 'linear'"),
+    ],
+)
+def test_senseless_settings_are_refused(settings: str, said: str) -> None:
+    with pytest.raises(Refusal, match=said):
+        RunConfig.load(["method.name=gen_cner", "model.head.name=triplets", settings])
+
+
+def test_a_type_that_is_not_learned_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no type called 'persom' is learned"):
+        run(
+            runs.small(tmp_path, "model.head.name=triplets", "method={name: gen_cner, thresholds: {persom: 0.5}}"),
+            runs.silent,
+        )
+
+
+@pytest.mark.parametrize("method", ["self_training", "gen_cner", "finetuning"])
+def test_the_record_says_what_became_of_pseudo_entities(method: str, tmp_path: Path) -> None:
+    told = ["model.head.name=triplets", f"method.name={method}", "scenario.reading.sentences=60", "optim.epochs=1"]
+    run(runs.small(tmp_path, *told, "optim.first.epochs=1"), runs.silent)
+    first, *later = (record.pseudo for record in runs.ledger(tmp_path).records())
+    assert first is None
+    for number, pseudo in enumerate(later, start=1):
+        if method == "finetuning":
+            assert pseudo is None
+            continue
+        assert pseudo is not None
+        assert list(pseudo) == ["location", "person", "product"][:number]
+        assert all(isinstance(record, PseudoRecord) for record in pseudo.values())
+        assert all(0 <= (record.right or 0) <= record.kept <= record.proposed for record in pseudo.values())
