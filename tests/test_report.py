@@ -14,7 +14,7 @@ from scipy.stats import ttest_rel
 
 from raycner.results.report import SCHEMA, as_markdown, render, summary
 from raycner.results.tables import DASH, duration, figure, listed, short, stretches
-from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, RunLedger, StepRecord
+from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, PseudoRecord, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
 FOUR = ("LOC", "MISC", "ORG", "PER")
@@ -144,6 +144,34 @@ def test_calibrated_scores_stand_beside_the_raw_ones():
     assert "micro*" not in shown(other, run(SCORES[:2], [["LOC"], ["PER"]], label="third"))
 
 
+def test_a_teachers_entities_are_accounted_for():
+    raw = run([[50.0], [40.0, 60.0], [30.0, 40.0, 50.0]], [["LOC"], ["PER"], ["ORG"]])
+    first, second, third = raw.records()
+    known = PseudoRecord(proposed=1234, kept=800, threshold=0.8125, right=600)
+    unknown, none = replace(known, right=None), PseudoRecord(proposed=0, kept=0, threshold=0.0, right=0)
+    records = (first, replace(second, pseudo={"LOC": known}), replace(third, pseudo={"LOC": unknown, "PER": none}))
+    ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=records))
+    (found,) = summary([ledger])["runs"]
+    assert [step["pseudo"] for step in found["steps"]] == [
+        None,
+        {"LOC": {"proposed": 1234, "kept": 800, "threshold": 0.8125, "precision": 75.0}},
+        {
+            "LOC": {"proposed": 1234, "kept": 800, "threshold": 0.8125, "precision": None},
+            "PER": {"proposed": 0, "kept": 0, "threshold": 0.0, "precision": None},
+        },
+    ]
+    said = shown(ledger)
+    told = [
+        one.split() for one in said[said.index("pseudo-entities") : said.index("Found by")].splitlines() if "0." in one
+    ]
+    assert told == [
+        ["2", "LOC", "1,234", "800", "0.812", "75.0"],
+        ["3", "LOC", "1,234", "800", "0.812", DASH],
+        ["PER", "0", "0", "0.000", DASH],
+    ]
+    assert "pseudo-entities" not in shown(raw)
+
+
 def test_the_document_is_json_and_keeps_its_keys():
     found = json.loads(json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]), allow_nan=False))
     assert found["schema"] == SCHEMA == 1
@@ -154,7 +182,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("by_task", "calibrated", "sentences", "seconds", "workers"),
+        *("by_task", "calibrated", "pseudo", "sentences", "seconds", "workers"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {

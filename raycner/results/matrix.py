@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from raycner.results.pseudo import pseudo_view
 from raycner.results.scores import Average, Run, Step, learns_tasks
 from raycner.results.tables import (
     FIGURE,
@@ -43,6 +44,7 @@ def run_view(run: Run, width: int, settings: Mapping[str, Any] | None = None) ->
         else:
             parts += _by_type(run, average, width)
         parts.append(_key(run))
+        parts += pseudo_view(run)
     return Group(*parts, _facts(run), Text())
 
 

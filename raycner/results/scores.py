@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from raycner.data import scoring
 from raycner.data.scenarios import PROTOCOLS
-from raycner.storage.ledger import Counts, RunLedger, StepRecord
+from raycner.storage.ledger import Counts, PseudoRecord, RunLedger, StepRecord
 from raycner.values import plain
 
 
@@ -26,6 +26,17 @@ class Calibrated(ReadOut):
 
     delta: float
     """In logits, chosen on dev."""
+
+
+class Pseudo(TypedDict):
+    """What became of the entities of one type that the teacher found in a step's training sentences."""
+
+    proposed: int
+    kept: int
+    threshold: float
+    """The confidence that was asked for."""
+    precision: float | None
+    """In percent, of the kept ones; None where none was kept, or where the corpus does not know the type."""
 
 
 class Step(TypedDict):
@@ -50,6 +61,8 @@ class Step(TypedDict):
     new: float | None
     """Macro-F1 over the types of this step."""
     calibrated: Calibrated | None
+    pseudo: dict[str, Pseudo] | None
+    """By old type; None where no teacher was asked for entities."""
     best_epoch: int
     sentences: int
     seconds: float
@@ -146,6 +159,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "old": None if old is None else 100 * old,
         "new": None if new is None else 100 * new,
         "calibrated": _calibrated(record),
+        "pseudo": None if record.pseudo is None else {kind: _pseudo(said) for kind, said in record.pseudo.items()},
         "best_epoch": record.best_epoch,
         "sentences": record.sentences,
         "seconds": record.seconds,
@@ -155,6 +169,11 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
 
 def _micro(counts: Counts, task: Sequence[str]) -> float | None:
     return 100 * scoring.micro(counts, task) if any(any(counts[name]) for name in task) else None
+
+
+def _pseudo(said: PseudoRecord) -> Pseudo:
+    precision = 100 * said.right / said.kept if said.kept and said.right is not None else None
+    return {"proposed": said.proposed, "kept": said.kept, "threshold": said.threshold, "precision": precision}
 
 
 def _calibrated(record: StepRecord) -> Calibrated | None:

@@ -9,10 +9,11 @@
     corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers,
-               calibration, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
+               calibration, conlleval, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
                positives, false positives, false negatives] of the entities predicted on all types seen so far; every
-               score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}]; numbers that are none
-               read "NaN" or "Infinity", as JSON has no other way to say them.
+               score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}], and `pseudo` says by
+               old type {proposed, kept, threshold, right} of a teacher's entities; numbers that are none read "NaN" or
+               "Infinity", as JSON has no other way to say them.
 """
 
 import json
@@ -90,6 +91,8 @@ class StepRecord:
     workers: int
     calibration: CalibrationRecord | None = None
     """Beside the raw `dev` and `test`, which it leaves alone; None where it is not asked for."""
+    conlleval: Counts | None = None
+    """`test` as the conlleval script of 2004 counts BIOES tags; None where it is not asked for."""
     pseudo: Mapping[str, PseudoRecord] | None = None
     """By old type; None where no teacher was asked for entities."""
 
