@@ -2,8 +2,9 @@
 
     L = mean over all words of CE(z, y'),  y' = gold entities, and those of the teacher whose confidence reaches tau
 
-Entity-level, so it trains every head. The published token-level form (every O word gets the teacher's best old tag) is
-`extend_ner` with teacher_temperature=0.01 and student_temperature=2.
+Entity-level, so it trains every head, by the head's own loss: of spans, BCE over all spans and types. The published
+token-level form (every O word gets the teacher's best old tag) is `extend_ner` with teacher_temperature=0.01 and
+student_temperature=2.
 Source: systems of the CFNER family; hard pseudo-labels without threshold are "CE over all words" there.
 """
 
@@ -21,7 +22,8 @@ class SelfTraining(Method):
     """Pseudo-labels above a confidence."""
 
     threshold: float = 0.0
-    """tau: the least confidence an entity of the teacher needs; an entity is as sure as its least sure word."""
+    """tau: the least confidence an entity of the teacher needs; an entity is as sure as its least sure word, or as its
+    own span."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """tau for single types, where it differs: `method.thresholds.person=0.7`."""
 
