@@ -76,6 +76,9 @@ class OptimConfig:
     calibration: Literal["none", "read_out", "carried"] = "none"
     """New-type bias calibration, scored beside the raw read-out: none; read_out, of predictions only; carried, of the
     next step's teacher too (linear head). A step's own weights never change by it."""
+    conlleval: bool = younger(default=False)
+    """Also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one entity: what the
+    progressive taggers were published in."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from raycner.data import scoring
-from raycner.data.entities import Entity, decode
+from raycner.data.entities import Entity, decode, encode
 from raycner.storage.ledger import Counts
 
 TYPES = ("LOC", "MISC", "ORG", "PER")
@@ -52,6 +52,49 @@ def test_words_and_type_must_both_be_exact():
     gold = [Entity(0, 2, "PER"), Entity(3, 4, "LOC"), Entity(5, 6, "ORG")]
     said = {Entity(0, 2, "PER"): 0.9, Entity(3, 5, "LOC"): 0.8, Entity(5, 6, "PER"): 0.7, Entity(7, 8, "DATE"): 0.6}
     assert scoring.tally(gold, said, TYPES) == {"LOC": (0, 1, 1), "MISC": (0, 0, 0), "ORG": (0, 0, 1), "PER": (1, 1, 0)}
+
+
+CONLLEVAL_ENDS = {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O"), ("E", "E"), ("E", "I"), ("E", "O")}
+"""The pairs of prefixes of one type between which the script ends an entity and, but before O, begins another."""
+
+
+def chunks_of_2004(tags: list[str]) -> set[Entity]:
+    """What the script makes of tags, rule by rule."""
+    found: set[Entity] = set()
+    start, before = None, ("O", "")
+    for i, tag in enumerate([*tags, "O"]):
+        prefix, _, kind = tag.partition("-")
+        parts = (before[0], prefix) in CONLLEVAL_ENDS or kind != before[1]
+        if start is not None and parts:
+            found.add(Entity(start, i, before[1]))
+            start = None
+        if prefix != "O" and parts:
+            start = i
+        before = prefix, kind
+    return found
+
+
+@st.composite
+def flat(draw: st.DrawFn) -> tuple[int, list[Entity]]:
+    entities, at = [], 0
+    for before, length, kind in draw(
+        st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.sampled_from(TYPES[:2])), max_size=6)
+    ):
+        entities.append(Entity(at + before, at + before + length, kind))
+        at += before + length
+    return at + 1, entities
+
+
+@given(flat())
+def test_conlleval_reads_entities_as_the_script_reads_their_bioes_tags(said):
+    length, entities = said
+    assert scoring.conlleval(entities) == chunks_of_2004(encode(entities, length, "BIOES"))
+
+
+def test_conlleval_makes_one_of_neighbours():
+    said = [Entity(0, 1, "PER"), Entity(1, 3, "PER"), Entity(3, 4, "LOC"), Entity(5, 6, "LOC"), Entity(6, 7, "LOC")]
+    assert scoring.conlleval(reversed(said)) == {Entity(0, 3, "PER"), Entity(3, 4, "LOC"), Entity(5, 7, "LOC")}
+    assert scoring.conlleval({}) == set()
 
 
 def test_sums_join_types_that_only_one_part_names():

@@ -138,6 +138,16 @@ def test_resuming_after_an_epoch_is_exact(store: ObjectStore, tmp_path: Path, af
         assert torch.equal(tensor, resumed.state_dict()[name]), name
 
 
+def test_conlleval_is_counted_beside_test_and_changes_nothing(store: ObjectStore) -> None:
+    plain_spec, experience = first_step(store, "optim.first.epochs=3")
+    spec, _ = first_step(store, "optim.first.epochs=3", "optim.conlleval=true")
+    (one, plainly), (two, record) = (train(told, experience, None, Listener()) for told in (plain_spec, spec))
+    assert plain_spec.fingerprint != spec.fingerprint
+    assert plainly.conlleval is None and record.conlleval is not None
+    assert record.test == plainly.test and record.conlleval.keys() == record.test.keys()
+    assert all(torch.equal(tensor, two.state_dict()[name]) for name, tensor in one.state_dict().items())
+
+
 def test_the_teacher_is_neither_in_the_state_nor_in_the_optimiser(store: ObjectStore) -> None:
     config = runs.small(store.uri)
     scenario = Scenario.prepare(config.scenario, store, runs.silent)

@@ -42,6 +42,7 @@ WAYS = {
         "model.head={name: spans, reduction: span, max_width: 4, positive_weight: 2}",
     ],
     "self_training_spans": ["method.name=self_training", "method.threshold=0.5", "model.head.name=spans"],
+    "seq2seq": ["model.head={name: seq2seq, scheme: BIOES, beam: 2}", "model.growth.init=moments"],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Settings that lay themselves over the small run, by the name of its store."""

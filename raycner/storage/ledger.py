@@ -9,11 +9,12 @@
     corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers,
-               calibration, conlleval, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each type, [true
-               positives, false positives, false negatives] of the entities predicted on all types seen so far; every
-               score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}], and `pseudo` says by
-               old type {proposed, kept, threshold, right} of a teacher's entities; numbers that are none read "NaN" or
-               "Infinity", as JSON has no other way to say them.
+               calibration, conlleval, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each
+               type, [true positives, false positives, false negatives] of the entities predicted on all types seen so
+               far; every score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
+               counts like `test` as that script would, and `pseudo` says by old type {proposed, kept, threshold, right}
+               of a teacher's entities; numbers that are none read "NaN" or "Infinity", as JSON has no other way to say
+               them.
 """
 
 import json

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raycner.config import OptimConfig
 from raycner.data.scenarios import Experience
-from raycner.data.scoring import micro
+from raycner.data.scoring import conlleval, micro
 from raycner.methods import Method
 from raycner.networks.batch import Batch
 from raycner.networks.losses import Mean
@@ -211,6 +211,7 @@ class Course:
         inventory = self.experience.inventory
         test = [Feed(part, self.network) for part in self.experience.test]
         dev_counts, test_counts, calibration = evaluate(self.network, self.dev), evaluate(self.network, test), None
+        as_published = evaluate(self.network, test, reading=conlleval) if self.optim.conlleval else None
         if self.optim.calibration != "none":
             delta = calibrate(self.network, self.teacher, self.experience.dev)
             dev, calibrated = evaluate(self.network, self.dev), evaluate(self.network, test)
@@ -224,6 +225,7 @@ class Course:
             dev=dev_counts,
             test=test_counts,
             calibration=calibration,
+            conlleval=as_published,
             pseudo=self.split.account,
             epochs=tuple(epochs),
             best_epoch=best_epoch,
