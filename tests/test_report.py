@@ -348,6 +348,11 @@ def test_tasks_by_hand():
     text = shown(ledger)
     assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0"]
     assert "order P1" in text
+    other = in_order("P1", [[50.0, 50.0], [50.0, 50.0, 50.0]], tasks, label="other")
+    for text in (shown(ledger, other, width=140), as_markdown(summary([ledger, other]))):
+        assert "tasks: mean over tasks of micro" in text
+    plain = shown(in_order("P1", SCORES, PLAN), in_order("P1", SCORES, PLAN, label="other"), width=140)
+    assert "tasks: mean" not in plain, "over tasks of one type it is macro"
 
 
 def test_tasks_are_compared_in_their_own_measures():

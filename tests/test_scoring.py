@@ -197,3 +197,25 @@ def test_backward_interference_pools_the_types_of_a_task():
 def test_interference_is_never_positive_and_forgetting_never_exceeds_one(series):
     assert scoring.backward_interference(series, [[name] for name in TYPES]) <= 0.0
     assert all(-1.0 <= fallen <= 1.0 for fallen in scoring.forgetting(series).values())
+
+
+@given(corpora)
+def test_scoring_the_corpus_as_one_sentence_differs_at_boundaries_only(pairs):
+    """The published CFNER scores read all sentences as one: an entity may then go on into the next sentence."""
+    apart: tuple[set[Entity], set[Entity]] = set(), set()
+    start, seam = 0, set()
+    for pair in pairs:
+        seam |= {start - 1, start}
+        for found, tags in zip(apart, pair, strict=True):
+            found |= {Entity(start + e.start, start + e.end, e.type) for e in decode(list(tags))}
+        start += len(pair[0])
+    for found, side in zip(apart, zip(*pairs, strict=True), strict=True):
+        together = set(decode([tag for tags in side for tag in tags]))
+        for entity in together ^ found:
+            assert seam & set(range(entity.start, entity.end)), "whatever differs touches a boundary"
+
+
+@given(tables)
+def test_macro_is_the_mean_of_what_occurs(counts):
+    occurring = [scoring.f1(one) for one in counts.values() if any(one)]
+    assert scoring.macro(counts) == pytest.approx(fmean(occurring) if occurring else 0.0)

@@ -59,7 +59,8 @@ def progressive(found: Sequence[Progression]) -> str:
     """The three tables of progressive NER."""
     parts = []
     for table in progressions.tables(found):
-        columns = dict(zip(table.headers, map(list, zip(*table.rows, strict=True)), strict=True))
+        headers = [header.replace("\n", " ") for header in table.headers]
+        columns = dict(zip(headers, map(list, zip(*table.rows, strict=True)), strict=True))
         parts += [f"**{_escaped(table.title)}.** {table.note}", _table(columns, names=table.names)]
     return "\n\n".join(parts)
 

@@ -111,7 +111,7 @@ def tables(found: Sequence[Progression]) -> Iterator[Table]:
             yield figure(_column(types[kind], column) if types else None)
 
     def drawn(title: str, note: str, columns: Sequence[str], kept: Sequence[tuple[str, str, str]]) -> Table:
-        headers = ["corpus", "new type", "type", *(f"{s} {c}".strip() for c in columns for s in systems)]
+        headers = ["corpus", "new type", "type", *(f"{s}\n{c}".strip() for c in columns for s in systems)]
         rows = [[*place, *(cell for column in columns for cell in read(*place, column))] for place in kept]
         return Table(title, note, headers, rows, 3)
 
@@ -137,7 +137,8 @@ def progressions_view(found: Sequence[Progression], width: int) -> RenderableTyp
     """On the terminal."""
     parts: list[RenderableType] = []
     for said in tables(found):
-        widths = [max(map(len, column)) + 2 for column in zip(said.headers, *said.rows, strict=True)]
+        columns = zip(said.headers, *said.rows, strict=True)
+        widths = [max(len(line) for cell in column for line in cell.split("\n")) + 2 for column in columns]
         parts.append(Text(said.title, style="bold"))
         for stretch in stretches(widths[said.names :], width - sum(widths[: said.names]) - 2):
             one = table()

@@ -72,15 +72,21 @@ def figures(comparison: Comparison) -> list[tuple[str, list[str]]]:
     if any(row["calibrated_micro"] for row in rows):
         columns.append(column("average\nmicro*", *(row["calibrated_micro"] for row in rows)))
         columns.append(column("average\nmacro*", *(row["calibrated_macro"] for row in rows)))
-    if setup(comparison):
+    if grouped(comparison):
         columns.append(column("average\ntasks", *(row["average_tasks"] for row in rows)))
     columns.append(column("final\nmicro", *(row["final_micro"] for row in rows)))
     columns.append(column("final\nmacro", *(row["final_macro"] for row in rows)))
-    if setup(comparison):
+    if grouped(comparison):
         columns.append(column("final\ntasks", *(row["final_tasks"] for row in rows)))
+    if setup(comparison):
         columns.append(column("BI", *(row["interference"] for row in rows)))
     columns.append(column("forget-\nting", *(row["forgetting"] for row in rows)))
     return columns
+
+
+def grouped(comparison: Comparison) -> bool:
+    """Whether there are tasks of several types, over which a mean is not macro."""
+    return bool(setup(comparison)) and any(len(task) > 1 for task in comparison["plan"])
 
 
 def meanings(comparison: Comparison) -> list[str]:
@@ -88,8 +94,9 @@ def meanings(comparison: Comparison) -> list[str]:
     said = []
     if any(row["calibrated_micro"] for row in comparison["rows"]):
         said.append("*: each step's new types read out with their bias lowered")
-    if setup(comparison):
+    if grouped(comparison):
         said.append("tasks: mean over tasks of micro")
+    if setup(comparison):
         said.append("BI: micro of a task after the last step minus its best, mean over tasks")
     return said
 

@@ -27,7 +27,10 @@ from raycner.results.progressions import Progression, progressions, progressions
 from raycner.results.published import Published, published
 from raycner.results.ranking import comparison_view
 from raycner.results.scores import Run, scores
+from raycner.results.searches import search_view
 from raycner.storage.ledger import RunLedger
+from raycner.storage.searches import SearchRecord
+from raycner.storage.store import ObjectStore
 
 SCHEMA = 1
 
@@ -93,6 +96,15 @@ def show(found: Summary, console: Console, *, details: bool = False) -> None:
         _show(progressions_view(found["progressions"], console.width), console)
     for duel in found.get("duels", ()):
         _show(Text(sentence(duel)), console)
+
+
+def render_search(search: SearchRecord, store: ObjectStore, console: Console) -> None:
+    """Show what a search has found."""
+    winner = search.winner
+    ledgers = [RunLedger.open(store, name) for name in {*winner.runs, *winner.baseline}] if winner else []
+    _show(search_view(search, {ledger.run: scores(ledger) for ledger in ledgers}), console)
+    if winner:
+        console.print(winner.command, style="bold", highlight=False, soft_wrap=True)
 
 
 def as_markdown(found: Summary) -> str:
