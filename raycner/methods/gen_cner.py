@@ -93,14 +93,14 @@ class GenCNER(Method):
         """The batch, and what the teacher says where its triplets are to be said."""
         batch = feed.batch(positions)
         (size, symbols), words = batch.targets.shape, batch.mask.size(1)
-        kept: list[Said] = [feed.split.columns["taught"][int(i)] for i in positions]
+        kept = [torch.from_numpy(feed.split.columns["taught"][int(i)]) for i in positions]
         ends = (1 + batch.mask.sum(1)).tolist()  # where a sentence's words end, and types begin
-        taught = torch.full((size, symbols, 1 + words + kept[0].shape[1] - ends[0]), NEVER)
+        taught = kept[0].new_full((size, symbols, 1 + words + kept[0].size(1) - ends[0]), NEVER)
         pseudo = torch.zeros(size, symbols, dtype=torch.bool)
         for row, (said, end) in enumerate(zip(kept, ends, strict=True)):
             pseudo[row, : len(said)] = True
-            taught[row, : len(said), :end] = torch.from_numpy(said[:, :end])
-            taught[row, : len(said), 1 + words :] = torch.from_numpy(said[:, end:])
+            taught[row, : len(said), :end] = said[:, :end]
+            taught[row, : len(said), 1 + words :] = said[:, end:]
         columns = {"taught": taught.to(batch.mask.device), "pseudo": pseudo.to(batch.mask.device)}
         return replace(batch, columns={**batch.columns, **columns})
 
