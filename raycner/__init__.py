@@ -1,3 +1,18 @@
 """Continual named entity recognition: learn new entity types step by step, without forgetting the old ones, on Ray."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raycner.running.study import Study
+
 __version__ = "0.1.0"
+__all__ = ["Study", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public nouns, each fetched from its room when it is asked for: `import raycner` alone stays light."""
+    if name == "Study":
+        from raycner.running.study import Study
+
+        return Study
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The command line: raycner prepare | plan | run | compare | report."""
+"""The command line: raycner prepare | plan | run | compare | search | report."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from raycner import __version__
 from raycner.errors import Refusal
-from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, show, summary
+from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, render_search, show, summary
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    told = _parser().parse_args(arguments)
+    told = _told(arguments)
     try:
         told.verb(told, console)
     except Refusal as refusal:
@@ -36,6 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         errors.print("raycner: interrupted; the same line goes on where it stopped", soft_wrap=True)
         return 130
     return 0
+
+
+def _told(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line says; options may stand anywhere among the layers, which argparse alone does not allow."""
+    parser = _parser()
+    told, rest = parser.parse_known_args(arguments)
+    if not hasattr(told, "layers") or any(word.startswith("-") for word in rest):
+        parser.parse_args(arguments)
+    told.layers = [*getattr(told, "layers", ()), *rest]
+    return told
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +81,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--rows", required=True, metavar="FILE", help="a YAML file of rows, each laid over the job")
     compare.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="of every row (default: 0)")
+    orders = "of tasks, as scenario.permutation names them: P1,P2,P3 (default: the job's)"
+    compare.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
     compare.set_defaults(verb=_compare)
+
+    search = verbs.add_parser("search", help="search the settings of a job; the same line resumes")
+    search.add_argument("space", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
+    search.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
+    search.add_argument("--base", metavar="JOB", help="search on this job instead of the study's own")
+    search.add_argument("--trials", type=int, metavar="N", help="how many, instead of the study's own number")
+    search.add_argument("--seeds", type=int, metavar="N", help="how many a trial is")
+    search.add_argument("--beam", type=int, metavar="N", help="how many of the best runs per_step goes on from")
+    search.add_argument("--strategy", choices=("whole_run", "per_step"), help="settings for a run, or for each step")
+    search.add_argument("--sampler", choices=("tpe", "random"), help="who proposes")
+    search.add_argument("--database", metavar="URL", help="keep Optuna's study in this database, not in the store")
+    search.add_argument("--dry-run", action="store_true", help="say how many steps it would train, and end")
+    search.set_defaults(verb=_search)
 
     report = verbs.add_parser("report", parents=[views], help="show what the runs of a store have reached")
     report.add_argument("runs", nargs="*", metavar="RUN", help="names or patterns of runs; all when none is given")
@@ -130,7 +155,7 @@ def _compare(told: argparse.Namespace, console: Console) -> None:
     from raycner.running.runner import run
 
     rows = read(told.rows)
-    table = entries(rows, told.layers, told.seeds)
+    table = entries(rows, told.layers, told.seeds, told.orders)
     ledgers, names = [], {}
     for number, entry in enumerate(table, start=1):
         with ProgressDisplay(Console(stderr=True)) as progress:
@@ -140,6 +165,26 @@ def _compare(told: argparse.Namespace, console: Console) -> None:
     found = summary(ledgers, names)
     add_duels(found, {name: row.against for name, row in rows.items() if row.against})
     _print(found, told, console)
+
+
+def _search(told: argparse.Namespace, console: Console) -> None:
+    from raycner.running.progress import ProgressDisplay
+    from raycner.running.scoreboard import Scoreboard
+    from raycner.running.search import baseline, forecast, search
+    from raycner.running.study import Plan, load
+
+    asked = {name: getattr(told, name) for name in ("base", "trials", "seeds", "beam", "strategy", "sampler")}
+    plan = Plan.of(load(told.space), told.layers, told.space, {k: v for k, v in asked.items() if v is not None})
+    if told.dry_run:
+        counted = forecast(plan, ProgressDisplay(console))
+        console.print(str(counted), highlight=False)
+        return
+    with ProgressDisplay(console) as progress:
+        progress.say("trial 0, which all others are compared with")
+        against = baseline(plan, progress)
+    with Scoreboard(console) as board:
+        found = search(plan, told.space, against, board, told.database)
+    render_search(found, ObjectStore(plan.config({}).store), console)
 
 
 def _report(told: argparse.Namespace, console: Console) -> None:

@@ -7,6 +7,7 @@ YAML holds only what differs from the defaults of the dataclasses.
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,10 +157,6 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise Refusal(line, where="method.name", remedy="choose another method or model.head.name")
-        if self.scenario.reading.nested and getattr(self.model.head, "decoding", None) != "nested":
-            line = f"head {self.model.head.name!r} cannot say entities that overlap"
-            remedy = "set model.head.name=spans model.head.decoding=nested, or scenario.reading.nested=false"
-            raise Refusal(line, where="scenario.reading.nested", remedy=remedy)
         needs = {"read_out": TagHead, "carried": LinearTags}.get(self.optim.calibration)
         if needs is not None and not issubclass(module, needs):
             line = f"{self.optim.calibration!r} shifts a bias that head {self.model.head.name!r} does not have"
@@ -188,14 +185,24 @@ class RunConfig:
         return build(RunConfig, merge(plain(replace(self, at={})), said), f"at.{number}")
 
     @classmethod
-    def load(cls, layers: Iterable[str], settings: Mapping[str, Plain] | None = None) -> "RunConfig":
-        """Read YAML files and KEY=VALUE overrides, left to right, and then dotted settings; later ones win."""
-        merged: dict[str, Plain] = {}
-        for layer in layers:
-            merged = merge(merged, _override(layer) if "=" in layer else _file(layer))
-        for key, value in (settings or {}).items():
-            merged = merge(merged, _nested(key, value))
-        return build(cls, merged)
+    def load(cls, layers: Iterable[str]) -> "RunConfig":
+        """Read YAML files and KEY=VALUE overrides, left to right; later ones win."""
+        return cls.laid(read(layers), {})
+
+    @classmethod
+    def laid(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
+        """Dotted settings, laid over what layers say."""
+        for key, value in settings.items():
+            base = merge(base, _nested(key, value))
+        return build(cls, base)
+
+
+def read(layers: Iterable[str]) -> dict[str, Plain]:
+    """What YAML files and KEY=VALUE overrides say together, left to right."""
+    merged: dict[str, Plain] = {}
+    for layer in layers:
+        merged = merge(merged, _override(layer) if "=" in layer else _file(layer))
+    return merged
 
 
 def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
@@ -207,13 +214,18 @@ def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
     return named
 
 
+@cache
+def _say_once(line: str) -> None:
+    log.warning(line)
+
+
 def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
     """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings."""
     name = layer.get("name")
     if name is not None and base.get("name", name) != name:
         dropped = [key for key in base if key != "name" and key not in layer]
         if dropped:
-            log.warning("%s.name=%s drops %s of %s", where, name, ", ".join(dropped), base["name"])
+            _say_once(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
         base = {}
     merged = dict(base)
     for key, value in layer.items():

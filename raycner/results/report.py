@@ -104,7 +104,7 @@ def render_search(search: SearchRecord, store: ObjectStore, console: Console) ->
     ledgers = [RunLedger.open(store, name) for name in {*winner.runs, *winner.baseline}] if winner else []
     _show(search_view(search, {ledger.run: scores(ledger) for ledger in ledgers}), console)
     if winner:
-        console.print(winner.command, style="bold", highlight=False, soft_wrap=True)
+        console.print(winner.command, style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def as_markdown(found: Summary) -> str:

@@ -12,6 +12,10 @@ SETTINGS = {
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same to a worker as to who typed it
     "RAY_worker_niceness": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupted search ends at once: it can be begun again at any point
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # what Ray keeps of a search is never read
 }
 """What Ray is told by its environment, where the environment does not say otherwise."""
 

@@ -1,0 +1,158 @@
+"""One trial of a search: a run of every seed, walked abreast, one incremental step at a time.
+
+A trial that fits one device trains in its own process, which is used again for the next trial. One that asks for
+several workers starts a gang. Either way its steps lie in the store, so a trial that is begun again goes on.
+"""
+
+import math
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from raycner.config import RunConfig
+from raycner.errors import Refusal
+from raycner.running.gang import gang
+from raycner.running.objective import Dev, Objective
+from raycner.running.study import Plan, Settings
+from raycner.running.walk import Walked, walk
+from raycner.storage.ledger import StepRecord
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every trial of a round is told."""
+
+    plan: Plan
+    prefixes: Sequence[Settings]
+    """Settings that a trial may go on from; its own name one by `prefix`."""
+    at: int
+    """The step that is searched, from 1; 0 for all."""
+    steps: int
+    """How many steps to walk."""
+    fingerprints: Sequence[str]
+    objective: Objective
+
+    def settings(self, drawn: Settings) -> dict[str, Any]:
+        """What a draw means for the job."""
+        own = {key: value for key, value in drawn.items() if key != "prefix"}
+        placed = {f"at.{self.at}.{key}": value for key, value in own.items()} if self.at else own
+        return {**self.prefixes[drawn.get("prefix", 0)], **placed}
+
+    def configs(self, drawn: Settings) -> list[RunConfig]:
+        """The runs of a draw, one a seed."""
+        settings = self.settings(drawn)
+        first = self.plan.config(settings).seed
+        return [self.plan.config({**settings, "seed": first + k}) for k in range(self.plan.study.seeds)]
+
+
+class Trial(tune.Trainable):  # type: ignore[misc]
+    """Each `step` is one step of the job."""
+
+    def setup(self, config: dict[str, Any], *, task: Task) -> None:
+        self._task = task
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Become another trial."""
+        self._drawn = dict(new_config)
+        self._walking: Iterator[tuple[Walked, ...]] | None = None
+        self._records: list[list[StepRecord]] = []
+        self._values: dict[str, float] = dict.fromkeys(self._task.plan.study.objectives, 0.0)
+        self._trained = 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """What Tune, Optuna and the table are told. A failure is told as well, since trying again would not mend it."""
+        try:
+            reason = self._walk()
+        except Refusal as refusal:
+            reason = str(refusal)
+        except torch.OutOfMemoryError:
+            reason = "out of memory"
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+        done = len(self._records)
+        return {
+            **self._values,
+            "step": done,
+            "trained": self._trained,
+            "shared": done * self._task.plan.study.seeds - self._trained,
+            "failed": reason,
+            "done": bool(reason) or done == self._task.steps,
+        }
+
+    def _walk(self) -> str:
+        """One step further; why the trial has failed, if it has."""
+        if self._walking is None:
+            self._walking = _abreast(self._task.configs(self._drawn), self._task.fingerprints)
+        walked = next(self._walking)
+        self._trained += sum(one.trained for one in walked)
+        self._records.append([one.record for one in walked])
+        if broken := next(filter(None, (_broken(one.record) for one in walked)), ""):
+            return broken
+        runs = zip(*self._records, strict=True)
+        self._values = self._task.objective([[Dev.of(record) for record in run] for run in runs])
+        return ""
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the steps lie in the store."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing: the steps lie in the store."""
+
+
+def _broken(record: StepRecord) -> str:
+    """Which loss of a step is no number, if one is."""
+    for epoch in record.epochs:
+        for term, value in epoch.losses.items():
+            if not math.isfinite(value):
+                return f"the loss {term} is {value} in epoch {epoch.epoch + 1} of step {record.index + 1}"
+    return ""
+
+
+def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Iterator[tuple[Walked, ...]]:
+    """The runs, step by step."""
+    compute = configs[0].compute
+    if compute.workers > 1:
+        yield from _by_gang(configs, fingerprints)
+        return
+    torch.set_num_threads(compute.cpus_per_worker)
+    yield from zip(*(walk(config, fingerprints, _silent) for config in configs), strict=True)
+
+
+def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Iterator[tuple[Walked, ...]]:
+    """The same, from workers of a gang that this process drives."""
+    said: queue.Queue[Walked | Exception | None] = queue.Queue()
+    shared = False
+
+    def notice(event: str, **facts: Any) -> None:
+        nonlocal shared
+        if event == "record":
+            said.put(Walked(facts["record"], not shared))
+        shared = event == "shared"
+
+    def drive() -> None:
+        try:
+            gang(configs, fingerprints, notice)
+            said.put(None)
+        except Exception as error:
+            said.put(error)
+
+    threading.Thread(target=drive, daemon=True).start()
+    abreast: list[Walked] = []
+    while (heard := said.get()) is not None:
+        if isinstance(heard, Exception):
+            raise heard
+        abreast.append(heard)
+        if len(abreast) == len(configs):
+            yield tuple(abreast)
+            abreast = []
+
+
+def _silent(event: str, **facts: Any) -> None:
+    """Nobody reads the notices of a trial: its steps are its results."""

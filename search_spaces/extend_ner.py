@@ -1,0 +1,30 @@
+"""How much distillation does ExtendNER want, at which temperatures? Ranges: the published values times or over five."""
+
+from optuna import Trial
+
+from raycner import Study
+
+
+def space(trial: Trial) -> None:
+    trial.suggest_float("method.kd_weight", 0.2, 5.0, log=True)
+    trial.suggest_float("method.student_temperature", 0.5, 4.0)
+    trial.suggest_float("method.teacher_temperature", 0.25, 4.0, log=True)
+    trial.suggest_categorical("method.adaptive", [False, True])
+    trial.suggest_categorical("method.weighting", ["word", "mean"])
+
+
+STUDY = Study(
+    base="jobs/demo.yaml",
+    layers=("method.name=extend_ner", "compute.workers=0"),
+    space=space,
+    first=[
+        {
+            "method.kd_weight": 1.0,
+            "method.student_temperature": 2.0,
+            "method.teacher_temperature": 1.0,
+            "method.adaptive": False,
+            "method.weighting": "mean",
+        }
+    ],
+    trials=24,
+)

@@ -1,0 +1,179 @@
+"""Searches with real Ray and real Optuna: what is found, what is shared, and what is left after a kill."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+import runs
+from raycner.__main__ import main
+from raycner.storage.ledger import RunLedger
+from raycner.storage.searches import SearchRecord, TrialRecord
+from raycner.storage.store import ObjectStore
+from test_ray import descendants
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+ROOT = Path(__file__).parent.parent
+SPACE = """from raycner import Study
+
+def space(trial):
+    trial.suggest_float("method.base.kd_weight", 0.1, 10.0, log=True)
+    {more}
+
+STUDY = Study(base="jobs/demo.yaml", layers={layers!r}, space=space, {said}
+              first=[{{"method.base.kd_weight": 1.0, {first}}}])
+"""
+
+
+@pytest.fixture(autouse=True)
+def quiet_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def space(
+    folder: Path, said: str = "trials=4, pruning='none',", more: str = "pass", first: str = "", *layers: str
+) -> Path:
+    path = folder / "space.py"
+    jobs = (*runs.SMALL, "compute.workers=0", f"store={folder / 'store'}", *layers)
+    path.write_text(SPACE.format(more=more, layers=jobs, said=said, first=first))
+    return path
+
+
+def search(path: Path, *words: str) -> int:
+    return main(["search", str(path), *words])
+
+
+def found(folder: Path) -> SearchRecord:
+    (record,) = SearchRecord.all(ObjectStore(str(folder / "store")))
+    return record
+
+
+def trials(record: SearchRecord) -> list[TrialRecord]:
+    return [trial for one in record.rounds for trial in one.trials]
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each committed step was committed."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("store/steps/*/MANIFEST")}
+
+
+def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = space(tmp_path)
+    assert search(path, "--dry-run") == 0
+    assert "12 steps; 9 if none is trained twice, 9 not in the store" in " ".join(capfd.readouterr().out.split())
+    assert search(path) == 0
+    shown = capfd.readouterr().out
+    record = found(tmp_path)
+    ended = trials(record)
+    assert [trial.state for trial in ended] == ["complete"] * 4
+    assert (ended[0].trained, ended[0].shared, ended[0].values) == (0, 3, (0.0,)), (
+        "trial 0 is what all are compared with"
+    )
+    assert [(trial.trained, trial.shared) for trial in ended[1:]] == [(2, 1)] * 3, "the first step is everybody's"
+    assert record.winner is not None
+    assert max(ended, key=lambda trial: trial.values).settings == record.winner.settings
+    assert len(ended[1].scores) == 3
+    assert record.winner.command in shown
+
+    before = written(tmp_path)
+    store = ObjectStore(str(tmp_path / "store"))
+    said = {name: store.read(RunLedger.key(name)) for name in record.winner.runs}
+    assert main(shlex.split(record.winner.command)[1:]) == 0
+    assert {name: store.read(RunLedger.key(name)) for name in record.winner.runs} == said
+    assert written(tmp_path) == before
+
+    journal = JournalStorage(JournalFileBackend(str(tmp_path / "store" / "searches" / record.name / "journal.log")))
+    seen = optuna.load_study(study_name=record.name, storage=journal)
+    assert len(seen.trials) == 4, "what optuna-dashboard opens"
+    assert seen.best_trial.params == record.winner.settings
+
+    assert search(path, "--trials", "5") == 0, "more trials of the same study"
+    assert len(trials(found(tmp_path))) == 5
+    assert before.items() <= written(tmp_path).items()
+
+
+def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Path) -> None:
+    """The trial's process first, then the driver: no step that was committed is ever trained again."""
+    path = space(tmp_path, "trials=6, pruning='none',", "pass", "", "scenario.reading.sentences=400", "optim.epochs=4")
+    line = [sys.executable, "-m", "raycner", "search", str(path)]
+    driver = subprocess.Popen(
+        line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
+    )
+    try:
+        _until(lambda: len(written(tmp_path)) >= 5, driver)
+        victims = [pid for pid, said in descendants(driver.pid) if said.startswith("ray::") and "Trial" in said]
+        assert victims, "trials have processes of their own"
+        os.kill(victims[0], signal.SIGKILL)
+        _until(lambda: len(written(tmp_path)) >= 7, driver)
+    finally:
+        driver.send_signal(signal.SIGKILL)
+        driver.wait(30)
+    kept = written(tmp_path)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert kept.items() <= written(tmp_path).items()
+    ended = trials(found(tmp_path))
+    assert [trial.state for trial in ended] == ["complete"] * 6
+    assert len({json.dumps(dict(trial.settings)) for trial in ended}) == 6
+    assert len(written(tmp_path)) == 1 + 6 * 2, "every trial's own steps, and nothing that a killed trial left over"
+
+
+def test_trials_that_fail_say_why_and_the_search_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    broken = "trial.suggest_categorical('optim.head_lr', [0.02, 1e30])"
+    path = space(
+        tmp_path,
+        "trials=4, pruning='none', sampler='random',",
+        broken,
+        "'optim.head_lr': 0.02}, {'method.base.kd_weight': 2.0, 'optim.head_lr': 1e30",
+    )
+    assert search(path) == 0
+    ended = trials(found(tmp_path))
+    assert len(ended) == 4
+    assert ended[1].state == "failed"
+    assert ended[1].reason.startswith("the loss ")
+    assert f"trial 1 failed: {ended[1].reason}" in capfd.readouterr().out
+
+
+def test_a_search_that_can_never_start_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert search(space(tmp_path), "compute.gpus_per_worker=1") == 2
+    assert "compute: a trial needs 1 CPU and 1 GPU, and the cluster has" in " ".join(capfd.readouterr().err.split())
+
+
+def test_two_objectives_end_in_a_pareto_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert search(space(tmp_path, "trials=4, metric='old_new', seeds=2,")) == 0
+    record = found(tmp_path)
+    assert record.objectives == ("old", "new")
+    assert all(len(trial.values) == 2 for trial in trials(record))
+    assert [trial.trained for trial in trials(record)] == [0, 4, 4, 4], "two seeds, two steps of their own each"
+    assert "old types" in capfd.readouterr().out
+
+
+def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
+    assert search(space(tmp_path, "trials=3, strategy='per_step', beam=2,")) == 0
+    record = found(tmp_path)
+    assert [one.steps for one in record.rounds] == [2, 3], "the first step is nobody's to choose"
+    assert [len(one.trials) for one in record.rounds] == [3, 3]
+    assert record.winner is not None
+    assert record.winner.settings.keys() == {"at.2.method.base.kd_weight", "at.3.method.base.kd_weight"}
+    before = written(tmp_path)
+    assert main(shlex.split(record.winner.command)[1:]) == 0
+    assert written(tmp_path) == before
+
+
+def _until(ready: object, driver: "subprocess.Popen[bytes]") -> None:
+    end = time.monotonic() + 300
+    while not ready():  # type: ignore[operator]
+        assert driver.poll() is None, "the search ended before it could be killed"
+        assert time.monotonic() < end, "the search never came to the point where it was to be killed"
+        time.sleep(0.01)

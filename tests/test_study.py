@@ -1,0 +1,162 @@
+"""Studies: files of search_spaces, what may be said in one, and what a search makes of scores."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from raycner.config import RunConfig
+from raycner.errors import Refusal
+from raycner.running.objective import Dev, Objective
+from raycner.running.study import Plan, draws, ends, load
+
+SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.py"))
+HEAD = "from raycner import Study\n"
+SEEDS = "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_int('seed', 0, 9)"
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+
+
+@pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
+def test_fifty_draws_of_every_space_are_settings_that_can_be_run(path: Path) -> None:
+    study = load(str(path))
+    plan = Plan.of(study, [], str(path))
+    trials = list(draws(study.space, 50))
+    names = {name for trial in trials for name in trial.params}
+    assert names, "a space suggests something"
+    for trial in trials:
+        for settings in (trial.params, *ends(trial)):
+            assert isinstance(plan.config(settings), RunConfig)
+    assert study.first, "the published values are trial 0"
+
+
+def test_every_method_that_has_settings_has_a_space() -> None:
+    assert {"dld", "extend_ner", "cfner", "self_training", "add_ner", "lucir", "podnet"} <= {p.stem for p in SPACES}
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "space.py"
+    path.write_text(HEAD + text)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("x = 1", "no STUDY in this file"),
+        ("import nothing_of_this_name", "ModuleNotFoundError"),
+        ("STUDY = Study(base='jobs/none.yaml', space=print)", "jobs/none.yaml: cannot read it"),
+        (
+            "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_float('method.wieght_positive', 1, 2))",
+            "space.py: method.wieght_positive: no such setting; did you mean",
+        ),
+        (
+            "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_float('method.weight_positive', -1e-9, 2))",
+            "space.py: method: temperature is above 0, and weights are not negative",
+        ),
+        (
+            "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_float('seed', 0, 1), first=[{'sed': 1}])",
+            "space.py: first: sed: no such setting",
+        ),
+        (
+            f"{SEEDS}, first=[{{'seed': 1, 'optim.lr': 0.1}}])",
+            "space.py: first.optim.lr: the space does not suggest it",
+        ),
+        (
+            f"{SEEDS}, first=[{{}}])",
+            "space.py: first: ",
+        ),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_before_the_first_trial(tmp_path: Path, text: str, line: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(Refusal) as refused:
+        Plan.of(load(path), [], path)
+    assert line in str(refused.value)
+
+
+def test_more_trials_are_the_same_study_and_another_metric_is_not(tmp_path: Path) -> None:
+    path = written(tmp_path, "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_float('optim.lr', 1, 2))")
+    study = load(path)
+    name = Plan.of(study, [], path).name
+    assert Plan.of(study, ["store=elsewhere", "compute.workers=3"], path, {"trials": 99}).name == name
+    assert Plan.of(study, ["seed=1"], path).name != name
+    assert Plan.of(study, [], path, {"strategy": "per_step"}).name != name
+
+
+def test_the_winners_line_says_exactly_what_was_tried() -> None:
+    plan = Plan.of(load(str(SPACES[0])), ["scenario.order=[person, location]"], "x.py")
+    settings = {"method.kd_weight": 1 / 3, "optim.warmup": 1e-7, "method.adaptive": True, "seed": 3}
+    said = subprocess.run(
+        [sys.executable, "-c", f"import shlex; print(*shlex.split({plan.command(settings)!r}), sep='\\n')"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert said[:2] == ["raycner", "run"]
+    plain_settings = {k: v for k, v in settings.items() if not k.startswith("method.")}
+    told = [word for word in said[2:] if not word.startswith("method.kd") and not word.startswith("method.adaptive")]
+    assert RunConfig.load(told) == plan.config(plain_settings)
+    assert "method.kd_weight=0.3333333333333333" in said
+
+
+def test_a_conditional_setting_is_asked_for_only_where_it_means_something() -> None:
+    study = load("search_spaces/cfner.py")
+    for trial in draws(study.space, 50):
+        curriculum = trial.params.get("method.curriculum", False)
+        assert ("method.confidence_start" in trial.params) == curriculum
+
+
+# ---- the objective
+
+
+def dev(new: str, **tp_fp_fn: tuple[int, int, int]) -> Dev:
+    return Dev(tp_fp_fn, (new,))
+
+
+PUBLISHED = [dev("a", a=(8, 2, 2)), dev("b", a=(5, 5, 5), b=(6, 4, 4))]
+BETTER = [dev("a", a=(8, 2, 2)), dev("b", a=(7, 3, 3), b=(6, 4, 4))]
+WORSE = [dev("a", a=(8, 2, 2)), dev("b", a=(1, 9, 9), b=(8, 2, 2))]
+
+
+def test_a_score_is_the_mean_gain_over_trial_0() -> None:
+    objective = Objective("macro_f1", 1.0, [PUBLISHED])
+    assert objective([PUBLISHED])["score"] == 0
+    assert objective([BETTER])["score"] == pytest.approx((0.0 + (0.65 - 0.55)) / 2)
+    assert objective([BETTER[:1]])["score"] == 0, "after the first step all are alike"
+
+
+def test_a_trial_that_stops_early_does_not_look_better_for_it() -> None:
+    falling = [
+        dev("a", a=(9, 1, 1)),
+        dev("b", a=(6, 4, 4), b=(7, 3, 3)),
+        dev("c", a=(5, 5, 5), b=(5, 5, 5), c=(5, 5, 5)),
+    ]
+    baseline = [
+        dev("a", a=(9, 1, 1)),
+        dev("b", a=(7, 3, 3), b=(7, 3, 3)),
+        dev("c", a=(4, 6, 6), b=(4, 6, 6), c=(5, 5, 5)),
+    ]
+    objective = Objective("macro_f1", 0.0, [baseline])
+    stopped, finished = objective([falling[:2]])["score"], objective([falling])["score"]
+    assert stopped < 0 < finished
+
+
+def test_two_objectives_part_old_types_from_new_ones() -> None:
+    said = Objective("old_new", 0.0, [PUBLISHED])([WORSE])
+    assert said["old"] == pytest.approx(0.1 - 0.5)
+    assert said["new"] == pytest.approx((0.0 + 0.2) / 2)
+
+
+def test_seeds_are_paired_and_caution_takes_standard_errors_off() -> None:
+    bold, careful = (Objective("macro_f1", caution, [PUBLISHED, PUBLISHED]) for caution in (0.0, 2.0))
+    gains = [Objective("macro_f1", 0.0, [PUBLISHED])([run])["score"] for run in (BETTER, WORSE)]
+    mean = sum(gains) / 2
+    error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / 1) / math.sqrt(2)
+    assert bold([BETTER, WORSE])["score"] == pytest.approx(mean)
+    assert careful([BETTER, WORSE])["score"] == pytest.approx(mean - 2 * error)
