@@ -33,6 +33,7 @@ check: .venv/ready-dev .venv-swift/ready
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/decoding.py
 
 clean:
 	rm -rf .venv .venv-swift build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
