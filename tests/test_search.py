@@ -111,10 +111,8 @@ def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Pat
         line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
     )
     try:
-        _until(lambda: len(written(tmp_path)) >= 5, driver)
-        victims = [pid for pid, said in descendants(driver.pid) if said.startswith("ray::") and "Trial" in said]
-        assert victims, "trials have processes of their own"
-        os.kill(victims[0], signal.SIGKILL)
+        _until(lambda: len(written(tmp_path)) >= 5 and at_work(driver.pid), driver)
+        os.kill(at_work(driver.pid)[0], signal.SIGKILL)
         _until(lambda: len(written(tmp_path)) >= 7, driver)
     finally:
         driver.send_signal(signal.SIGKILL)
@@ -169,6 +167,11 @@ def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
     before = written(tmp_path)
     assert main(shlex.split(record.winner.command)[1:]) == 0
     assert written(tmp_path) == before
+
+
+def at_work(driver: int) -> list[int]:
+    """The processes of trials that are in a step just now."""
+    return [pid for pid, said in descendants(driver) if said.startswith("ray::") and "train" in said]
 
 
 def _until(ready: object, driver: "subprocess.Popen[bytes]") -> None:
