@@ -71,7 +71,8 @@ class TripletHead(Rows[TripletOutput]):
         self.width, self.config = width, config
         super().__init__()
         shape = config.shape(width)
-        self.decoder, self._reach = _frame(shape), int(shape.max_position_embeddings)
+        self.decoder = _frame(shape)
+        self._most = int(shape.max_position_embeddings)  # symbols that a sentence can say
         self.pointer = nn.Sequential(
             nn.Linear(width, width), nn.Dropout(config.dropout), nn.ReLU(), nn.Linear(width, width)
         )
@@ -89,7 +90,7 @@ class TripletHead(Rows[TripletOutput]):
         """[B, S] the symbols that say a sentence's entities, END after them; IGNORE where nothing is to be said."""
         words = max(len(sentence.words) for sentence in sentences)
         places = {kind: place for place, kind in enumerate(self.inventory.types)}
-        said = [linearise(ordered(sentence, places), words, places)[: self._reach] for sentence in sentences]
+        said = [linearise(ordered(sentence, places), words, places)[: self._most] for sentence in sentences]
         return pad_sequence([torch.tensor(symbols) for symbols in said], batch_first=True, padding_value=IGNORE)
 
     def within(self, targets: Tensor, mask: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ class TripletHead(Rows[TripletOutput]):
             return self.say(memory, heard, cache)[:, 0]
 
         budget = SPARE + (self.config.symbols_per_word * batch.mask.sum(1)).long()
-        symbols, sure = generate(say, batch.mask, budget.clamp(max=self._reach))
+        symbols, sure = generate(say, batch.mask, budget.clamp(max=self._most))
         said = zip(symbols.tolist(), sure.tolist(), strict=True)
         return [self._read(symbols, sure, batch.mask.size(1)) for symbols, sure in said]
 
@@ -199,7 +200,7 @@ def ordered(sentence: Sentence, known: Iterable[str]) -> list[Entity]:
 
 
 def linearise(entities: Iterable[Entity], words: int, places: Mapping[str, int]) -> list[int]:
-    """Entities as symbols, in the order given, and END; `places` says which type is the how manieth."""
+    """Entities as symbols, in the order given, and END; `places` says where each type stands among the types."""
     triplets = ((1 + entity.start, entity.end, 1 + words + places[entity.type]) for entity in entities)
     return [*(symbol for triplet in triplets for symbol in triplet), END]
 
