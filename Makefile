@@ -33,6 +33,7 @@ check: .venv/ready-dev .venv-swift/ready
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/run.py
+	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/decoding.py
 
 clean:

@@ -1,10 +1,10 @@
-"""What a search costs: trained steps an hour against one process a trial, one after another, over the same settings.
+"""What a search costs, and what searching step by step is worth, both on the embedded corpus in four steps.
 
-    python tests/benchmarks/search.py [--trials 24]
+    python tests/benchmarks/search.py [--trials 24] [--seeds 3]
 
-Both sides try the very settings that the search tried, on the embedded corpus in four steps. The plain side runs
-`raycner run` once a trial, in a store of its own, as a shell loop would. The search shares, prunes and works abreast.
-A step counts once for each trial that has it: what is measured is how soon the same trials are known.
+First: trained steps an hour against one process a trial, one after another. Both sides try the very settings that the search tried. The plain side runs `raycner run` once a trial, in a store of its own, as a shell loop would; the
+search shares, prunes and works abreast. A step counts once for each trial that has it: what is measured is how soon the
+same trials are known. Second: whole-run search and step-wise search at the same number of trained steps, seed by seed.
 """
 
 import argparse
@@ -15,10 +15,14 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from raycner.storage.searches import SearchRecord, TrialRecord
+from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 STUDY = "search_spaces/extend_ner.py"
+UNPRUNED = """from dataclasses import replace
+from raycner.running.study import load
+STUDY = replace(load("{study}"), pruning="none", sampler_seed={seed})
+"""
 JOB = ("scenario.reading.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")
 
 
@@ -35,29 +39,53 @@ def alone(settings: Mapping[str, Any], job: tuple[str, ...]) -> float:
     return time.monotonic() - began
 
 
+def speed(trials: int, sampled: int) -> None:
+    """A search, and of its trials every so manieth alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        raycner("search", STUDY, *JOB, f"store={folder}", f"--trials={trials}")
+        searching = time.monotonic() - began
+        (record,) = SearchRecord.all(ObjectStore(folder))
+    tried = record.rounds[0].trials
+    each = [alone(trial.settings, JOB) for trial in tried[:: max(1, len(tried) // sampled)]]
+    plainly = sum(each) / len(each) * len(tried)
+    steps = record.steps * len(tried)
+    trained, pruned = sum(trial.trained for trial in tried), sum(trial.state == "pruned" for trial in tried)
+    print(f"{len(tried)} trials of {record.steps} steps: {pruned} pruned, {trained} steps trained of {steps}")
+    print(f"search             {searching:7.0f} s   {3600 * steps / searching:7.0f} steps of trials an hour")
+    print(f"one after another  {plainly:7.0f} s   {3600 * steps / plainly:7.0f}   ({len(each)} trials measured)")
+    print(f"ratio              {plainly / searching:7.2f}")
+    print(f"best against trial 0 on dev {100 * best(record):+.1f}")
+
+
+def best(record: SearchRecord) -> float:
+    """The winner's gain, after all steps."""
+    return max(trial.values[0] for trial in record.rounds[-1].trials if trial.state == "complete")
+
+
+def strategies(seeds: int, trials: int) -> None:
+    """Both strategies with nothing pruned, so that both train the same number of steps."""
+    print("gain over trial 0 on dev, and steps trained")
+    for seed in range(seeds):
+        for strategy in ("whole_run", "per_step"):
+            with tempfile.TemporaryDirectory() as folder:
+                study = Path(folder) / "study.py"
+                study.write_text(UNPRUNED.format(study=STUDY, seed=seed), encoding="utf-8")
+                asked = (f"--trials={trials}", f"--strategy={strategy}", f"seed={seed}", f"store={folder}/store")
+                raycner("search", str(study), *JOB, *asked)
+                (record,) = SearchRecord.all(ObjectStore(f"{folder}/store"))
+            trained = sum(trial.trained for one in record.rounds for trial in one.trials)
+            print(f"seed {seed}  {strategy:9}  {100 * best(record):+5.1f}  {trained}", flush=True)
+
+
 def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--trials", type=int, default=24)
-    asked.add_argument("--alone", type=int, default=6, help="of how many trials the plain side is measured")
+    asked.add_argument("--alone", type=int, default=6, help="how many trials the plain side is measured on")
+    asked.add_argument("--seeds", type=int, default=3)
     told = asked.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
-        raycner("search", STUDY, *JOB, f"store={folder}", f"--trials={told.trials}")
-        searching = time.monotonic() - began
-        store = ObjectStore(folder)
-        (record,) = SearchRecord.all(store)
-        trials: list[TrialRecord] = list(record.rounds[0].trials)
-        trained = sum(trial.trained for trial in trials)
-    sample = [trial.settings for trial in trials[:: max(1, len(trials) // told.alone)]]
-    each = [alone(settings, JOB) for settings in sample]
-    plainly = sum(each) / len(each) * len(trials)
-    steps = record.steps * len(trials)
-    pruned = sum(trial.state == "pruned" for trial in trials)
-    print(f"{len(trials)} trials of {record.steps} steps; {pruned} pruned, {trained} steps trained of {steps}")
-    print(f"search             {searching:7.0f} s   {3600 * steps / searching:7.0f} steps of trials an hour")
-    print(f"one after another  {plainly:7.0f} s   {3600 * steps / plainly:7.0f}   (of {len(each)} trials measured)")
-    print(f"ratio              {plainly / searching:7.2f}")
-    print(f"best against trial 0 on dev: {100 * max(t.values[0] for t in trials if t.state == 'complete'):+.1f}")
+    speed(told.trials, told.alone)
+    strategies(told.seeds, max(2, told.trials // 3))
 
 
 if __name__ == "__main__":
