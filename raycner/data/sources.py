@@ -2,9 +2,11 @@
 
 import io
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -15,6 +17,8 @@ from raycner.errors import Refusal
 
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
+LONGEST = 16 << 20
+"""Bytes that a line may have."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class RawFile:
         A compressed file (told by its suffix: .gz, .bz2, .zst) is read as what it holds.
         """
         with self._opened(compression="detect") as stream:
-            numbered = enumerate(io.BufferedReader(stream), start=1)
+            numbered = enumerate(iter(partial(io.BufferedReader(stream).readline, LONGEST + 1), b""), start=1)
             while True:
                 try:
                     number, line = next(numbered)
@@ -46,6 +50,9 @@ class RawFile:
                     return
                 except OSError as error:
                     raise Refusal(f"cannot be read: {error}", where=self.name, remedy="is the file whole?") from None
+                if len(line) > LONGEST:
+                    found, remedy = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
+                    raise Refusal(found, where=f"{self.name}:{number}", remedy=remedy)
                 try:
                     text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode()
                 except UnicodeDecodeError as error:
@@ -58,6 +65,24 @@ class RawFile:
             return self.filesystem.open_input_stream(self.path, compression=compression)
         except OSError as error:
             raise Refusal(f"cannot be opened: {error}", where=self.name, remedy="may you read it?") from None
+
+
+@dataclass(frozen=True)
+class Piped(RawFile):
+    """Standard input, which can be read once."""
+
+    def _opened(self, compression: str | None) -> Any:  # noqa: ARG002
+        return io.BufferedReader(sys.stdin.buffer)
+
+
+def single(address: str) -> RawFile:
+    """One file, local or a URI, of whatever name; `-` is standard input."""
+    if address == "-":
+        return Piped("standard input", "train", fs.LocalFileSystem(), address)
+    filesystem, path = _filesystem(address, address)
+    if not filesystem.get_file_info(path).is_file:
+        raise Refusal("no such file", where=shown(address), remedy="name a file, or - for standard input")
+    return RawFile(shown(address), "train", filesystem, path)
 
 
 def find(source: str, notes: list[str]) -> list[RawFile]:

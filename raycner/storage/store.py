@@ -31,6 +31,8 @@ from raycner.errors import Refusal
 from raycner.values import fingerprint, plain
 
 MANIFEST = "MANIFEST"
+DRAFT = re.compile(r"~[0-9a-f]{32}\Z")
+"""How the name of a draft ends: what is being written on a local filesystem bears one until it is whole."""
 PIECE = 8 << 20
 """Bytes moved at a time: an object store answers each piece with one request."""
 
@@ -103,13 +105,25 @@ class ObjectStore:
 
     def list(self, prefix: str) -> list[str]:
         """The keys below the folder `prefix` ("" for all there are), at any depth, sorted."""
-        folder = self._path(prefix) if prefix else self._root
-        with self._refusing("listed"):
-            try:
-                found = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
-            except NotADirectoryError:
-                return []
-        return sorted(filter(is_key, (info.path[len(self._root) + 1 :] for info in found if info.is_file)))
+        return sorted(self.sizes(prefix))
+
+    def sizes(self, prefix: str) -> dict[str, int]:
+        """The keys below a folder, as `list` has them, and how many bytes lie at each."""
+        return {name: size for name, size in self._found(prefix).items() if is_key(name)}
+
+    def drafts(self) -> dict[str, int]:
+        """What killed processes have left half written on a local filesystem: names, which are no keys, and bytes.
+
+        Of an object store there are none to be seen: what was begun there and never ended is an upload.
+        """
+        return {name: size for name, size in self._found("").items() if DRAFT.search(name)}
+
+    def discard(self, draft: str) -> None:
+        """Remove a draft; nothing there is no error."""
+        if not DRAFT.search(draft):
+            raise ValueError(f"{draft!r} is no draft")
+        with self._refusing("written"), suppress(FileNotFoundError):
+            self._files.delete_file(f"{self._root}/{draft}")
 
     def read(self, key: str) -> bytes:
         """The object at `key`. Raises FileNotFoundError when there is none."""
@@ -236,9 +250,20 @@ class ObjectStore:
             except OSError as error:
                 remedy = "set RAYCNER_CACHE to a folder that can be written"
                 raise Refusal(f"cannot keep a copy here ({_reason(error)})", where=str(folder), remedy=remedy) from None
+        with suppress(OSError):
+            os.utime(folder / name)  # when it was last asked for: what is not asked for may be evicted
         return folder / name
 
     # ---- how
+
+    def _found(self, prefix: str) -> dict[str, int]:
+        folder = self._path(prefix) if prefix else self._root
+        with self._refusing("listed"):
+            try:
+                found = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+            except NotADirectoryError:
+                return {}
+        return {info.path[len(self._root) + 1 :]: info.size for info in found if info.is_file}
 
     def _path(self, key: str) -> str:
         if not is_key(key):

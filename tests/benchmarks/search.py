@@ -2,9 +2,10 @@
 
     python tests/benchmarks/search.py [--trials 24] [--seeds 3]
 
-First: trained steps an hour against one process a trial, one after another. Both sides try the very settings that the search tried. The plain side runs `raycner run` once a trial, in a store of its own, as a shell loop would; the
-search shares, prunes and works abreast. A step counts once for each trial that has it: what is measured is how soon the
-same trials are known. Second: whole-run search and step-wise search at the same number of trained steps, seed by seed.
+First: trained steps an hour against one process a trial, one after another. Both sides try the very settings that the
+search tried. The plain side runs `raycner run` once a trial, in a store of its own, as a shell loop would; the search
+shares, prunes and works abreast. A step counts once for each trial that has it: what is measured is how soon the same
+trials are known. Second: whole-run search and step-wise search at the same number of trained steps, seed by seed.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from raycner.storage.searches import SearchRecord

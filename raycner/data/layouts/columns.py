@@ -20,7 +20,7 @@ def columns(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) 
 def tagged(files: Sequence[RawFile], reading: ReadingConfig) -> Iterator[Tagged]:
     """The sentences of files of columns, with their tags as they stand there."""
     for file in files:
-        for block in filled(_blocks(file), file):
+        for block in filled(blocks(file), file):
             lines = [number for number, _ in block]
             width = len(block[0][1])
             token, tag = (column % width for column in _placed(reading, width, f"{file.name}:{lines[0]}"))
@@ -41,7 +41,7 @@ def _placed(reading: ReadingConfig, width: int, where: str) -> tuple[int, int]:
     return token, tag
 
 
-def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
+def blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
     """The sentences of a file of columns: each a list of numbered lines, split into cells."""
     block: list[tuple[int, list[str]]] = []
     width = 0

@@ -17,13 +17,15 @@ def jsonl(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) ->
     An entity may also be a list `[start, end, type]`. Offsets count words. The first line decides between tags and
     entities for the whole corpus; other keys are ignored.
     """
-    if "tags" in next(_objects(files)).said:
-        yield from from_tags(lambda: map(_object_tags, _objects(files)), reading, notes)
+    if "tags" in next(every(files)).said:
+        yield from from_tags(lambda: map(_object_tags, every(files)), reading, notes)
     else:
-        yield from from_spans(map(_object_spans, _objects(files)), reading, notes)
+        yield from from_spans(map(_object_spans, every(files)), reading, notes)
 
 
-class _Object(NamedTuple):
+class Object(NamedTuple):
+    """What a line says."""
+
     file: RawFile
     line: int
     said: dict[str, Any]
@@ -38,27 +40,35 @@ class _Object(NamedTuple):
         return tuple(tokens)
 
 
-def _objects(files: Sequence[RawFile]) -> Iterator[_Object]:
+def every(files: Sequence[RawFile]) -> Iterator[Object]:
+    """The objects of files, each of which must have some."""
     for file in files:
-        numbered = ((number, line) for number, line in file.lines() if line.strip())
-        for number, line in filled(numbered, file):
-            try:
-                said = json.loads(line)
-                if "\\u" in line:
-                    json.dumps(said, ensure_ascii=False).encode()
-            except json.JSONDecodeError as error:
-                found = f"not JSON: {error.msg} at character {error.pos + 1}"
-                raise Refusal(found, where=f"{file.name}:{number}", remedy="write one JSON object a line") from None
-            except UnicodeEncodeError:
-                found, remedy = "an escape names half a character", "write the character itself, in UTF-8"
-                raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy) from None
-            if not isinstance(said, dict):
-                remedy = "write one JSON object a line"
-                raise Refusal(f"found {brief(said)}", where=f"{file.name}:{number}", remedy=remedy)
-            yield _Object(file, number, said)
+        yield from filled(objects(file), file)
 
 
-def _object_tags(item: _Object) -> Tagged:
+def objects(file: RawFile) -> Iterator[Object]:
+    """The objects of a file; blank lines are passed over."""
+    for number, line in file.lines():
+        if not line.strip():
+            continue
+        try:
+            said = json.loads(line)
+            if "\\u" in line:
+                json.dumps(said, ensure_ascii=False).encode()
+        except (json.JSONDecodeError, RecursionError) as error:
+            told = f"{error.msg} at character {error.pos + 1}" if isinstance(error, ValueError) else "too deeply nested"
+            remedy = "write one JSON object a line"
+            raise Refusal(f"not JSON: {told}", where=f"{file.name}:{number}", remedy=remedy) from None
+        except UnicodeEncodeError:
+            found, remedy = "an escape names half a character", "write the character itself, in UTF-8"
+            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy) from None
+        if not isinstance(said, dict):
+            remedy = "write one JSON object a line"
+            raise Refusal(f"found {brief(said)}", where=f"{file.name}:{number}", remedy=remedy)
+        yield Object(file, number, said)
+
+
+def _object_tags(item: Object) -> Tagged:
     words, tags = item.words(), item.said.get("tags")
     if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
         raise item.refusal(f"tags are {brief(tags)}", 'write "tags": a list of texts, on every line of the corpus')
@@ -67,14 +77,14 @@ def _object_tags(item: _Object) -> Tagged:
     return Tagged(item.file, [item.line] * len(words), words, tags)
 
 
-def _object_spans(item: _Object) -> Spanned:
+def _object_spans(item: Object) -> Spanned:
     words, said = item.words(), item.said.get("entities")
     if not isinstance(said, list):
         raise item.refusal(f"entities are {brief(said)}", 'write "tags" or "entities" beside "tokens" on every line')
     return Spanned(item.file, item.line, words, [_object_span(entity, item) for entity in said])
 
 
-def _object_span(said: Any, item: _Object) -> Entity:
+def _object_span(said: Any, item: Object) -> Entity:
     if isinstance(said, dict):
         said = [said.get("start"), said.get("end"), said.get("type")]
     match said:
