@@ -97,8 +97,8 @@ class Scoreboard:
     def _table(self) -> RenderableType:
         rows = sorted(self._rows.values(), key=lambda row: (row.state != "running", -row.standing))
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for column, justify in (("trial", "right"), ("step", "right"), ("against trial 0", "right"), ("state", "left")):
-            table.add_column(column, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+        for column, least in (("trial", 5), ("step", 5), ("gain", 6), ("state", 8)):
+            table.add_column(column, justify="left" if column == "state" else "right", min_width=least)
         table.add_column("settings", no_wrap=True, overflow="ellipsis")
         for row in rows[:SHOWN]:
             style = {"running": "bold", "failed": "red", "pruned": "dim"}.get(row.state, "")
