@@ -28,14 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     told = _told(arguments)
     try:
-        told.verb(told, console)
+        return int(told.verb(told, console) or 0)
     except Refusal as refusal:
         errors.print(f"raycner: {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         errors.print("raycner: interrupted; the same line goes on where it stopped", soft_wrap=True)
         return 130
-    return 0
 
 
 def _told(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -102,6 +101,22 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("runs", nargs="*", metavar="RUN", help="names or patterns of runs; all when none is given")
     report.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
     report.set_defaults(verb=_report)
+
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+    store = verbs.add_parser("store", help="show, check and tidy what a store holds")
+    chores = store.add_subparsers(required=True, metavar="ls|verify|gc")
+    contents = chores.add_parser("ls", parents=[place], help="show runs, searches, corpora and steps, with their sizes")
+    contents.set_defaults(verb=_store_ls)
+    verify = chores.add_parser("verify", parents=[place], help="read every byte; status 1 if anything is damaged")
+    verify.set_defaults(verb=_store_verify)
+    gc = chores.add_parser("gc", parents=[place], help="show what no run or search wants any more, and remove it")
+    sure = gc.add_mutually_exclusive_group()
+    sure.add_argument("--dry-run", action="store_true", help="only show it (as without any option)")
+    sure.add_argument("--yes", action="store_true", help="remove it")
+    unused = "evict copies that this node's cache was not asked for in so many days (default: 30)"
+    gc.add_argument("--unused-days", type=float, default=30.0, metavar="DAYS", help=unused)
+    gc.set_defaults(verb=_store_gc)
     return parser
 
 
@@ -200,6 +215,40 @@ def _report(told: argparse.Namespace, console: Console) -> None:
             "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
         )
     _print(summary(ledgers), told, console)
+
+
+def _store_ls(told: argparse.Namespace, console: Console) -> None:
+    from raycner.results.contents import contents_view
+
+    console.print(contents_view(ObjectStore(told.store)), highlight=False)
+
+
+def _store_verify(told: argparse.Namespace, console: Console) -> int:
+    from raycner.storage.housekeeping import damages
+
+    with console.status("reading") as status:
+        found = list(damages(ObjectStore(told.store), status.update))
+    for damage in found:
+        console.print(f"{damage.key}: {damage.what}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{len(found)} damaged" if found else "everything is as it was committed", highlight=False)
+    return 1 if found else 0
+
+
+def _store_gc(told: argparse.Namespace, console: Console) -> None:
+    from raycner.results.contents import leftovers_view
+    from raycner.storage.housekeeping import leftovers
+
+    found = leftovers(ObjectStore(told.store), told.unused_days)
+    if not found:
+        console.print("nothing is left over")
+        return
+    console.print(leftovers_view(found), highlight=False)
+    if not told.yes:
+        console.print("nothing was removed; --yes removes it", highlight=False)
+        return
+    for leftover in found:
+        leftover.remove()
+    console.print("removed")
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:

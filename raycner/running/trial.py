@@ -21,6 +21,8 @@ from raycner.running.objective import Dev, Objective
 from raycner.running.study import Plan, Settings
 from raycner.running.walk import Walked, walk
 from raycner.storage.ledger import StepRecord
+from raycner.storage.searches import want
+from raycner.storage.store import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if self._walking is None:
             self._walking = _abreast(self._task.configs(self._drawn), self._task.fingerprints)
         walked = next(self._walking)
+        self._want(walked)
         self._trained += sum(one.trained for one in walked)
         self._records.append([one.record for one in walked])
         if broken := next(filter(None, (_broken(one.record) for one in walked)), ""):
@@ -98,6 +101,12 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         runs = zip(*self._records, strict=True)
         self._values = self._task.objective([[Dev.of(record) for record in run] for run in runs])
         return ""
+
+    def _want(self, walked: Sequence[Walked]) -> None:
+        plan = self._task.plan
+        store = ObjectStore(plan.config({}).store)
+        for one in walked:
+            want(store, plan.name, one.record.fingerprint)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the steps lie in the store."""

@@ -10,6 +10,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 from raycner.errors import Refusal
@@ -19,6 +21,8 @@ BEAT = 3.0
 """Seconds between two signs of life."""
 PATIENCE = 30.0
 """Seconds without one after which a lease is taken over."""
+ASK = 0.5
+"""Seconds between two questions of whoever waits."""
 
 
 class Lease:
@@ -35,8 +39,7 @@ class Lease:
     @property
     def holder(self) -> str:
         """Who was seen to hold it: a machine and a process."""
-        host, pid = _holder(self._seen or b"")
-        return f"process {pid} on {host}"
+        return _spoken(self._seen)
 
     def take(self) -> bool:
         """Whether it is yours now. Ask again after a while when it is not."""
@@ -61,10 +64,7 @@ class Lease:
         return said is not None and said.startswith(self._name.encode())
 
     def _look(self) -> bytes | None:
-        try:
-            return self._store.read(self._key)
-        except FileNotFoundError:
-            return None
+        return _read(self._store, self._key)
 
     def _stale(self, said: bytes | None) -> bool:
         if said != self._seen:
@@ -81,6 +81,54 @@ class Lease:
                 self._store.write(self._key, self._said(beat))
             except Refusal:
                 continue  # the store does not answer: the next beat tries again
+
+
+@contextmanager
+def held(store: ObjectStore, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lease for as long as the block lasts; while somebody else has it, wait, and say once who that is."""
+    lease = Lease(store, key)
+    told = False
+    while not lease.take():
+        if not told:
+            waiting(lease.holder)
+        told = True
+        time.sleep(ASK)
+    try:
+        yield
+    finally:
+        lease.drop()
+
+
+def living(store: ObjectStore) -> dict[str, str]:
+    """The leases whose holders show life, by their keys below `leases/`, and who they are.
+
+    Takes up to PATIENCE seconds, where there is a lease whose holder must be watched.
+    """
+    seen = {key: _read(store, key) for key in store.list("leases")}
+    silent = {key: said for key, said in seen.items() if said is not None and not _gone(said)}
+    alive: dict[str, str] = {}
+    end = time.monotonic() + PATIENCE
+    while silent and time.monotonic() < end:
+        time.sleep(min(ASK, PATIENCE))
+        for key, before in list(silent.items()):
+            said = _read(store, key)
+            if said != before:
+                del silent[key]
+            if said is not None and said != before:
+                alive[key.removeprefix("leases/")] = _spoken(said)
+    return alive
+
+
+def _read(store: ObjectStore, key: str) -> bytes | None:
+    try:
+        return store.read(key)
+    except FileNotFoundError:
+        return None
+
+
+def _spoken(said: bytes | None) -> str:
+    host, pid = _holder(said or b"")
+    return f"process {pid} on {host}"
 
 
 def _holder(said: bytes) -> tuple[str, str]:

@@ -1,7 +1,8 @@
 """What a search has found, in one JSON object of the store, replaced whole whenever a trial ends.
 
 `searches/NAME/search.json` holds the fields of `SearchRecord` (schema 1). Beside it lie the journals of the search's
-rounds, which Optuna reads and writes and optuna-dashboard shows; the record is what people and reports read.
+rounds, which Optuna reads and writes and optuna-dashboard shows; the record is what people and reports read. An empty
+object at `searches/NAME/steps/FINGERPRINT` says that a trial came to that step: the search wants it kept.
 """
 
 import json
@@ -108,3 +109,14 @@ class SearchRecord:
 
 
 _RECORDS = TypeAdapter(SearchRecord)
+
+
+def want(store: ObjectStore, name: str, fingerprint: str) -> None:
+    """Say that a search refers to a step."""
+    store.write(f"searches/{name}/steps/{fingerprint}", b"")
+
+
+def wanted(store: ObjectStore) -> set[str]:
+    """The steps that the searches of a store refer to."""
+    keys = (key.split("/") for key in store.list("searches"))
+    return {key[3] for key in keys if len(key) == 4 and key[2] == "steps"}

@@ -1,0 +1,161 @@
+"""Keeping a store in order: is everything as it was committed, and what is there that nobody wants any more.
+
+What is wanted: the steps that a run has planned, those that a search came to, where a step in training stands, and
+every corpus. The rest is left over by processes that were killed, or by runs and searches that were removed.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from time import time
+
+from raycner.errors import Refusal
+from raycner.storage import uploads
+from raycner.storage.leases import living
+from raycner.storage.ledger import RunLedger
+from raycner.storage.searches import SearchRecord, wanted
+from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
+
+ROOMS = {"corpora": 2, "steps": 2, "snapshots": 3}
+"""Where directories are committed, and how many segments their keys have."""
+UNUSED_DAYS = 30.0
+"""After which a copy in this node's cache is evicted, if nobody asked for it."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that is not as it was committed."""
+
+    key: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that nobody wants any more."""
+
+    name: str
+    why: str
+    size: int
+    """In bytes; of an upload that never ended, 0: nobody says."""
+    remove: Callable[[], None] = field(repr=False, compare=False)
+
+
+def directories(store: ObjectStore, room: str) -> dict[str, int]:
+    """The directories of corpora, steps or snapshots, committed or not: key -> bytes."""
+    depth, found = ROOMS[room], dict[str, int]()
+    for key, size in store.sizes(room).items():
+        segments = key.split("/")
+        if len(segments) > depth and segments[1] != "sources":
+            folder = "/".join(segments[:depth])
+            found[folder] = found.get(folder, 0) + size
+    return found
+
+
+def referred(store: ObjectStore) -> set[str]:
+    """The steps that a run or a search refers to. Raises `Refusal` when a ledger, and so its steps, cannot be read."""
+    runs = (key.split("/") for key in store.list("runs"))
+    ledgers = [RunLedger.open(store, run[1]) for run in runs if run[2:] == ["ledger.json"]]
+    planned = {step.fingerprint for ledger in ledgers for step in ledger.planned}
+    done = {record.fingerprint for ledger in ledgers for record in ledger.records()}
+    return planned | done | wanted(store)
+
+
+def damages(store: ObjectStore, notice: Callable[[str], None]) -> Iterator[Damage]:
+    """Read every byte of every committed directory, every ledger and every search, and say what is wrong.
+
+    `notice` hears each key before it is read.
+    """
+    steps: dict[str, str] = {}
+    for room in ROOMS:
+        for key in directories(store, room):
+            notice(key)
+            if not store.exists(f"{key}/{MANIFEST}"):
+                continue  # its commit never ended: it is not there
+            steps[key] = store.damage(key)
+            if steps[key]:
+                yield Damage(key, steps[key])
+    for key in store.list("runs"):
+        notice(key)
+        try:
+            ledger = RunLedger.open(store, key.split("/")[1])
+        except Refusal as refusal:
+            yield Damage(key, refusal.what)
+            continue
+        for record in ledger.records():
+            if f"steps/{record.fingerprint}" not in steps:
+                yield Damage(key, f"its step {record.index + 1}, {record.fingerprint}, is not in the store")
+    try:
+        SearchRecord.all(store)
+    except Refusal as refusal:
+        yield Damage("searches", str(refusal))
+
+
+def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Leftover]:
+    """What can go, and why. Nothing is removed by asking.
+
+    Raises `Refusal` while somebody is at work in the store, which this waits to see where there is any lease.
+    """
+    working = living(store)
+    for key, holder in working.items():
+        raise Refusal(f"{key} is being worked on by {holder}", where=str(store), remedy="wait until that has ended")
+    return [
+        *_unwanted(store),
+        *(
+            Leftover(key, "its holder is gone", size, _removal(store, key))
+            for key, size in store.sizes("leases").items()
+        ),
+        *(Leftover(d, "a draft", size, partial(store.discard, d)) for d, size in store.drafts().items()),
+        *_uploads(store),
+        *_unused(unused_days),
+    ]
+
+
+def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
+    keep = referred(store)
+    attempts: dict[str, int] = {}
+    for key, size in store.sizes("ray").items():
+        attempt = "/".join(key.split("/")[:2])
+        attempts[attempt] = attempts.get(attempt, 0) + size
+    for attempt, size in attempts.items():
+        yield Leftover(attempt, "Ray's own notes of an attempt that is over", size, _removal(store, attempt))
+    committed = set()
+    for room in ROOMS:
+        for key, size in directories(store, room).items():
+            fingerprint, why = key.split("/")[1], ""
+            if store.manifest(key) is None:
+                why = "its commit never ended"
+            elif room == "snapshots" and fingerprint in committed:
+                why = "the step is done"
+            elif room != "corpora" and fingerprint not in keep:
+                why = "no run or search refers to its step"
+            elif room == "steps":
+                committed.add(fingerprint)
+            if why:
+                yield Leftover(key, why, size, _removal(store, key))
+
+
+def _uploads(store: ObjectStore) -> Iterator[Leftover]:
+    if uploads.are_seen(store):
+        for upload in uploads.unfinished(store):
+            yield Leftover(upload.key, "an upload that never ended", 0, partial(uploads.abort, store, upload))
+
+
+def _unused(days: float) -> Iterator[Leftover]:
+    """Copies in this node's cache that nobody has asked for since."""
+    folder = cache_folder()
+    cache = ObjectStore(str(folder))
+    for copy in sorted(path for path in folder.glob("*") if path.is_dir()):
+        if time() - copy.stat().st_mtime > days * 24 * 3600:
+            size = sum(cache.sizes(copy.name).values())
+            yield Leftover(str(copy), f"not asked for in {days:g} days", size, partial(_evict, cache, copy))
+
+
+def _evict(cache: ObjectStore, copy: Path) -> None:
+    cache.remove(copy.name)
+    copy.with_name(f"{copy.name}.lock").unlink(missing_ok=True)
+
+
+def _removal(store: ObjectStore, key: str) -> Callable[[], None]:
+    return partial(store.remove, key)

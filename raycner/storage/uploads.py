@@ -1,0 +1,95 @@
+"""Uploads to S3 that a killed process began and never ended: nobody sees them, and somebody pays for them.
+
+pyarrow has no word for them. boto3 has, where it is installed (raycner's extra `s3`); it finds server and credentials
+in the environment like everything else, or the server in the URI's `endpoint_override`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from raycner.errors import Refusal
+from raycner.storage.store import ObjectStore
+
+LONG = timedelta(hours=1)
+"""After which an upload is taken for dead: a piece is sent within seconds."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What was begun at a key, and never ended."""
+
+    key: str
+    id: str
+
+
+def are_seen(store: ObjectStore) -> bool:
+    """Whether the unfinished uploads of a store can be asked for."""
+    if not store.uri.startswith("s3://"):
+        return False
+    try:
+        import boto3  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
+    """The uploads below a store that were begun so long ago and never ended. Raises `Refusal` if it does not answer."""
+    bucket, root = _place(store)
+    since = datetime.now(UTC) - older
+    return [
+        Upload(one["Key"].removeprefix(root), one["UploadId"])
+        for one in _listed(store, bucket, root)
+        if one["Initiated"] < since
+    ]
+
+
+def abort(store: ObjectStore, upload: Upload) -> None:
+    """Forget an upload and all its parts; one that is gone already is no error."""
+    bucket, root = _place(store)
+    client = _client(store)
+    with _refusing(store):
+        try:
+            client.abort_multipart_upload(Bucket=bucket, Key=root + upload.key, UploadId=upload.id)
+        except client.exceptions.NoSuchUpload:
+            return
+
+
+def _listed(store: ObjectStore, bucket: str, root: str) -> Iterator[Any]:
+    with _refusing(store):
+        for page in _client(store).get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=root):
+            yield from page.get("Uploads", ())
+
+
+def _place(store: ObjectStore) -> tuple[str, str]:
+    """The bucket, and what all keys of the store begin with in it."""
+    where = urlsplit(store.uri)
+    folder = where.path.strip("/")
+    return where.netloc.rpartition("@")[2], f"{folder}/" if folder else ""
+
+
+def _client(store: ObjectStore) -> Any:
+    import boto3
+
+    said = {name: values[-1] for name, values in parse_qs(urlsplit(store.uri).query).items()}
+    server = said.get("endpoint_override")
+    if server and "://" not in server:
+        server = f"{said.get('scheme', 'https')}://{server}"
+    return boto3.client("s3", endpoint_url=server, region_name=said.get("region"))
+
+
+@contextmanager
+def _refusing(store: ObjectStore) -> Iterator[None]:
+    """What boto3 says of a server, as one line."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError) as error:
+        remedy = "check the address, the credentials and region in the environment, and the network"
+        what = f"its unfinished uploads cannot be read ({type(error).__name__})"
+        raise Refusal(what, where=str(store), remedy=remedy) from None

@@ -1,0 +1,210 @@
+"""A store is kept in order: what is damaged is found, what is wanted stays, and what nobody wants can go."""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import boto3
+import pytest
+
+import runs
+from raycner.__main__ import main
+from raycner.errors import Refusal
+from raycner.storage import leases
+from raycner.storage.housekeeping import damages, leftovers
+from raycner.storage.searches import want
+from raycner.storage.store import ObjectStore
+from raycner.storage.uploads import Upload, abort, unfinished
+
+QUICK = ("scenario.first=2", "optim.epochs=1", "optim.first.epochs=1", "scenario.reading.sentences=40")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a finished run of two steps."""
+    store = tmp_path_factory.mktemp("whole")
+    assert main(["run", *runs.SMALL, *QUICK, f"store={store}"]) == 0
+    return store
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """A copy of it, to be harmed."""
+    monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
+    copy = ObjectStore(str(tmp_path / "store"))
+    source = ObjectStore(str(whole))
+    for key in source.list(""):
+        copy.write(key, source.read(key))
+    return copy
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lease is watched no longer than a test can wait."""
+    monkeypatch.setattr(leases, "PATIENCE", 0.2)
+    monkeypatch.setattr(leases, "ASK", 0.02)
+    monkeypatch.setattr(leases, "BEAT", 0.02)
+
+
+def left(store: ObjectStore, unused_days: float = 30.0) -> dict[str, str]:
+    return {one.name: one.why for one in leftovers(store, unused_days)}
+
+
+def found(store: ObjectStore) -> dict[str, str]:
+    return {damage.key: damage.what for damage in damages(store, lambda _: None)}
+
+
+def first_step(store: ObjectStore) -> str:
+    return f"steps/{runs.ledger(store.uri).planned[0].fingerprint}"
+
+
+# ---- verify
+
+
+def test_a_whole_store_is_whole(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert found(store) == {}
+    assert main(["store", "verify", "--store", store.uri]) == 0
+    assert "everything is as it was committed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("victim", "phrase"),
+    [
+        ("{step}/weights.safetensors", "weights.safetensors has"),
+        ("{step}/MANIFEST", "no readable MANIFEST"),
+        ("{corpus}/train.arrow", "train.arrow has"),
+        ("runs/{run}/ledger.json", "not a ledger of schema 1"),
+    ],
+)
+def test_a_truncated_file_is_found(
+    victim: str, phrase: str, store: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = runs.ledger(store.uri)
+    corpus = f"corpora/{ledger.corpora[0].fingerprint}"
+    key = victim.format(step=first_step(store), corpus=corpus, run=ledger.run)
+    store.write(key, store.read(key)[:-3])
+    (what,) = found(store).values()
+    assert phrase in what
+    assert main(["store", "verify", "--store", store.uri]) == 1
+    assert "1 damaged" in capsys.readouterr().out
+
+
+def test_a_step_that_a_ledger_tells_of_must_be_there(store: ObjectStore) -> None:
+    store.remove(first_step(store))
+    (what,) = found(store).values()
+    assert "its step 1" in what and "is not in the store" in what
+
+
+# ---- gc
+
+
+def test_nothing_is_left_over_of_a_finished_run(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+    assert left(store) == {}
+    assert main(["store", "gc", "--store", store.uri]) == 0
+    assert "nothing is left over" in capsys.readouterr().out
+
+
+def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(store.list(""))
+    step, fingerprint = first_step(store), first_step(store).partition("/")[2]
+    weights = Path(store.uri, step)
+    for key in ("steps/unwanted", "steps/searched", f"snapshots/{fingerprint}/epoch-1", "snapshots/unwanted/epoch-2"):
+        store.push(weights, key)
+    planned = runs.ledger(store.uri).planned[1].fingerprint
+    store.remove(f"steps/{planned}")
+    store.push(weights, f"snapshots/{planned}/epoch-1")
+    want(store, "dld-1", "searched")
+    store.write("steps/torn/weights.safetensors", b"half")
+    store.write("ray/attempt/state.json", b"{}")
+    store.write("leases/steps/a", b"elsewhere 1 name 0\n")
+    (Path(store.uri) / "corpora" / f"x~{'0' * 32}").write_bytes(b"draft")
+    expected = {
+        "steps/unwanted": "no run or search refers to its step",
+        "snapshots/unwanted/epoch-2": "no run or search refers to its step",
+        f"snapshots/{fingerprint}/epoch-1": "the step is done",
+        "steps/torn": "its commit never ended",
+        "ray/attempt": "Ray's own notes of an attempt that is over",
+        "leases/steps/a": "its holder is gone",
+        f"corpora/x~{'0' * 32}": "a draft",
+    }
+    assert left(store) == expected
+    assert main(["store", "gc", "--store", store.uri, "--dry-run"]) == 0
+    assert "nothing was removed" in capsys.readouterr().out
+    assert left(store) == expected
+    assert main(["store", "gc", "--store", store.uri, "--yes"]) == 0
+    assert left(store) == {}
+    kept = {f"steps/searched/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
+    kept |= {f"snapshots/{planned}/epoch-1/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
+    lost = {key for key in before if key.startswith(f"steps/{planned}/")}
+    assert set(store.list("")) == before - lost | kept | {"searches/dld-1/steps/searched"}
+
+
+def test_nothing_is_tidied_while_somebody_works(store: ObjectStore) -> None:
+    lease = leases.Lease(store, "runs/demo")
+    assert lease.take()
+    try:
+        with pytest.raises(Refusal, match=r"runs/demo is being worked on by process \d+ on "):
+            leftovers(store)
+    finally:
+        lease.drop()
+    assert left(store) == {}
+
+
+def test_an_unreadable_ledger_keeps_everything(store: ObjectStore) -> None:
+    ledger = runs.ledger(store.uri).run
+    store.write(f"runs/{ledger}/ledger.json", b"{")
+    with pytest.raises(Refusal, match="not a ledger"):
+        leftovers(store)
+
+
+def test_a_copy_that_nobody_asked_for_is_evicted(store: ObjectStore, tmp_path: Path) -> None:
+    cache = ObjectStore(str(tmp_path / "cache"))
+    cache.push(Path(store.uri, first_step(store)), "0123abcd")
+    (tmp_path / "cache" / "0123abcd.lock").touch()
+    assert left(store) == {}
+    long_ago = time.time() - 31 * 24 * 3600
+    os.utime(tmp_path / "cache" / "0123abcd", (long_ago, long_ago))
+    (copy,) = leftovers(store)
+    assert copy.why == "not asked for in 30 days" and copy.size > 0
+    copy.remove()
+    assert not list((tmp_path / "cache").iterdir())
+
+
+# ---- ls
+
+
+def test_ls_names_all_there_is(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.push(Path(store.uri, first_step(store)), "steps/unwanted")
+    assert main(["store", "ls", "--store", store.uri]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    ledger = runs.ledger(store.uri)
+    assert "2 of 2 yes" in said
+    assert ledger.corpora[0].fingerprint in said
+    assert "3 steps" in said and "1 that no run or search refers to" in said
+
+
+def test_ls_of_an_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["store", "ls", "--store", str(tmp_path)]) == 0
+    assert "0 steps" in capsys.readouterr().out
+
+
+# ---- uploads
+
+
+@pytest.mark.s3
+def test_an_upload_that_never_ended_is_found_and_aborted(s3_uri: str) -> None:
+    store = ObjectStore(f"{s3_uri}/some/folder")
+    client, bucket = boto3.client("s3"), s3_uri.removeprefix("s3://")
+    for key in ("some/folder/steps/a/weights", "another/folder"):
+        begun = client.create_multipart_upload(Bucket=bucket, Key=key)
+        client.upload_part(Bucket=bucket, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"x")
+    assert unfinished(store) == [], "it may still be going on"
+    at_all = timedelta(seconds=-5)
+    (upload,) = unfinished(store, at_all)
+    assert upload.key == "steps/a/weights"
+    abort(store, upload)
+    abort(store, upload)
+    assert unfinished(store, at_all) == []
+    assert [one.key for one in unfinished(ObjectStore(s3_uri), at_all)] == ["another/folder"]
+    abort(store, Upload("never/begun", upload.id))
