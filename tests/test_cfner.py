@@ -274,6 +274,24 @@ def test_a_batch_brings_the_sentences_of_its_neighbours_each_once(step: Step) ->
                 torch.testing.assert_close(said[slot], alone)
 
 
+def test_asking_before_the_epoch_is_asking_with_every_batch_while_the_student_stands_still(step: Step) -> None:
+    now, before = CFNER(), CFNER(refresh="epoch")
+    feed = Feed(step.annotated(now), step.student)
+    feed.split = before.review(feed)
+    for positions in ([5, 2, 9], [0], list(range(8))):
+        again, heard = now.collate(feed, positions), before.collate(feed, positions)
+        assert heard.beside == ()
+        assert len(heard.columns["heard"]) <= sum(other.mask.numel() for other in again.beside)
+        ours, theirs = (m.losses(step.student, step.teacher, b) for m, b in ((now, again), (before, heard)))
+        for name, term in ours.items():
+            torch.testing.assert_close(term.total, theirs[name].total)
+            assert term.count == theirs[name].count
+    with torch.no_grad():
+        step.student.head.rows.normal_()
+    moved, heard = (m.losses(step.student, step.teacher, b) for m, b in ((now, again), (before, heard)))
+    assert not torch.allclose(moved["dce"].total, heard["dce"].total), "what was heard is of before"
+
+
 def test_a_batch_without_matched_words_looks_at_nothing(step: Step) -> None:
     never_in_doubt(step)
     without = [i for i, s in enumerate(step.split.sentences()) if not s.entities][:2]

@@ -30,6 +30,7 @@ WAYS = {
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "cfner": ["method.name=cfner"],
     "cfner_curriculum": ["method.name=cfner", "method.weighting=word", "method.curriculum=true"],
+    "cfner_epoch": ["method.name=cfner", "method.refresh=epoch"],
     "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],

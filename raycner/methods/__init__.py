@@ -58,6 +58,9 @@ class Feed(Protocol):
     def packed(self, positions: Any) -> Iterable[tuple[Any, Batch]]:
         """These sentences in batches for what keeps no gradient, like lengths together."""
 
+    def survey(self, look: Callable[[Batch, Any], T]) -> Iterable[T]:
+        """What `look` keeps of each batch and the student's answer to it: one pass, shared among the ranks."""
+
 
 class Teacher(Protocol):
     """The network as it stood when the previous step ended; whether it answers live or from a column does not show."""
@@ -108,6 +111,10 @@ class Method(ABC):
     def annotate(self, split: Split, teacher: Teacher) -> Split:  # noqa: ARG002
         """Add columns to the step's training split, once per step."""
         return split
+
+    def review(self, feed: Feed) -> Split:
+        """The training split with the columns that follow the student: asked for before every epoch."""
+        return feed.split
 
     def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
         """The batch of these sentences, with whatever `losses` will want to look at beside it."""

@@ -59,6 +59,15 @@ class Matches(NamedTuple):
         return np.concatenate(found), np.repeat(np.arange(len(found)), end - begin)
 
 
+class Lent(NamedTuple):
+    """What a batch's neighbours say, or will be read to say, as M words in a row."""
+
+    at: Numbers
+    """[n, K] where each neighbour stands in the row."""
+    columns: dict[str, Tensor]
+    beside: tuple[Batch, ...]
+
+
 @method("cfner")
 class CFNER(Method):
     """Causal effects of neighbours on new types and on O."""
@@ -79,6 +88,9 @@ class CFNER(Method):
     """K: how many neighbours a word has, at most. Published: 3."""
     candidates: int = 0
     """How many words of a pool may be neighbours, from its beginning; 0 is all. Published: 5000."""
+    refresh: Literal["batch", "epoch"] = "batch"
+    """When neighbours are asked again: with every batch, by the network as it is then, as published; or all of them
+    before every epoch, which is much cheaper, and lets what they say be up to an epoch old."""
     curriculum: bool = False
     """Mix on an O word only where the student's own best old tag reaches a confidence, which falls from epoch to epoch
     along a line; the other O words are distilled. In the paper, but off in every published configuration."""
@@ -129,25 +141,50 @@ class CFNER(Method):
         states = F.normalize(said.states[chosen], dim=-1)
         return batch.positions[rows].cpu(), words.cpu(), new[chosen].cpu(), states.cpu()
 
+    def review(self, feed: Feed) -> Split:
+        """With `refresh=epoch`, what the student says now of every matched word: the column `heard`, [P, C]."""
+        if self.refresh == "batch":
+            return feed.split
+        matches: Matches = feed.split.columns["matches"]
+
+        def look(batch: Batch, said: TagOutput) -> tuple[Numbers, Tensor]:
+            asked, rows = matches.of(batch.positions.tolist())
+            return asked, said.logits[rows, matches.words[asked]].cpu()
+
+        asked, heard = zip(*feed.survey(look), strict=True)
+        order = torch.from_numpy(np.argsort(np.concatenate(asked)))
+        return feed.split.with_columns(heard=torch.cat(heard)[order])
+
     def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
-        """The batch, its words' neighbours as numbers of words beside it, and their sentences, each once."""
+        """The batch, and its words' neighbours as numbers of the words that are heard for it."""
         batch = feed.batch(positions)
         matches: Matches = feed.split.columns["matches"]
         asking, rows = matches.of(positions)
         near = matches.nearest[asking]  # [n, K]
-        lenders = np.unique(matches.sentences[near[near >= 0]])
+        lent = self._read_again(feed, near) if self.refresh == "batch" else self._heard_before(feed, near)
+        neighbours = torch.full((*batch.mask.shape, self.top_k), -1)
+        neighbours[rows, matches.words[asking]] = torch.from_numpy(np.where(near >= 0, lent.at, -1))
+        columns = {name: column.to(batch.mask.device) for name, column in lent.columns.items()}
+        columns["neighbours"] = neighbours.to(batch.mask.device)
+        return replace(batch, columns={**batch.columns, **columns}, beside=lent.beside)
+
+    def _read_again(self, feed: Feed, near: Numbers) -> Lent:
+        """The neighbours' sentences, each once."""
+        matches: Matches = feed.split.columns["matches"]
         first = np.zeros(len(feed.words), dtype=np.int64)  # where each sentence's words begin among those beside
         beside: list[Batch] = []
         size = 0
-        for there, other in feed.packed(lenders):
+        for there, other in feed.packed(np.unique(matches.sentences[near[near >= 0]])):
             first[there] = size + other.mask.size(1) * np.arange(len(there))
             size += other.mask.numel()
             beside.append(other)
-        at = np.where(near >= 0, first[matches.sentences[near]] + matches.words[near], -1)
-        neighbours = torch.full((*batch.mask.shape, self.top_k), -1)
-        neighbours[rows, matches.words[asking]] = torch.from_numpy(at)
-        columns = {**batch.columns, "neighbours": neighbours.to(batch.mask.device)}
-        return replace(batch, columns=columns, beside=tuple(beside))
+        return Lent(first[matches.sentences[near]] + matches.words[near], {}, tuple(beside))
+
+    def _heard_before(self, feed: Feed, near: Numbers) -> Lent:
+        """What the neighbours said before the epoch, each once."""
+        lenders = np.unique(near[near >= 0])
+        heard = feed.split.columns["heard"][torch.from_numpy(lenders)]
+        return Lent(np.searchsorted(lenders, near), {"heard": heard}, ())
 
     def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
         z, z_old = student(batch).logits, teacher(batch).logits
@@ -155,7 +192,7 @@ class CFNER(Method):
         new, outside = batch.targets >= old, batch.targets == O
         near = batch.columns["neighbours"]
         lent = [student.glance(other).logits.flatten(0, 1) for other in batch.beside]
-        said = torch.cat([z.detach().new_empty(0, z.size(-1)), *lent])  # [M, C]
+        said = torch.cat([batch.columns.get("heard", z.detach().new_empty(0, z.size(-1))), *lent])  # [M, C]
         matched = (near >= 0).any(-1)
         if self.curriculum:
             best = z.detach().softmax(-1)[..., :old].amax(-1)

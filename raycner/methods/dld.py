@@ -75,6 +75,9 @@ class DLD(Method):
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         return self.base.annotate(split, teacher)
 
+    def review(self, feed: Feed) -> Split:
+        return self.base.review(feed)
+
     def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
         return self.base.collate(feed, positions)
 

@@ -6,9 +6,10 @@ little is padding, and closed by the number of sentences or by the number of slo
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from raycner.data.scenarios import Split
@@ -16,6 +17,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.network import Network
 from raycner.training import ranks
 
+T = TypeVar("T")
 Positions = NDArray[np.int64]
 Collate = Callable[[Any], Batch]
 QUIET = {"cpu": (64, 512), "cuda": (256, 16384)}
@@ -65,6 +67,16 @@ class Feed:
             mine = batches[begin : begin + together][ranks.rank() :: ranks.world_size()]
             yield [(positions, self.batch(positions)) for positions in mine]
 
+    def survey(self, look: Callable[[Batch, Any], T]) -> Iterator[T]:
+        """What `look` keeps of each batch and of the network's answer to it, in eval mode and without gradient.
+
+        Every rank reads its share, and all know all.
+        """
+        for batches in self.rounds():
+            with self.network.quietly():
+                kept = [look(batch, self.network(batch)) for _, batch in batches]
+            yield from ranks.gather(kept, self.network.device)
+
     def packed(self, positions: Positions) -> Iterator[tuple[Positions, Batch]]:
         """These sentences, on this rank."""
         for part in self._quiet(positions):
@@ -72,8 +84,7 @@ class Feed:
 
     def _quiet(self, positions: Positions) -> list[Positions]:
         """Batches for what keeps no gradient, longest first."""
-        longest_first = positions[np.argsort(-self.lengths[positions], kind="stable")]
-        return cut(longest_first, self.lengths, *QUIET[self.network.device.type])
+        return quiet(positions, self.lengths, self.network.device)
 
 
 def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int) -> list[Positions]:
@@ -84,6 +95,11 @@ def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens:
     for pool in np.array_split(order, max(1, round(len(order) / (size * POOL)))):
         batches += cut(pool[np.argsort(-lengths[pool], kind="stable")], lengths, size, tokens)
     return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def quiet(positions: Positions, lengths: Positions, device: torch.device) -> list[Positions]:
+    """The batches in which a device reads what stands at these positions where no gradient is kept, longest first."""
+    return cut(positions[np.argsort(-lengths[positions], kind="stable")], lengths, *QUIET[device.type])
 
 
 def cut(order: Positions, lengths: Positions, size: int, tokens: int) -> list[Positions]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,14 +108,7 @@ class Teacher:
 
     def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
         """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
-        return list(self._survey(split, look))
-
-    def _survey(self, split: Split, look: Callable[[Batch, Any], T]) -> Iterator[T]:
-        """The same, a round of batches at a time."""
-        for batches in Feed(split, self._network).rounds():
-            with torch.no_grad():
-                kept = [look(batch, self._network(batch)) for _, batch in batches]
-            yield from ranks.gather(kept, self.device)
+        return list(Feed(split, self._network).survey(look))
 
     def predictions(self, split: Split) -> list[Prediction]:
         """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""
@@ -137,7 +130,7 @@ class Teacher:
             tensors = [getattr(output, field).cpu().numpy() for field in fields]
             return [(i, [t[row][reach[row]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
 
-        for kept in self._survey(split, look):
+        for kept in Feed(split, self._network).survey(look):
             for position, said in kept:
                 for column, rows in zip(columns, said, strict=True):
                     column.write(position, rows)

@@ -172,6 +172,7 @@ class Course:
         return self.network, record
 
     def epoch(self, epoch: int) -> dict[str, float]:
+        self.feed.split = self.spec.method.review(self.feed)
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
