@@ -3,10 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raycner.results.predict import Predictor
     from raycner.running.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["Study", "__version__"]
+__all__ = ["Predictor", "Study", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -15,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from raycner.running.study import Study
 
         return Study
+    if name == "Predictor":
+        from raycner.results.predict import Predictor
+
+        return Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,17 +53,21 @@ def spoken(number: int, seed: int) -> list[tuple[list[str], list[Entity]]]:
     return said
 
 
-@pytest.fixture(scope="session")
-def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder of columns: 60 training sentences, 16 of dev, 16 of test; types animal, city, food, person."""
-    folder = tmp_path_factory.mktemp("tiny")
-    for seed, (part, number) in enumerate({"train": 60, "dev": 16, "test": 16}.items()):
+def write_columns(folder: Path, train: int) -> str:
+    """A folder of columns: so many training sentences, 16 of dev, 16 of test; types animal, city, food, person."""
+    for seed, (part, number) in enumerate({"train": train, "dev": 16, "test": 16}.items()):
         blocks = [
             "".join(f"{word} {tag}\n" for word, tag in zip(words, encode(entities, len(words)), strict=True))
             for words, entities in spoken(number, seed)
         ]
         (folder / f"{part}.txt").write_text("\n".join(blocks), encoding="utf-8")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_source(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small world in 60 training sentences."""
+    return write_columns(tmp_path_factory.mktemp("tiny"), 60)
 
 
 @pytest.fixture(scope="session")
@@ -95,6 +99,25 @@ def tiny_layers(tiny_source: str, tiny_store: ObjectStore) -> list[str]:
         "optim.lr=0.01",
         "optim.head_lr=0.01",
     ]
+
+
+@pytest.fixture(scope="session")
+def trained_layers(tmp_path_factory: pytest.TempPathFactory, tiny_layers: list[str]) -> list[str]:
+    """The settings of a run that learns something of the small world, in three steps: two types, then one at a time."""
+    source = write_columns(tmp_path_factory.mktemp("trained"), 240)
+    rates = ("optim.lr=0.02", "optim.head_lr=0.02", "optim.first.epochs=12", "optim.epochs=6")
+    place = (f"scenario.source={source}", f"store={tmp_path_factory.mktemp('trained-store')}")
+    return [*tiny_layers, *place, *rates, "scenario.first=2", "method.name=extend_ner", "model.encoder.width=16"]
+
+
+@pytest.fixture(scope="session")
+def trained(trained_layers: list[str]) -> str:
+    """The store of that run."""
+    from raycner.config import RunConfig
+    from raycner.running.runner import run
+
+    run(RunConfig.load(trained_layers), lambda *_, **__: None)
+    return str(RunConfig.load(trained_layers).store)
 
 
 @pytest.fixture

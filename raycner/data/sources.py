@@ -72,7 +72,7 @@ class Piped(RawFile):
     """Standard input, which can be read once."""
 
     def _opened(self, compression: str | None) -> Any:  # noqa: ARG002
-        return io.BufferedReader(sys.stdin.buffer)
+        return sys.stdin.buffer
 
 
 def single(address: str) -> RawFile:

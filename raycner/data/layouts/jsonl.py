@@ -55,13 +55,13 @@ def objects(file: RawFile) -> Iterator[Object]:
             said = json.loads(line)
             if "\\u" in line:
                 json.dumps(said, ensure_ascii=False).encode()
-        except (json.JSONDecodeError, RecursionError) as error:
-            told = f"{error.msg} at character {error.pos + 1}" if isinstance(error, ValueError) else "too deeply nested"
-            remedy = "write one JSON object a line"
-            raise Refusal(f"not JSON: {told}", where=f"{file.name}:{number}", remedy=remedy) from None
         except UnicodeEncodeError:
             found, remedy = "an escape names half a character", "write the character itself, in UTF-8"
             raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy) from None
+        except (ValueError, RecursionError) as error:
+            at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+            remedy = "write one JSON object a line"
+            raise Refusal(f"not JSON: {at}", where=f"{file.name}:{number}", remedy=remedy) from None
         if not isinstance(said, dict):
             remedy = "write one JSON object a line"
             raise Refusal(f"found {brief(said)}", where=f"{file.name}:{number}", remedy=remedy)

@@ -1,0 +1,93 @@
+"""Passages: what a trained network is given to read. Nothing in them need be annotated.
+
+text      a passage a line; its entities are told by characters
+jsonl     an object a line, with `tokens`, whose entities are told by words, or `text`, as above
+columns   a word a line, blank lines between passages; only the column of words is read, other columns are not
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from raycner.data.layouts import brief
+from raycner.data.layouts.columns import blocks
+from raycner.data.layouts.jsonl import Object, objects
+from raycner.data.sources import RawFile
+from raycner.data.words import Place, sentences, spelt, words
+from raycner.errors import Refusal
+from raycner.values import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """Some sentences that belong together."""
+
+    said: Mapping[str, Plain]
+    """What is told again beside the entities: the text or the tokens, and whatever else an object had."""
+    sentences: tuple[tuple[str, ...], ...]
+    text: str | None = None
+    """None of a passage that came in words."""
+    places: tuple[tuple[Place, ...], ...] = ()
+    """Where in the text each word of each sentence stands."""
+
+    @classmethod
+    def of_words(cls, told: Sequence[str], said: Mapping[str, Plain] | None = None) -> "Passage":
+        """One sentence, in words."""
+        return cls({"tokens": list(told)} if said is None else said, (tuple(told),))
+
+    @classmethod
+    def of_text(cls, text: str, said: Mapping[str, Plain] | None = None) -> "Passage":
+        """Text, cut into sentences and words as `words` says."""
+        places = tuple(tuple((a + c, a + d) for c, d in words(text[a:b])) for a, b in sentences(text))
+        return cls({"text": text} if said is None else said, tuple(spelt(text, p) for p in places), text, places)
+
+
+def passages(file: RawFile, form: str) -> Iterator[Passage]:
+    """The passages of a file, one at a time. Raises `Refusal` at the line that cannot be read."""
+    return FORMS[form](file)
+
+
+def form_of(name: str) -> str:
+    """The form that a file's name tells, a suffix of compression aside; standard input is text."""
+    if name == "-":
+        return "text"
+    suffixes = [s for s in PurePosixPath(name.lower()).suffixes if s not in (".gz", ".bz2", ".zst")]
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix not in _SUFFIXES:
+        remedy = f"say --form {', '.join(FORMS)}"
+        raise Refusal(f"the name ends in none of {', '.join(_SUFFIXES)}", where=name, remedy=remedy)
+    return _SUFFIXES[suffix]
+
+
+def _text(file: RawFile) -> Iterator[Passage]:
+    return (Passage.of_text(line) for _, line in file.lines())
+
+
+def _jsonl(file: RawFile) -> Iterator[Passage]:
+    return map(_object, objects(file))
+
+
+def _object(item: Object) -> Passage:
+    if "tokens" in item.said:
+        return Passage.of_words(item.words(), item.said)
+    text = item.said.get("text")
+    if not isinstance(text, str):
+        raise item.refusal(f"text is {brief(text)}", 'write "tokens": a list of words, or "text": a text')
+    return Passage.of_text(text, item.said)
+
+
+def _columns(file: RawFile) -> Iterator[Passage]:
+    for block in blocks(file):
+        told = [cells[0] for _, cells in block]
+        if "" in told:
+            number = block[told.index("")][0]
+            raise Refusal("no word in the first column", where=f"{file.name}:{number}", remedy="write the word first")
+        yield Passage.of_words(told)
+
+
+FORMS: dict[str, Callable[[RawFile], Iterator[Passage]]] = {"text": _text, "jsonl": _jsonl, "columns": _columns}
+_SUFFIXES: dict[str, str] = {
+    **dict.fromkeys((".txt", ".text"), "text"),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
+    **dict.fromkeys((".conll", ".tsv", ".bio", ".iob"), "columns"),
+}

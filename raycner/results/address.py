@@ -1,0 +1,35 @@
+"""Addresses: how a person names a finished step, as RUN or RUN:STEP."""
+
+from fnmatch import fnmatch
+
+from raycner.errors import Refusal
+from raycner.storage.ledger import RunLedger, StepRecord
+from raycner.storage.store import ObjectStore
+
+
+def find_run(name: str, store: ObjectStore) -> RunLedger:
+    """The one run of this name, or of this beginning or pattern."""
+    exact = RunLedger.find(store, name) if "/" not in name and "*" not in name and "?" not in name else None
+    if exact is not None:
+        return exact
+    ledgers = RunLedger.all(store)
+    meant = [ledger for ledger in ledgers if fnmatch(ledger.run, f"{name}*")]
+    if len(meant) == 1:
+        return meant[0]
+    found = f"{len(meant)} runs are called {name!r}" if meant else f"no run is called {name!r}"
+    there = ", ".join(ledger.run for ledger in meant or ledgers) or "none"
+    raise Refusal(found, where=str(store), remedy=f"runs there: {there}")
+
+
+def find_step(address: str, store: ObjectStore) -> tuple[RunLedger, StepRecord]:
+    """The run and the step of an address; the run's last finished step where it names none. Steps count from 1."""
+    name, colon, number = address.rpartition(":")
+    if not colon:
+        name, number = address, ""
+    ledger = find_run(name, store)
+    records = {str(record.index + 1): record for record in ledger.records()}
+    if not records:
+        raise Refusal(f"run {ledger.run} has no finished step", where=str(store), remedy="run it first")
+    if colon and number not in records:
+        raise Refusal(f"no step {number!r} is done", where=ledger.run, remedy=f"done are {', '.join(records)}")
+    return ledger, records[number] if colon else ledger.records()[-1]

@@ -1,0 +1,229 @@
+"""Prediction: the entities that evaluation counts, from every form of input, in order, whatever shares a batch."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import raycner
+import runs
+from raycner.__main__ import main
+from raycner.config import RunConfig
+from raycner.data.entities import Entity, TypeInventory
+from raycner.data.layouts import LAYOUTS, ReadingConfig
+from raycner.data.passages import Passage
+from raycner.data.scoring import add, tally
+from raycner.data.sources import find
+from raycner.networks.network import ModelConfig, Network
+from raycner.results.address import find_step
+from raycner.results.predict import Found, Predictor
+from raycner.running.runner import run
+from raycner.running.walk import prepare
+from raycner.storage.store import ObjectStore
+from raycner.values import build
+
+LINES = ["Ada gave the red fox some soup in Oslo .", "", "It rained all day . Then Bo Finch slept in New Rome !"]
+
+
+@pytest.fixture(scope="module")
+def predictor(trained: str) -> Predictor:
+    return Predictor.of("columns", trained)
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def places(found: list[Found]) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.type) for f in found]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_the_entities_are_those_that_the_step_was_scored_on(step: int, trained: str, trained_layers: list[str]) -> None:
+    _, record = find_step(f"columns:{step}", ObjectStore(trained))
+    _, scenario = prepare(RunConfig.load(trained_layers), runs.silent)
+    predictor = Predictor.of(f"columns:{step}", trained)
+    assert predictor.types == record.seen
+    (test,) = scenario[step - 1].test
+    sentences = list(test.sentences())
+    said = predictor.words([sentence.words for sentence in sentences])
+    counts = add(dict.fromkeys(record.seen, (0, 0, 0)))
+    for sentence, found in zip(sentences, said, strict=True):
+        counts = add(counts, tally(sentence.entities, {Entity(f.start, f.end, f.type) for f in found}, record.seen))
+    assert counts == dict(record.test)
+    assert sum(tp for tp, _, _ in counts.values()) > 0
+
+
+def test_confidence_is_of_the_least_sure_word(predictor: Predictor) -> None:
+    (found,) = predictor.words([LINES[0].split()])
+    assert found and all(0 < f.confidence <= 1 for f in found)
+
+
+def test_text_and_words_say_the_same(predictor: Predictor) -> None:
+    by_text, _, twice = predictor.text(LINES)
+    (by_words,) = predictor.words([LINES[0].split()])
+    starts = [LINES[0].index(word) for word in LINES[0].split()]
+    assert [(f.start, f.type) for f in by_text] == [(starts[f.start], f.type) for f in by_words]
+    assert [f.text for f in by_text] == [LINES[0][f.start : f.end] for f in by_text] == [f.text for f in by_words]
+    assert all(f.text == LINES[2][f.start : f.end] for f in twice)
+
+
+def test_order_and_company_do_not_matter(predictor: Predictor) -> None:
+    texts = [f"{'so ' * (i % 7)}{line}" for i, line in enumerate(LINES * 5)]
+    together, alone = predictor.text(texts), [predictor.text([text])[0] for text in texts]
+    assert [places(found) for found in together] == [places(found) for found in alone]
+
+
+def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = predictor.text(LINES)
+    monkeypatch.setattr("raycner.results.predict.TOGETHER", 2)
+    asked: list[int] = []
+
+    def coming() -> object:
+        for i, line in enumerate(LINES):
+            asked.append(i)
+            yield Passage.of_text(line)
+
+    reading = predictor.read(coming())  # type: ignore[arg-type]
+    said = [next(reading)[1]]
+    assert asked == [0, 1]
+    said += [found for _, found in reading]
+    assert [places(found) for found in said] == [places(found) for found in expected]
+
+
+def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> None:
+    torch.manual_seed(1)
+    network = Network(build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}}))
+    network.begin(TypeInventory().grow(("x", "y")), [["Ada"]])
+    network.settle()
+    predictor = Predictor(network)
+    long = ["Ada", "Bo", "Finch", "."] * 60
+    (found,) = predictor.words([long])
+    assert found[-1].end > 200, "the end of the sentence was not read"
+    whole = [sum(len(word) for word in long[:end]) for end in range(len(long))]
+    reach = next(end for end in range(4, len(long), 4) if whole[end + 4] > 96 - 2)
+    (alone,) = predictor.words([long[:reach]])
+    assert alone == [f for f in found if f.end <= reach]
+
+
+def test_the_package_offers_it() -> None:
+    assert raycner.Predictor is Predictor
+
+
+# ---- the verb
+
+
+def test_every_form_of_input(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = LINES[0].split()
+    (tmp_path / "a.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
+    objects = [{"id": 7, "tokens": words}, {"text": LINES[0], "source": "b"}]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(said) + "\n" for said in objects), encoding="utf-8")
+    (tmp_path / "c.conll").write_text("".join(f"{word}\tO\n" for word in words) + "\n", encoding="utf-8")
+    files = [str(tmp_path / name) for name in ("a.txt", "b.jsonl", "c.conll")]
+    assert main(["predict", "columns", *files, "--store", trained]) == 0
+    said = told(capsys)
+    assert [line.get("text") for line in said] == [*LINES, None, LINES[0], None]
+    assert said[3]["id"] == 7 and said[4]["source"] == "b"
+    assert said[3]["entities"] == said[5]["entities"] != []
+    assert said[0]["entities"] == said[4]["entities"]
+    assert set(said[0]["entities"][0]) == {"start", "end", "type", "confidence", "text"}  # type: ignore[index]
+
+
+def test_standard_input_is_text(
+    trained: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode()))
+    monkeypatch.setattr(sys, "stdin", stream)
+    assert main(["predict", "columns", "-", "--store", trained]) == 0
+    assert [line["text"] for line in told(capsys)] == LINES
+
+
+def test_what_is_said_can_be_learned_from(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, output = tmp_path / "given.conll", tmp_path / "train.jsonl"
+    source.write_text("".join(f"{word}\tO\n" for word in LINES[0].split()) + "\n", encoding="utf-8")
+    assert main(["predict", "columns", str(source), "--store", trained, "--output", str(output)]) == 0
+    assert capsys.readouterr().out == ""
+    (row,) = LAYOUTS["jsonl"].read(find(str(output), []), ReadingConfig(), [])
+    (found,) = Predictor.of("columns", trained).words([row.words])
+    assert list(row.entities) == [Entity(f.start, f.end, f.type) for f in found]
+
+
+def test_it_runs_as_a_command(trained: str) -> None:
+    command = [sys.executable, "-m", "raycner", "predict", "columns:1", "-", "--store", trained]
+    done = subprocess.run(command, input=LINES[0], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["text"] == LINES[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "content", "expected"),
+    [
+        ("nosuch", "", "no run is called 'nosuch'"),
+        ("columns:4", "", "no step '4' is done; done are 1, 2, 3"),
+        ("columns:x", "", "no step 'x' is done"),
+        ("columns", '{"tokens": ["a"]}\n{"tokens": [""]}\n', "in.jsonl:2: tokens are"),
+        ("columns", '{"txt": "a"}\n', "in.jsonl:1: text is missing"),
+        ("columns", "{\n", "in.jsonl:1: not JSON"),
+        ("columns", "[" * 100_000 + "\n", "in.jsonl:1: not JSON"),
+        ("columns", "9" * 5000 + "\n", "in.jsonl:1: not JSON"),
+        ("columns", "\ud800", "in.jsonl:1: byte 0xed is not UTF-8"),
+    ],
+)
+def test_bad_input_gets_one_line_and_leaves_nothing(
+    step: str, content: str, expected: str, trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    given.write_bytes(content.encode("utf-8", "surrogatepass"))
+    assert main(["predict", step, str(given), "--store", trained, "--output", str(output)]) == 2
+    line = capsys.readouterr().err.strip()
+    assert line.startswith("raycner: ") and "\n" not in line and expected in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere.txt"], "nowhere.txt: no such file"),
+        (["given.pdf"], "--form text, jsonl, columns"),
+        (["given.txt", "--output", "no/such/folder/out"], "cannot be written"),
+    ],
+)
+def test_bad_places_are_refused(
+    arguments: list[str],
+    expected: str,
+    trained: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("given.pdf", "given.txt"):
+        Path(name).write_text("a\n", encoding="utf-8")
+    assert main(["predict", "columns", *arguments, "--store", trained]) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_a_gigantic_line_is_refused(
+    trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("raycner.data.sources.LONGEST", 1000)
+    (tmp_path / "in.txt").write_text("short\n" + "x" * 1001, encoding="utf-8")
+    assert main(["predict", "columns", str(tmp_path / "in.txt"), "--store", trained]) == 2
+    assert "in.txt:2: a line of more than" in capsys.readouterr().err
+
+
+def test_a_name_that_several_runs_begin_with_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in (0, 1):
+        tiny = ("scenario.order=[location]", "method.name=finetuning", "optim.first.epochs=1")
+        run(runs.small(tmp_path, *tiny, f"seed={seed}"), runs.silent)
+    (tmp_path / "a.txt").write_text("Oslo\n", encoding="utf-8")
+    assert main(["predict", "demo", str(tmp_path / "a.txt"), "--store", str(tmp_path)]) == 2
+    assert "2 runs are called 'demo'" in capsys.readouterr().err
+
+
+def test_found_are_ordered() -> None:
+    assert Found(0, 1, "x", 0.5, "a") < Found(0, 2, "x", 0.1, "a")
