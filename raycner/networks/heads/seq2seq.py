@@ -166,8 +166,9 @@ class Seq2Seq(HeadConfig):
     start: Literal["forward", "backward"] = "forward"
     """s_0: forward, the first half of the last word's state, where a BiLSTM has read all words from left to right, as
     in the paper; backward, the second half of the first word's, as in the published code. Its cell begins at zero."""
-    init_std: float = 0.01
-    """New rows of W are drawn from N(0, init_std), with zero bias; embeddings of tags from N(0, 1)."""
+    init_std: float = 0.15
+    """New rows of W are drawn from N(0, init_std), with zero bias; embeddings of tags from N(0, 1). Much smaller rows
+    leave the decoder beneath them hardly a gradient to start by: with 0.01, early epochs learn nothing."""
 
     def __post_init__(self) -> None:
         if self.beam < 1 or not 0 <= self.teacher_forcing <= 1:
