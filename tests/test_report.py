@@ -144,6 +144,17 @@ def test_calibrated_scores_stand_beside_the_raw_ones():
     assert "micro*" not in shown(other, run(SCORES[:2], [["LOC"], ["PER"]], label="third"))
 
 
+def test_conlleval_is_told_where_it_was_counted():
+    raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
+    records = [replace(record, conlleval=dict.fromkeys(record.seen, (7, 3, 3))) for record in raw.records()]
+    counted = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
+    (found,) = summary([counted])["runs"]
+    assert [step["conlleval"] for step in found["steps"]] == [pytest.approx(70), pytest.approx(70)]
+    assert "70.0 micro (neighbours of one type count as one)" in " ".join(shown(counted).split())
+    assert summary([raw])["runs"][0]["steps"][0]["conlleval"] is None
+    assert "conlleval" not in shown(raw)
+
+
 def test_a_teachers_entities_are_accounted_for():
     raw = run([[50.0], [40.0, 60.0], [30.0, 40.0, 50.0]], [["LOC"], ["PER"], ["ORG"]])
     first, second, third = raw.records()
@@ -182,7 +193,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("by_task", "calibrated", "pseudo", "sentences", "seconds", "workers"),
+        *("by_task", "calibrated", "conlleval", "pseudo", "sentences", "seconds", "workers"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {

@@ -146,6 +146,8 @@ def _facts(run: Run) -> RenderableType:
         final = run["steps"][-1]
         when = "final" if run["finished"] else f"after step {final['index'] + 1}"
         facts.add_row(when, f"{figure(final['micro'])} micro, {figure(final['macro'])} macro")
+        if final["conlleval"] is not None:
+            facts.add_row("conlleval", f"{figure(final['conlleval'])} micro (neighbours of one type count as one)")
         old = len(run["forgetting"])
         fallen = f"best earlier F1 minus the last, mean over {many(old, 'old type')}" if old else "no type is old yet"
         facts.add_row("forgetting", f"{figure(run['mean_forgetting'])} ({fallen})")

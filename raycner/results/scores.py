@@ -61,6 +61,8 @@ class Step(TypedDict):
     new: float | None
     """Macro-F1 over the types of this step."""
     calibrated: Calibrated | None
+    conlleval: float | None
+    """Micro-F1 as the conlleval script of 2004 counts BIOES tags; None where it was not asked for."""
     pseudo: dict[str, Pseudo] | None
     """By old type; None where no teacher was asked for entities."""
     best_epoch: int
@@ -159,6 +161,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "old": None if old is None else 100 * old,
         "new": None if new is None else 100 * new,
         "calibrated": _calibrated(record),
+        "conlleval": None if record.conlleval is None else 100 * scoring.micro(record.conlleval),
         "pseudo": None if record.pseudo is None else {kind: _pseudo(said) for kind, said in record.pseudo.items()},
         "best_epoch": record.best_epoch,
         "sentences": record.sentences,
