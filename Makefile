@@ -10,7 +10,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 export RAY_USAGE_STATS_ENABLED ?= 0
-export RAY_AUTH_MODE ?= disabled
 export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test check bench: export HF_HUB_OFFLINE = 1

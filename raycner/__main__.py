@@ -1,8 +1,9 @@
-"""The command line: raycner prepare | plan | run | compare | search | report | predict."""
+"""The command line: raycner prepare | plan | run | compare | search | report."""
 
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -21,20 +22,44 @@ LAYERS = "YAML files and KEY=VALUE settings, left to right; later ones win"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb. Status 0: done. 2: the input is refused, and one line says why. 1: something failed."""
+    """Run one verb. Status 0: done. 2: the input is refused, and one line says why. 1: something failed, or is damaged.
+    130 and 143: interrupted, and told to end (SIGTERM, as a cluster says it)."""
     console = Console(soft_wrap=False)
     errors = Console(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     told = _told(arguments)
+    end = Termination()
     try:
-        return int(told.verb(told, console) or 0)
+        with end:
+            return int(told.verb(told, console) or 0)
     except Refusal as refusal:
         errors.print(f"raycner: {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
-        errors.print("raycner: interrupted; the same line goes on where it stopped", soft_wrap=True)
-        return 130
+        how = "terminated" if end.came else "interrupted"
+        errors.print(f"raycner: {how}; the same line goes on where it stopped", soft_wrap=True)
+        return 143 if end.came else 130
+
+
+class Termination:
+    """Makes one SIGTERM an interruption: leases are dropped then, and what was started is ended.
+
+    It must be KeyboardInterrupt that is raised, since nothing else gets out of Ray's calls.
+    """
+
+    came = False
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGTERM, self._heed)
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self._before)
+
+    def _heed(self, *_: object) -> None:
+        if not self.came:
+            self.came = True
+            raise KeyboardInterrupt
 
 
 def _told(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -117,19 +142,6 @@ def _parser() -> argparse.ArgumentParser:
     unused = "evict copies that this node's cache was not asked for in so many days (default: 30)"
     gc.add_argument("--unused-days", type=float, default=30.0, metavar="DAYS", help=unused)
     gc.set_defaults(verb=_store_gc)
-
-    predict = verbs.add_parser("predict", help="find the entities in files, with a trained step; prints JSON lines")
-    predict.add_argument(
-        "step", metavar="RUN[:STEP]", help="a run, or the beginning of its name; its last step if none"
-    )
-    predict.add_argument("files", nargs="+", metavar="FILE", help="text, jsonl or columns; a URI; - for standard input")
-    predict.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    predict.add_argument(
-        "--form", choices=("text", "jsonl", "columns"), help="of all files; told by their names if not"
-    )
-    predict.add_argument("--output", metavar="FILE", help="write here, whole or not at all, instead of printing")
-    predict.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
-    predict.set_defaults(verb=_predict)
     return parser
 
 
@@ -262,19 +274,6 @@ def _store_gc(told: argparse.Namespace, console: Console) -> None:
     for leftover in found:
         leftover.remove()
     console.print("removed")
-
-
-def _predict(told: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
-    from raycner.data.passages import form_of, passages
-    from raycner.data.sources import single
-    from raycner.results.predict import Predictor, as_plain, counted, sink
-
-    files = [(single(name), told.form or form_of(name)) for name in told.files]
-    predictor = Predictor.of(told.step, told.store, told.encoder)
-    given = (passage for file, form in files for passage in passages(file, form))
-    with sink(told.output) as lines:
-        for passage, found in counted(predictor.read(given), Console(stderr=True)):
-            lines.write(json.dumps(as_plain(passage, found), ensure_ascii=False) + "\n")
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:

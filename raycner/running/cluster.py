@@ -1,13 +1,19 @@
-"""The cluster that workers and trials run on: the one of RAY_ADDRESS, or one on this machine while it is used."""
+"""The cluster that workers and trials run on: the one of RAY_ADDRESS, or one on this machine while it is used.
+
+Who may speak to a cluster is whoever has its token. A cluster of one's own gets a fresh one, which is nowhere written
+down; of another, the environment says the mode and where the token lies (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH).
+"""
 
 import contextlib
 import os
+import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same to a worker as to who typed it
@@ -28,16 +34,24 @@ def cluster(cpus: int) -> Iterator[None]:
     import ray
 
     address = os.environ.get("RAY_ADDRESS")
-    alone: dict[str, Any] = {"address": "local", "num_cpus": cpus}
-    ray.init(
-        **({"address": address} if address else alone),
-        logging_level=log_level(),
-        log_to_driver=log_level() != "ERROR",
-    )
+    where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": cpus}
+    if not address and not any(variable.startswith("RAY_AUTH_") for variable in os.environ):
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # which Ray finds there, and asks for from now on
+    with _own_sigterm():
+        ray.init(**where, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what SIGTERM does, where this process has said so: Ray's own handler ends it on the spot."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if handler != signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def log_level() -> str:

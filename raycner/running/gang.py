@@ -86,13 +86,13 @@ def _work(told: dict[str, Any]) -> Refusal | None:
 
 @contextlib.contextmanager
 def _relayed(board: Any, notice: Notice) -> Iterator[None]:
-    """Hand on what the workers put on the board, until the block ends."""
+    """Hand on what the workers put on the board, until the block ends; all of it, unless that was by an exception."""
     from ray.util.queue import Empty
 
-    ended = threading.Event()
+    ended, broken = threading.Event(), threading.Event()
 
     def relay() -> None:
-        while True:
+        while not broken.is_set():
             try:
                 event, facts = board.get(timeout=0.2)
                 notice(event, **facts)
@@ -104,6 +104,9 @@ def _relayed(board: Any, notice: Notice) -> Iterator[None]:
     thread.start()
     try:
         yield
+    except BaseException:
+        broken.set()
+        raise
     finally:
         ended.set()
         thread.join(timeout=10)

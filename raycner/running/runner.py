@@ -1,12 +1,15 @@
 """run(config): walk the plan; steps that the store already has are taken, the missing ones are trained.
 
-With `compute.workers` the missing steps are given to one gang of Ray Train workers; else this process trains them.
+With `compute.workers` the missing steps are given to one gang of Ray Train workers; else this process trains them. One
+process at a time drives a run: it holds the run's lease, and another that is told the same waits, and then finds all
+steps in the store.
 """
 
 from raycner.config import RunConfig
 from raycner.running.cluster import cluster
 from raycner.running.gang import gang
 from raycner.running.walk import Notice, begin, name, prepare, walk
+from raycner.storage.leases import held
 from raycner.storage.ledger import RunLedger
 from raycner.training.plan import plan
 from raycner.training.teacher import StepCheckpoint
@@ -17,13 +20,15 @@ def run(config: RunConfig, notice: Notice) -> RunLedger:
     store, scenario = prepare(config, notice)
     fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
     specs = plan(config, scenario)
-    begin(config, store, scenario, specs)
-    compute = config.compute
-    if compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
-        notice("wait", reason=f"starting {compute.workers} Ray Train workers")
-        with cluster(compute.workers * compute.cpus_per_worker + 1):
-            gang([config], fingerprints, notice)
-    else:
-        for _ in walk(config, fingerprints, notice):
-            pass
-    return RunLedger.open(store, name(config, specs))
+    this = name(config, specs)
+    with held(store, f"runs/{this}", lambda holder: notice("say", line=f"run {this} is held by {holder}; waiting")):
+        begin(config, store, scenario, specs)
+        compute = config.compute
+        if compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
+            notice("wait", reason=f"starting {compute.workers} Ray Train workers")
+            with cluster(compute.workers * compute.cpus_per_worker + 1):
+                gang([config], fingerprints, notice)
+        else:
+            for _ in walk(config, fingerprints, notice):
+                pass
+        return RunLedger.open(store, this)

@@ -24,8 +24,10 @@ from raycner.running.runner import run
 from raycner.running.study import PROBES, Plan, Settings, draws, quiet
 from raycner.running.trial import Task, Trial
 from raycner.running.walk import Notice, prepare
+from raycner.storage.leases import held
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, WinnerRecord
+from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan as steps_of
 from raycner.training.teacher import StepCheckpoint
 from raycner.values import canonical
@@ -74,7 +76,15 @@ def search(
     `where` is the study's file, `against` the runs of trial 0, `database` the URL of a database to keep the journal in
     instead of the store.
     """
-    with tempfile.TemporaryDirectory(prefix="raycner-search-") as scratch, quiet():
+
+    def waiting(holder: str) -> None:
+        notice("say", line=f"search {plan.name} is held by {holder}; waiting")
+
+    with (
+        held(ObjectStore(plan.config({}).store), f"searches/{plan.name}", waiting),
+        tempfile.TemporaryDirectory(prefix="raycner-search-") as scratch,
+        quiet(),
+    ):
         return Search(plan, where, against, notice, database, Path(scratch)).run()
 
 
