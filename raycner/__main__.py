@@ -1,4 +1,4 @@
-"""The command line: raycner prepare | plan | run | compare | search | report."""
+"""The command line: raycner prepare | plan | run | compare | search | report | predict."""
 
 import argparse
 import json
@@ -142,6 +142,19 @@ def _parser() -> argparse.ArgumentParser:
     unused = "evict copies that this node's cache was not asked for in so many days (default: 30)"
     gc.add_argument("--unused-days", type=float, default=30.0, metavar="DAYS", help=unused)
     gc.set_defaults(verb=_store_gc)
+
+    predict = verbs.add_parser("predict", help="find the entities in files, with a trained step; prints JSON lines")
+    predict.add_argument(
+        "step", metavar="RUN[:STEP]", help="a run, or the beginning of its name; its last step if none"
+    )
+    predict.add_argument("files", nargs="+", metavar="FILE", help="text, jsonl or columns; a URI; - for standard input")
+    predict.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+    predict.add_argument(
+        "--form", choices=("text", "jsonl", "columns"), help="of all files; told by their names if not"
+    )
+    predict.add_argument("--output", metavar="FILE", help="write here, whole or not at all, instead of printing")
+    predict.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
+    predict.set_defaults(verb=_predict)
     return parser
 
 
@@ -274,6 +287,19 @@ def _store_gc(told: argparse.Namespace, console: Console) -> None:
     for leftover in found:
         leftover.remove()
     console.print("removed")
+
+
+def _predict(told: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+    from raycner.data.passages import form_of, passages
+    from raycner.data.sources import single
+    from raycner.results.predict import Predictor, as_plain, counted, sink
+
+    files = [(single(name), told.form or form_of(name)) for name in told.files]
+    predictor = Predictor.of(told.step, told.store, told.encoder)
+    given = (passage for file, form in files for passage in passages(file, form))
+    with sink(told.output) as lines:
+        for passage, found in counted(predictor.read(given), Console(stderr=True)):
+            lines.write(json.dumps(as_plain(passage, found), ensure_ascii=False) + "\n")
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:
