@@ -1,4 +1,4 @@
-"""The command line: raycner prepare | plan | run | compare | search | report | predict."""
+"""The command line: raycner prepare | plan | run | compare | search | report | predict | export."""
 
 import argparse
 import json
@@ -155,6 +155,13 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--output", metavar="FILE", help="write here, whole or not at all, instead of printing")
     predict.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
     predict.set_defaults(verb=_predict)
+
+    export = verbs.add_parser("export", help="write a trained step into a folder that other software loads")
+    export.add_argument("step", metavar="RUN[:STEP]", help="a run, or the beginning of its name; its last step if none")
+    export.add_argument("folder", metavar="DIR", type=Path, help="a folder that is not there yet, or empty")
+    export.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+    export.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
+    export.set_defaults(verb=_export)
     return parser
 
 
@@ -300,6 +307,17 @@ def _predict(told: argparse.Namespace, console: Console) -> None:  # noqa: ARG00
     with sink(told.output) as lines:
         for passage, found in counted(predictor.read(given), Console(stderr=True)):
             lines.write(json.dumps(as_plain(passage, found), ensure_ascii=False) + "\n")
+
+
+def _export(told: argparse.Namespace, console: Console) -> None:
+    from raycner.results.export import export
+
+    form = export(told.step, told.folder, ObjectStore(told.store), told.encoder)
+    if form == "pipeline":
+        how = f'transformers.pipeline("token-classification", model="{told.folder}", aggregation_strategy="first")'
+    else:
+        how = f'raycner.Predictor.load("{told.folder}"), for transformers has no such network'
+    console.print(f"{told.folder}: load it by {how}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:

@@ -5,6 +5,7 @@
 [[Found(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
 """
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,10 @@ from uuid import uuid4
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
-from raycner.data.entities import Entity, Sentence
+from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.data.passages import Passage
 from raycner.errors import Refusal
 from raycner.networks.encoders import Tokens, Words
@@ -35,6 +38,8 @@ from raycner.values import Plain, build
 T = TypeVar("T")
 TOGETHER = 4096
 """Passages that are sorted by length together, and in memory at a time."""
+TOLD, WEIGHTS, FRAME = "raycner.json", "weights.safetensors", "encoder"
+"""What an exported folder holds: what is told of the network, its weights, and what its encoder is built from."""
 FULL_STOPS = frozenset(".!?\u3002\uff01\uff1f")
 
 
@@ -59,9 +64,28 @@ class Predictor:
 
     @classmethod
     def of(cls, address: str, store: str = "store", encoder: str | None = None) -> Self:
-        """The step RUN or RUN:STEP of a store. `encoder` is where the pretrained encoder's shape and tokenizer lie, if
-        not where the run found them. Raises `Refusal` when there is no such step, or no whole one."""
+        """The step RUN or RUN:STEP of a store, or of a folder that `raycner export` made for a Predictor. `encoder` is
+        where a run's pretrained encoder lies, if not where the run found it. Raises `Refusal` when there is no such
+        step, or no whole one."""
+        if Path(address, TOLD).is_file():
+            return cls.load(address)
         return cls(restore(ObjectStore(store), *find_step(address, ObjectStore(store)), encoder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """The network of a folder that `raycner export` made for a Predictor."""
+        place = Path(folder)
+        try:
+            said = json.loads((place / TOLD).read_bytes())
+            weights = load_file(place / WEIGHTS)
+        except (OSError, ValueError, SafetensorError) as error:
+            remedy = "name a folder of `raycner export`; what transformers.pipeline loads, it loads alone"
+            raise Refusal(f"no exported network ({error})", where=str(folder), remedy=remedy) from None
+        for part in ("encoder", "head"):
+            if said["model"][part].get("path") is not None:
+                said["model"][part]["path"] = str(place / said["model"][part]["path"])
+        inventory = build(TypeInventory, said["inventory"], f"{folder}/{TOLD}")
+        return cls(Network.restore(build(ModelConfig, said["model"], "model"), inventory, said["memory"], weights))
 
     @property
     def types(self) -> tuple[str, ...]:

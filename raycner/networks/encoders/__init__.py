@@ -9,7 +9,7 @@ import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -87,6 +87,14 @@ class Encoder(nn.Module, ABC):
 
     def memory(self) -> Plain:
         """What must be known, beside the configuration, to build this encoder again before its weights are loaded."""
+        return None
+
+    def save_frame(self, folder: Path) -> None:
+        """Write the files, weights aside, that the configuration's `path` must lead to for building it again."""
+
+    def classifier(self, labels: Sequence[str], weight: Tensor, bias: Tensor) -> Any:  # noqa: ARG002
+        """This encoder and a linear layer as a model of transformers that says logits = weight @ state + bias of every
+        slot; None where transformers has no such model. Shapes: weight [C, H], bias [C]."""
         return None
 
 

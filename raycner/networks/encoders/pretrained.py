@@ -3,9 +3,10 @@
 Shapes: B sentences, T words, L pieces, H width.
 """
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -162,6 +163,28 @@ class Transformer(Encoder):
             return
         occurring = {int(i) for tokens in self.tokenize(list(sentences)) for i in tokens.ids}
         self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
+
+    def save_frame(self, folder: Path) -> None:
+        self.model.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder, model_max_length=self.max_length)
+
+    def classifier(self, labels: Sequence[str], weight: Tensor, bias: Tensor) -> Any:
+        from transformers import AutoModelForTokenClassification
+
+        shape = copy.deepcopy(self.model.config)
+        shape.id2label = dict(enumerate(labels))
+        shape.label2id = {label: row for row, label in shape.id2label.items()}
+        try:
+            model = AutoModelForTokenClassification.from_config(shape, dtype=torch.float32)
+        except ValueError:  # an architecture without one
+            return None
+        within = f"{model.base_model_prefix}."
+        weights = {within + name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
+        weights |= {"classifier.weight": weight.cpu(), "classifier.bias": bias.cpu()}
+        if {name: w.shape for name, w in model.state_dict().items()} != {name: w.shape for name, w in weights.items()}:
+            return None  # its classifier is more than a linear layer
+        model.load_state_dict(weights)
+        return model.eval()
 
     def settle(self) -> None:
         table = self.model.get_input_embeddings()

@@ -174,6 +174,13 @@ class TagHead(TagRows[TagOutput]):
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features [B, T, H] and weight [C, H] whose product is the logits."""
 
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        """A weight [C, H] and a bias [C] whose highest logit is this head's for every state; None where there are none.
+
+        The probabilities are this head's too, if it is linear itself.
+        """
+        return None
+
     def columns(self, inventory: TypeInventory) -> list[str]:
         return [OUTSIDE, *(f"{prefix}-{kind}" for kind in inventory.types for prefix in self.prefixes)]
 
@@ -236,6 +243,9 @@ class LinearTags(TagHead):
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         return F.pad(states.words, (0, 1), value=1.0), self.weight
 
+    def linear(self) -> tuple[Tensor, Tensor]:
+        return self.weight[:, :-1].detach(), self.weight[:, -1].detach() - self.shift
+
     def carry(self) -> None:
         with torch.no_grad():
             self.weight[:, -1] -= self.shift
@@ -259,6 +269,12 @@ class CosineTags(TagHead):
         else:
             features = states.words / states.slots.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return features, self.scale * F.normalize(self.weight, dim=-1)
+
+    def linear(self) -> tuple[Tensor, Tensor] | None:
+        if self.norm_axis == "sequence" or self.shift.any():
+            return None
+        norm = self.width**0.5  # about that of a state that was layer-normed
+        return self.scale.detach() / norm * F.normalize(self.weight.detach(), dim=-1), self.shift
 
 
 @head("linear")

@@ -1,0 +1,190 @@
+"""Export: transformers alone finds what raycner finds, other networks come back, and no half folder is left."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import runs
+from fixtures_tiny import spoken
+from raycner.__main__ import main
+from raycner.config import RunConfig
+from raycner.data.entities import TypeInventory
+from raycner.errors import Refusal
+from raycner.networks.network import ModelConfig, Network
+from raycner.results.export import export
+from raycner.results.predict import Found, Predictor
+from raycner.running.runner import run
+from raycner.storage.store import ObjectStore
+from raycner.values import build
+
+TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(200, 7)]
+READ = """
+import json, sys
+sys.modules["raycner"] = None
+from transformers import pipeline
+find = pipeline("token-classification", model=sys.argv[1], aggregation_strategy="first", device="cpu")
+texts = json.load(sys.stdin)
+found = find(texts)
+print(json.dumps([[[f["start"], f["end"], f["entity_group"], float(f["score"])] for f in said] for said in found]))
+"""
+
+
+def by_transformers(folder: Path, texts: list[str]) -> list[list[tuple[int, int, str, float]]]:
+    """What a fresh interpreter finds that has transformers and no raycner."""
+    command = [sys.executable, "-c", READ, str(folder)]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return [[tuple(entity) for entity in found] for found in json.loads(done.stdout)]
+
+
+def places(found: list[Found]) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.type) for f in found]
+
+
+@pytest.fixture(scope="module", params=["linear", "cosine"])
+def bert_run(
+    request: pytest.FixtureRequest, trained_layers: list[str], tiny_bert: str, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """The store of a run with a small BERT, of two steps."""
+    store = str(tmp_path_factory.mktemp("bert-run"))
+    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "store", "optim.lr", "scenario.first"))]
+    own = [
+        f"store={store}",
+        f"model.encoder={{name: pretrained, path: {tiny_bert}}}",
+        f"model.head.name={request.param}",
+    ]
+    rates = ["optim.lr=0.003", "optim.first.epochs=6", "optim.epochs=2", "scenario.first=3", "method.name=finetuning"]
+    run(RunConfig.load([*layers, *own, *rates]), runs.silent)
+    return store
+
+
+def test_transformers_alone_finds_the_same(bert_run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "exported"
+    assert main(["export", "columns:1", str(folder), "--store", bert_run]) == 0
+    assert "transformers.pipeline" in capsys.readouterr().out
+    said = Predictor.of("columns:1", bert_run).text(TEXTS)
+    found = by_transformers(folder, TEXTS)
+    assert sum(map(len, said)) > 100
+    assert [places(f) for f in said] == [[entity[:3] for entity in f] for f in found]
+    assert sorted(path.suffix for path in folder.iterdir() if path.stat().st_size > 20_000) == [".safetensors"]
+
+
+def test_scores_are_the_probabilities_of_a_linear_head(bert_run: str, tmp_path: Path) -> None:
+    export("columns", tmp_path / "exported", ObjectStore(bert_run))
+    if "cosine" in (tmp_path / "exported" / "README.md").read_text():
+        assert "other scores" in (tmp_path / "exported" / "README.md").read_text()
+        return
+    (said,) = Predictor.of("columns", bert_run).text(TEXTS[:1])
+    (found,) = by_transformers(tmp_path / "exported", TEXTS[:1])
+    alone = [(f.confidence, score) for f, (*_, score) in zip(said, found, strict=True) if " " not in f.text]
+    assert all(confidence == pytest.approx(score, abs=1e-5) for confidence, score in alone)
+
+
+@pytest.mark.encoder
+def test_the_real_encoder_is_exported_as_it_is(minilm: str, trained_layers: list[str], tmp_path: Path) -> None:
+    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.first", "store"))]
+    own = [f"store={tmp_path}/store", f"model.encoder={{name: pretrained, path: {minilm}}}", "method.name=finetuning"]
+    rates = ["optim.first.epochs=2", "optim.batch_size=8", "scenario.first=4"]
+    run(RunConfig.load([*layers, *own, *rates]), runs.silent)
+    export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store"))
+    said = Predictor.of("columns", f"{tmp_path}/store").text(TEXTS[:40])
+    assert sum(map(len, said)) > 40
+    found = by_transformers(tmp_path / "exported", TEXTS[:40])
+    assert [places(f) for f in said] == [[entity[:3] for entity in f] for f in found]
+
+
+def test_other_networks_come_back_as_they_were(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "exported"
+    assert main(["export", "columns:2", str(folder), "--store", trained]) == 0
+    assert "raycner.Predictor.load" in capsys.readouterr().out
+    ours = Predictor.of("columns:2", trained)
+    assert Predictor.load(folder).types == ours.types
+    assert Predictor.load(folder).text(TEXTS) == ours.text(TEXTS)
+    (tmp_path / "a.txt").write_text(TEXTS[0] + "\n", encoding="utf-8")
+    assert main(["predict", str(folder), str(tmp_path / "a.txt")]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == TEXTS[0]
+
+
+@pytest.mark.parametrize("head", ["spans", "stepwise", "triplets"])
+def test_every_head_with_a_pretrained_encoder_stands_alone(
+    head: str, tiny_bert: str, trained_layers: list[str], tmp_path: Path
+) -> None:
+    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.first", "store"))]
+    own = [
+        f"store={tmp_path}/store",
+        f"model.encoder={{name: pretrained, path: {tiny_bert}}}",
+        f"model.head.name={head}",
+    ]
+    run(
+        RunConfig.load([*layers, *own, "method.name=finetuning", "optim.first.epochs=1", "scenario.first=4"]),
+        runs.silent,
+    )
+    assert export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store")) == "predictor"
+    assert tiny_bert not in (tmp_path / "exported" / "raycner.json").read_text()
+    moved = (tmp_path / "exported").rename(tmp_path / "moved")
+    ours = Predictor.of("columns", f"{tmp_path}/store")
+    assert Predictor.load(moved).text(TEXTS[:20]) == ours.text(TEXTS[:20])
+
+
+def test_the_card_says_what_and_whence(trained: str, tmp_path: Path) -> None:
+    export("columns:2", tmp_path / "exported", ObjectStore(trained))
+    card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["pipeline_tag"] == "token-classification"
+    assert "| 1 | animal |" in card and "| 2 | food |" in card and "person" not in card.split("## Recipe")[0]
+    recipe = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
+    assert recipe["method"]["name"] == "extend_ner" and "store" not in recipe
+    assert str(tmp_path.parent) not in card and "/tmp" not in card
+
+
+def test_a_folder_that_holds_something_is_left_alone(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine").write_text("precious", encoding="utf-8")
+    assert main(["export", "columns", str(tmp_path), "--store", trained]) == 2
+    assert "there is something already" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_nothing_is_left_when_it_fails(trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("in the middle")
+
+    monkeypatch.setattr("raycner.results.export.card", fail)
+    with pytest.raises(RuntimeError):
+        export("columns", tmp_path / "exported", ObjectStore(trained))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_is_filled(trained: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    export("columns", tmp_path / "empty", ObjectStore(trained))
+    assert (tmp_path / "empty" / "raycner.json").exists()
+
+
+def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="no exported network"):
+        Predictor.load(tmp_path)
+
+
+def test_linear_rows_say_what_the_head_says(tiny_bert: str) -> None:
+    torch.manual_seed(0)
+    network = Network(
+        build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}, "head": {"scheme": "BIOES"}})
+    )
+    network.begin(TypeInventory().grow(("x",)), [["Ada"]])
+    network.settle()
+    network.head.calibrate(0.5)
+    weight, bias = network.head.linear()  # type: ignore[operator]
+    states = torch.randn(7, 32)
+    expected = states @ network.head.weight[:, :-1].T + network.head.weight[:, -1] - network.head.shift  # type: ignore[union-attr,operator,index]
+    torch.testing.assert_close(states @ weight.T + bias, expected)
+    model = network.encoder.classifier(["O", "B-x", "I-x", "I-x", "B-x"], weight, bias)
+    assert model.num_labels == 5
