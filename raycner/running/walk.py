@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raycner.config import RunConfig
 from raycner.data.scenarios import Experience, Scenario
@@ -76,11 +75,11 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> Iter
     parent: StepCheckpoint | None = None
     for spec, experience in zip(specs, scenario, strict=True):
         notice("step", index=spec.index, of=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
-        step = _agreed(StepCheckpoint.find(store, spec.fingerprint))
+        step = StepCheckpoint.find(store, spec.fingerprint)
         trained = step is None
         if step is None:
             with _turn(store, spec, notice):
-                step = _agreed(StepCheckpoint.find(store, spec.fingerprint))
+                step = StepCheckpoint.find(store, spec.fingerprint)
                 trained = step is None
                 if step is None:
                     step = _train(config, store, spec, experience, parent, notice)
@@ -116,7 +115,7 @@ def _turn(store: ObjectStore, spec: StepSpec, notice: Notice) -> Iterator[None]:
     """A step's lease: rank 0 asks for it, and all go on together once it is theirs."""
     lease = Lease(store, f"steps/{spec.fingerprint}")
     told = False
-    while not ranks.votes(ranks.rank() == 0 and lease.take()):
+    while not ranks.told(lease.take):
         if not told:
             notice("wait", reason=f"step {spec.index + 1} is being trained by {lease.holder}")
         told = True
@@ -152,9 +151,12 @@ class StoreWatcher:
                 self.store.remove(key)
 
     def resume(self) -> Snapshot | None:
-        whole = [key for key in self._kept() if not self.store.damage(key)]
-        newest = _agreed(max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None))
+        newest = ranks.told(self._newest)
         return None if newest is None else Snapshot.load(self.store.local(newest))
+
+    def _newest(self) -> str | None:
+        whole = [key for key in self._kept() if not self.store.damage(key)]
+        return max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None)
 
     def _kept(self) -> list[str]:
         return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
@@ -163,8 +165,3 @@ class StoreWatcher:
         ranks.barrier()
         if ranks.rank() == 0:
             self.store.remove(self._key)
-
-
-def _agreed(found: Any) -> Any:
-    """What this rank found, if every rank found it: all go the same way, or their collectives would not meet."""
-    return found if ranks.votes(found is not None) == ranks.world_size() else None

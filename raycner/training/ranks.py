@@ -1,10 +1,13 @@
 """The ranks that work on one step together; alone when torch.distributed is not started."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from raycner.errors import Refusal
 
 T = TypeVar("T")
 
@@ -24,10 +27,21 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def votes(yes: bool) -> int:
-    """How many ranks say yes."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return int(all_reduce_sum(torch.tensor(int(yes), device=device)).item())
+def told(look: Callable[[], T]) -> T:
+    """What rank 0 finds when it looks, on every rank; what it refuses, all refuse."""
+    if world_size() == 1:
+        return look()
+    found: list[T | Refusal | None] = [None]
+    if rank() == 0:
+        try:
+            found[0] = look()
+        except Refusal as refusal:
+            found[0] = refusal
+    dist.broadcast_object_list(found)
+    (said,) = found
+    if isinstance(said, Refusal):
+        raise said
+    return said  # type: ignore[return-value]
 
 
 def gather(items: list[T], device: torch.device) -> list[T]:

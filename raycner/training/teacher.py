@@ -43,7 +43,14 @@ class StepCheckpoint:
 
     @classmethod
     def find(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
-        """The step of this name, if every byte of it is as it was committed. Damage is said aloud and not believed."""
+        """The step of this name, if every byte of it is as it was committed. Damage is said aloud and not believed.
+
+        All ranks ask together: rank 0 reads those bytes, and the others are told.
+        """
+        return ranks.told(lambda: cls._look(store, fingerprint))
+
+    @classmethod
+    def _look(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
         key = f"steps/{fingerprint}"
         if store.manifest(key) is None:
             return None

@@ -1,0 +1,48 @@
+"""What two ranks do together: one looks into the store, and both know."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+import runs
+from raycner.errors import Refusal
+from raycner.running.runner import run
+from raycner.storage.store import ObjectStore
+from raycner.training import ranks
+from raycner.training.teacher import StepCheckpoint
+
+
+def together(rank: int, store: str, fingerprint: str, meeting: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    looked = SimpleNamespace(often=0)
+    damage = ObjectStore.damage
+
+    def counting(self: ObjectStore, key: str) -> str:
+        looked.often += 1
+        return damage(self, key)
+
+    ObjectStore.damage = counting  # type: ignore[method-assign]
+    step = StepCheckpoint.find(ObjectStore(store), fingerprint)
+    assert step is not None and step.fingerprint == fingerprint
+    assert looked.often == (rank == 0), "the bytes of a step are read by one rank"
+    assert StepCheckpoint.find(ObjectStore(store), "nothing") is None
+
+    def refuse() -> None:
+        raise Refusal(f"said by rank {rank}")
+
+    with pytest.raises(Refusal, match="said by rank 0"):
+        ranks.told(refuse)
+    dist.destroy_process_group()
+
+
+def test_one_rank_looks_and_both_know(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = run(runs.small(store, "scenario.first=2", "optim.epochs=1", "optim.first.epochs=1"), runs.silent)
+    mp.spawn(together, (str(store), done.planned[0].fingerprint, str(tmp_path / "meeting")), nprocs=2)
+
+
+def test_alone_one_looks_oneself() -> None:
+    assert ranks.told(lambda: 7) == 7
