@@ -1,4 +1,4 @@
-"""The command line: raycner prepare | plan | run | compare | search | report | predict | export."""
+"""The command line: raycner prepare | plan | run | compare | search | report | predict | export | extend."""
 
 import argparse
 import json
@@ -162,6 +162,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
     export.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
     export.set_defaults(verb=_export)
+
+    extend = verbs.add_parser("extend", help="teach a run of the protocol steps new types, from a source of their own")
+    extend.add_argument("run", metavar="RUN", help="a run, or the beginning of its name")
+    extend.add_argument("layers", nargs="*", metavar="LAYER", help=f"{LAYERS}; of old steps nothing may change")
+    extend.add_argument("--types", required=True, type=lambda text: text.split(","), metavar="TYPE,TYPE,...")
+    extend.add_argument(
+        "--source", required=True, help="a folder, a file, a pattern or a URI with these types annotated"
+    )
+    extend.add_argument("--corpus", metavar="LAYOUT", help="of the source, if not the run's own")
+    extend.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+    extend.set_defaults(verb=_extend)
     return parser
 
 
@@ -318,6 +329,21 @@ def _export(told: argparse.Namespace, console: Console) -> None:
     else:
         how = f'raycner.Predictor.load("{told.folder}"), for transformers has no such network'
     console.print(f"{told.folder}: load it by {how}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _extend(told: argparse.Namespace, console: Console) -> None:
+    from raycner.results.address import find_run
+    from raycner.results.gains import gains_view
+    from raycner.running.extend import extend, extended
+    from raycner.running.progress import ProgressDisplay
+
+    store = ObjectStore(told.store)
+    ledger = find_run(told.run, store)
+    config = extended(ledger, store, told.types, told.source, told.corpus, told.layers)
+    with ProgressDisplay(console) as progress:
+        longer = extend(ledger, config, progress)
+    console.print(f"{longer.run}", highlight=False)
+    console.print(gains_view(*longer.records()[-2:]), highlight=False)
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:
