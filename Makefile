@@ -1,4 +1,4 @@
-# make demo    set up, learn the embedded corpus twice, show the difference; again: trains nothing
+# make demo    set up, learn the embedded corpus twice, show the difference, also as report.html; again: trains nothing
 # make test    set up, then run every test
 # make check   ruff, ruff format, mypy --strict, pytest: what a change must pass
 # make bench   measure speed; nothing is asserted
@@ -20,6 +20,7 @@ demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
 	$(BIN)/raycner run jobs/demo.yaml
 	$(BIN)/raycner report
+	$(BIN)/raycner report --html report.html
 
 test: .venv/ready-dev .venv-swift/ready
 	$(BIN)/python -m pytest

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatch
+from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -16,6 +17,7 @@ from raycner import __version__
 from raycner.errors import Refusal
 from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, render_search, show, summary
 from raycner.storage.ledger import RunLedger
+from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 LAYERS = "YAML files and KEY=VALUE settings, left to right; later ones win"
@@ -99,6 +101,8 @@ def _parser() -> argparse.ArgumentParser:
     forms = views.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
     forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
+    forms.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots instead of tables")
+    views.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")
 
     compare = verbs.add_parser(
         "compare", parents=[job, views], help="run every row of a table on a job, and report on them"
@@ -270,7 +274,9 @@ def _report(told: argparse.Namespace, console: Console) -> None:
         raise Refusal(
             "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
         )
-    _print(summary(ledgers), told, console)
+    searches = SearchRecord.all(ObjectStore(told.store))
+    asked = [search for search in searches if any(fnmatch(search.name, f"{name}*") for name in told.runs or ("",))]
+    _print(summary(ledgers), told, console, asked)
 
 
 def _store_ls(told: argparse.Namespace, console: Console) -> None:
@@ -346,15 +352,32 @@ def _extend(told: argparse.Namespace, console: Console) -> None:
     console.print(gains_view(*longer.records()[-2:]), highlight=False)
 
 
-def _print(found: Summary, told: argparse.Namespace, console: Console) -> None:
+def _print(found: Summary, told: argparse.Namespace, console: Console, searches: Sequence[SearchRecord] = ()) -> None:
     if told.published:
         add_published(found)
+    if told.html or told.plots:
+        _draw(found, told, searches)
+    if told.html:
+        return
     if told.json:
         print(json.dumps(found, indent=1))
     elif told.markdown:
         print(as_markdown(found))
     else:
         show(found, console, details=told.details)
+
+
+def _draw(found: Summary, told: argparse.Namespace, searches: Sequence[SearchRecord]) -> None:
+    from raycner.results import page
+
+    sections = page.contents(found, searches)
+    errors = Console(stderr=True)
+    if told.html:
+        page.write(sections, told.html)
+        errors.print(f"{told.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
+    if told.plots:
+        drawn = page.export(sections, told.plots)
+        errors.print(f"{told.plots}: {drawn} plots, as PNG and SVG", markup=False, highlight=False, soft_wrap=True)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -130,6 +130,8 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("ray", ("raycner.running.",)),
         ("transformers", ("raycner.networks.encoders.pretrained", "raycner.networks.heads.triplets")),
         ("optuna", ("raycner.running.",)),
+        ("matplotlib", ("raycner.results.drawing", "raycner.results.plots", "raycner.results.search_plots")),
+        ("jinja2", ("raycner.results.page",)),
     ],
 )
 def test_a_library_enters_by_its_own_doors(library: str, allowed: tuple[str, ...]) -> None:
@@ -165,8 +167,20 @@ def test_every_room_has_a_noun() -> None:
     assert not [str(path) for path in paths if nameless & {*path.parts, path.stem}]
 
 
+def test_a_report_on_the_terminal_draws_nothing() -> None:
+    code = "import sys, raycner.__main__; print(*sorted({'matplotlib', 'jinja2'} & sys.modules.keys()))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == ""
+
+
 @pytest.mark.parametrize(
-    "rooms", [("raycner.storage", "raycner.data"), ("raycner.results.report",), ("raycner.__main__",)]
+    "rooms",
+    [
+        ("raycner.storage", "raycner.data"),
+        ("raycner.results.report",),
+        ("raycner.results.page",),
+        ("raycner.__main__",),
+    ],
 )
 def test_reports_answer_where_there_is_no_torch(rooms: tuple[str, ...]) -> None:
     inside = [m for m in modules() if m.startswith(rooms)]

@@ -193,7 +193,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("by_task", "calibrated", "conlleval", "pseudo", "sentences", "seconds", "workers"),
+        *("by_task", "calibrated", "conlleval", "pseudo", "epochs", "sentences", "seconds", "workers"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {

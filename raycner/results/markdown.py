@@ -16,7 +16,16 @@ from raycner.results.tables import DASH, figure, title
 
 
 def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
-    """The rows of a comparison of `runs`, best first. Steps that a run shares count in its wall time all the same."""
+    """The rows of a comparison of `runs`, best first."""
+    said = f"**{_escaped(title(comparison))}.** F1 on test in percent, mean and standard deviation over seeds"
+    said += f"; {_escaped('; '.join(['average: over steps', *meanings(comparison)]))}."
+    against = next((row["significance"]["against"] for row in comparison["rows"] if row["significance"]), None)
+    said += f" p: paired t-test of average macro against {_escaped(against)}." if against else ""
+    return f"{said}\n\n{_table(ranked(comparison, runs), names=1)}"
+
+
+def ranked(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
+    """The columns of that table. Steps that a run shares count in its wall time all the same."""
     rows = comparison["rows"]
     columns = {
         "system": [row["label"] for row in rows],
@@ -29,11 +38,7 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
     if any(tests):
         columns["p"] = [p_value(test["p"]) if test and test["p"] is not None else DASH for test in tests]
     columns["minutes a run"] = [_minutes(row, runs) for row in rows]
-    said = f"**{_escaped(title(comparison))}.** F1 on test in percent, mean and standard deviation over seeds"
-    said += f"; {_escaped('; '.join(['average: over steps', *meanings(comparison)]))}."
-    against = next((test["against"] for test in tests if test), None)
-    said += f" p: paired t-test of average macro against {_escaped(against)}." if against else ""
-    return f"{said}\n\n{_table(columns, names=1)}"
+    return columns
 
 
 def published(found: Published) -> str:

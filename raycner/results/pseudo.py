@@ -9,6 +9,7 @@ from raycner.results.scores import Run
 from raycner.results.tables import heat, short, table
 
 LONGEST_TYPE = 28
+KEY = "Found by the teacher, kept from this confidence on; precision: how many of these the corpus has, in percent."
 
 
 def pseudo_view(run: Run) -> Iterator[RenderableType]:
@@ -28,5 +29,4 @@ def pseudo_view(run: Run) -> Iterator[RenderableType]:
             drawn.add_row(step, Text(short(name, LONGEST_TYPE)), *counts, heat(said["precision"]))
         drawn.add_section()
     yield drawn
-    key = "Found by the teacher, kept from this confidence on; precision: how many of these the corpus has, in percent."
-    yield Text(key, style="dim")
+    yield Text(KEY, style="dim")

@@ -31,9 +31,14 @@ MOST_NAMES = 4
 
 def comparison_view(comparison: Comparison, runs: Sequence[Run], width: int) -> RenderableType:
     """A comparison of `runs`."""
-    ranking: list[RenderableType] = [*_ranking(comparison, width), _legend(comparison), Text()]
-    notes = [Text(note) for note in (*_unfinished(comparison, runs), *_shared(comparison))]
-    return Group(Text(title(comparison), style="bold"), *ranking, *_curves(comparison, width), *notes, Text())
+    ranking: list[RenderableType] = [*_ranking(comparison, width), Text(legend(comparison), style="dim"), Text()]
+    return Group(
+        Text(title(comparison), style="bold"),
+        *ranking,
+        *_curves(comparison, width),
+        *map(Text, notes(comparison, runs)),
+        Text(),
+    )
 
 
 def _ranking(comparison: Comparison, width: int) -> list[Table]:
@@ -101,7 +106,7 @@ def meanings(comparison: Comparison) -> list[str]:
     return said
 
 
-def _legend(comparison: Comparison) -> Text:
+def legend(comparison: Comparison) -> str:
     """What the columns of the ranking mean, as far as they are there."""
     rows = comparison["rows"]
     said = ["F1 on test in percent"]
@@ -115,7 +120,12 @@ def _legend(comparison: Comparison) -> Text:
     tests = [row["significance"] for row in rows if row["significance"]]
     if tests:
         said.append(f"p: paired t-test of average macro against {tests[0]['against']} over shared seeds")
-    return Text("; ".join(said) + ".", style="dim")
+    return "; ".join(said) + "."
+
+
+def notes(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
+    """Which runs are unfinished, and which steps were trained only once."""
+    return [*_unfinished(comparison, runs), *_shared(comparison)]
 
 
 def _curves(comparison: Comparison, width: int) -> list[Table]:

@@ -4,13 +4,14 @@ All scores are F1 on test, in percent and unrounded; None where there is nothing
 occurs neither in gold nor in the predictions).
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any, TypedDict
 
 from raycner.data import scoring
 from raycner.data.scenarios import PROTOCOLS
-from raycner.storage.ledger import Counts, PseudoRecord, RunLedger, StepRecord
+from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord
 from raycner.values import plain
 
 
@@ -37,6 +38,18 @@ class Pseudo(TypedDict):
     """The confidence that was asked for."""
     precision: float | None
     """In percent, of the kept ones; None where none was kept, or where the corpus does not know the type."""
+
+
+class Epoch(TypedDict):
+    """One pass over a step's training sentences."""
+
+    epoch: int
+    """From 0."""
+    losses: dict[str, float | None]
+    """Name of a term -> its mean over the epoch; None where it was no number."""
+    dev: float | None
+    """Micro-F1 on dev."""
+    seconds: float
 
 
 class Step(TypedDict):
@@ -66,6 +79,7 @@ class Step(TypedDict):
     pseudo: dict[str, Pseudo] | None
     """By old type; None where no teacher was asked for entities."""
     best_epoch: int
+    epochs: list[Epoch]
     sentences: int
     seconds: float
     workers: int
@@ -164,10 +178,21 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         "conlleval": None if record.conlleval is None else 100 * scoring.micro(record.conlleval),
         "pseudo": None if record.pseudo is None else {kind: _pseudo(said) for kind, said in record.pseudo.items()},
         "best_epoch": record.best_epoch,
+        "epochs": [_epoch(epoch) for epoch in record.epochs],
         "sentences": record.sentences,
         "seconds": record.seconds,
         "workers": record.workers,
     }
+
+
+def _epoch(epoch: EpochRecord) -> Epoch:
+    losses = {term: _number(value) for term, value in epoch.losses.items()}
+    return {"epoch": epoch.epoch, "losses": losses, "dev": _number(100 * epoch.dev_score), "seconds": epoch.seconds}
+
+
+def _number(value: float) -> float | None:
+    """What JSON can hold."""
+    return value if math.isfinite(value) else None
 
 
 def _micro(counts: Counts, task: Sequence[str]) -> float | None:

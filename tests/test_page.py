@@ -1,0 +1,406 @@
+"""The page: what it shows of runs and searches, that it keeps to itself, and that a browser draws its plots."""
+
+import base64
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import runs as jobs
+from raycner.__main__ import main
+from raycner.config import RunConfig
+from raycner.errors import Refusal
+from raycner.results.page import Section, contents, export, html, write
+from raycner.results.report import add_duels, add_published, summary
+from raycner.results.tables import DASH
+from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
+from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
+from raycner.storage.store import ObjectStore
+from raycner.values import plain
+from test_report import PLAN, SCORES, run, shifted
+
+HOSTILE = '</text></svg><script src="http://evil.example/x.js">alert(1)</script>&amp; $\\frac{1}{2}$ _"\''
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+EIGHTEEN = (
+    *("CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG"),
+    *("PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART"),
+)
+
+
+def told(ledger: RunLedger, epochs: int = 3) -> RunLedger:
+    """The run with epochs on record and, from its second step on, the account of a teacher's entities."""
+    records = []
+    for record in ledger.records():
+        terms = ("ce", "kd", "dld_positive") if record.index else ("ce",)
+        passes = tuple(
+            EpochRecord(
+                epoch=number,
+                losses={
+                    term: (1.0 + place) / (number + 1) + ledger.config["seed"] / 20 for place, term in enumerate(terms)
+                },
+                dev_score=0.5 + 0.1 * number,
+                seconds=1.0,
+            )
+            for number in range(epochs)
+        )
+        asked = {name: PseudoRecord(proposed=100, kept=60, threshold=0.8, right=45) for name in record.seen}
+        records.append(replace(record, epochs=passes, pseudo=asked if record.index else None))
+    return RunLedger(ObjectStore("never-written-to"), replace(ledger._page, records=tuple(records)))
+
+
+def trial(number: int, state: Any, *scores: float, second: float | None = None, **settings: Any) -> TrialRecord:
+    """A trial that came to so many steps; Tune keeps its last score apart."""
+    values = (scores[-1], *(() if second is None else (second,))) if state != "failed" else ()
+    return TrialRecord(
+        number=number,
+        state=state,
+        settings=settings or {"method.weight": 1.0 + number, "method.weighting": "word"},
+        values=values,
+        scores=scores[:-1] if values else scores,
+        trained=len(scores),
+        shared=0,
+        seconds=5.0,
+        reason="out of memory" if state == "failed" else "",
+    )
+
+
+def search(*trials: TrialRecord, objectives: tuple[str, ...] = ("score",), run: str = "") -> SearchRecord:
+    shares = {"method.weight": 0.7, "method.weighting": 0.3}
+    found = RoundRecord(name="dld-1234", steps=4, trials=trials, importances=shares)
+    line = "raycner run jobs/demo.yaml method.weight=2.0"
+    winner = WinnerRecord(settings={"method.weight": 2.0}, command=line, runs=(run,), baseline=(run,)) if run else None
+    return SearchRecord(
+        name="dld-1234",
+        space="search_spaces/dld.py",
+        job=("jobs/demo.yaml",),
+        metric="mean_f1",
+        objectives=objectives,
+        seeds=1,
+        strategy="whole_run",
+        steps=4,
+        rounds=(found,),
+        winner=winner,
+    )
+
+
+TRIALS = (
+    trial(0, "complete", 0.0, 0.0, 0.0, 0.0),
+    trial(1, "complete", 0.0, 0.012, 0.021, 0.033),
+    trial(2, "complete", 0.0, 0.008, 0.004, 0.011),
+    trial(3, "pruned", 0.0, -0.02),
+    trial(4, "pruned", 0.0, -0.011, -0.018),
+    trial(5, "failed", 0.0, -0.005),
+)
+
+
+def seeds(**said: Any) -> list[RunLedger]:
+    return [told(run(shifted(by), PLAN, seed=seed, **said)) for seed, by in enumerate((0.0, 2.0, 5.0))]
+
+
+def everything() -> list[Section]:
+    """Two systems over three seeds, their bound, published figures, a duel and a search."""
+    ours, bound = seeds(), run(shifted(9.0), PLAN, label="finetuning", protocol="joint", method={"name": "finetuning"})
+    other = run(shifted(-4.0), PLAN, label="extend_ner", method={"name": "extend_ner"}, shares=False)
+    found = summary([*ours, bound, other])
+    add_published(found)
+    add_duels(found, {"extend_ner": "dld(extend_ner)"})
+    return contents(found, [search(*TRIALS, run=ours[0].run)])
+
+
+def many_types(seed: int = 0) -> RunLedger:
+    scores = [[95.0 - 4 * (step - place) - place for place in range(step + 1)] for step in range(18)]
+    return told(
+        run(scores, [[name] for name in EIGHTEEN], seed=seed, label="cfner", method={"name": "cfner"}), epochs=8
+    )
+
+
+class Reader(HTMLParser):
+    """What a page would load, what is open when it ends, and which identifiers it gives."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "input", "hr"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.anchors: list[str] = []
+        self.identifiers: list[str] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.open += [] if tag in self.VOID else [tag]
+        said = dict(attrs)
+        self.identifiers += [said["id"]] if said.get("id") else []
+        for name, value in attrs:
+            if name in {"src", "href", "xlink:href", "srcset", "data", "action"} and value:
+                (self.anchors if value.startswith("#") else self.loads).append(value)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def read(page: str) -> Reader:
+    reader = Reader(page)
+    assert reader.open == []
+    return reader
+
+
+def drawn(sections: list[Section]) -> dict[str, str]:
+    """The SVG of each plot, by name."""
+    return {plot.name: plot.svg() for section in sections for plot in section.drawn()}
+
+
+def words(svg: str) -> list[str]:
+    return re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+
+
+def test_a_page_shows_every_run_with_its_scores():
+    page = html(everything())
+    said = " ".join(read(page).words)
+    for word in ("dld(extend_ner)", "extend_ner", "finetuning, joint", "average macro", "gap to joint"):
+        assert word in said
+    assert "63.5" in page and "65.8±2.5" in page
+    assert "dld(extend_ner) against" not in said and "extend_ner against dld(extend_ner): average micro" in said
+    assert "CoNLL2003 FG-1-PG-1: ours beside what is published" in said
+
+
+def test_unfinished_runs_are_shown_and_not_averaged():
+    half = told(run(SCORES[:2], PLAN, label="half", shares=False))
+    begun = run([], PLAN, label="begun")
+    sections = contents(summary([*seeds(), half, begun]))
+    said = " ".join(read(html(sections)).words)
+    assert "half, seed 0: unfinished, 2 of 4 steps done" in said
+    names = drawn(sections)
+    assert not any("begun" in words(svg) for name, svg in names.items() if name.endswith(("old-and-new", "forgetting")))
+    assert {"scenario-1-micro", "scenario-1-2-types", "scenario-1-2-losses"} <= names.keys()
+    assert "scenario-1-3-types" not in names
+
+
+def test_one_lone_step_has_no_curve():
+    names = drawn(contents(summary([run([[50.0, 60.0]], [["LOC", "PER"]])])))
+    assert set(names) == {"scenario-1-1-types"}
+
+
+def test_a_heatmap_says_each_score_and_what_was_lost():
+    said = words(drawn(everything())["scenario-1-2-types"])
+    assert said.count("82.3") == 3  # as LOC is learned, and macro and micro after the first step
+    for figure in ("62.3", "47.3", "32.3", "87.3", "15.0", "57.3"):
+        assert figure in said
+    assert said.count("20.0") == 2 and said.count(DASH) == 1
+    assert [word for word in said if word in ("LOC", "MISC", "ORG", "PER", "macro", "micro", "lost")] == [
+        *("lost", "LOC", "MISC", "ORG", "PER", "macro", "micro")
+    ]
+
+
+def test_a_type_that_occurs_nowhere_leaves_its_cell_empty():
+    said = words(drawn(contents(summary([run([[None], [40.0, 60.0]], [["LOC"], ["PER"]])])))["scenario-1-1-types"])
+    assert said.count("0.0") == 2  # macro and micro of the first step; its only type has nothing to say
+
+
+def test_every_term_of_the_loss_has_its_panel():
+    svg = drawn(everything())["scenario-1-2-losses"]
+    assert [word for word in words(svg) if word in ("ce", "kd", "dld_positive")] == ["ce", "kd", "dld_positive"]
+    assert "dev micro-F1 (%)" in words(svg) and "step 4" in words(svg)
+
+
+def test_losses_that_are_no_numbers_leave_a_gap():
+    ledger = told(run(SCORES, PLAN))
+    first, *rest = ledger.records()
+    broken = replace(first, epochs=tuple(replace(e, losses={"ce": float("nan")}) for e in first.epochs))
+    found = summary([RunLedger(ObjectStore("never-written-to"), replace(ledger._page, records=(broken, *rest)))])
+    assert found["runs"][0]["steps"][0]["epochs"][0]["losses"] == {"ce": None}
+    assert "nan" not in drawn(contents(found))["scenario-1-1-losses"].lower()
+
+
+def test_a_teachers_entities_are_drawn_and_told():
+    sections = everything()
+    svg = drawn(sections)["scenario-1-2-teacher"]
+    assert {"found", "kept", "right", "entities"} <= set(words(svg))
+    assert "75.0" in read(html(sections)).words
+    assert "scenario-1-1-teacher" not in drawn(sections)
+
+
+def test_published_curves_and_averages_are_drawn_only_where_asked_for():
+    names = drawn(everything())
+    assert "scenario-1-published-averages" in names
+    assert "cfner, DLD" in words(names["scenario-1-published-averages"])
+    assert "scenario-1-published-averages" not in drawn(contents(summary(seeds())))
+
+
+def test_a_search_shows_its_trials_the_importances_and_the_winners_line():
+    sections = everything()
+    names = drawn(sections)
+    assert {"complete", "pruned", "failed", "trial 0"} <= set(words(names["search-1-1-trials"]))
+    assert {"method.weight", "0.70", "method.weighting", "0.30"} <= set(words(names["search-1-1-importances"]))
+    said = " ".join(read(html(sections)).words)
+    assert "raycner run jobs/demo.yaml method.weight=2.0" in said
+    assert "6 trials (3 complete, 2 pruned, 1 failed)" in said and "trial 5 failed: out of memory" in said
+    assert "+3.3" in said and "search-1-1-front" not in names
+
+
+def test_two_objectives_leave_a_front():
+    both = (trial(0, "complete", 0.0, 0.0, second=0.0), trial(1, "complete", 0.0, 0.02, second=-0.01))
+    beaten = trial(2, "complete", 0.0, -0.01, second=-0.02)
+    names = drawn(contents(summary(seeds()), [search(*both, beaten, objectives=("old", "new"))]))
+    said = words(names["search-1-1-front"])
+    assert {"old types (points)", "new types (points)", "0", "1"} <= set(said) and "2" not in said
+
+
+def test_the_settings_on_the_page_run_again(tmp_path: Path):
+    config = RunConfig.load([*jobs.SMALL, "method.base.kd_weight=2.5", "at.2.method.weight_positive=0.5"])
+    ledger = run(SCORES, PLAN)
+    ledger = RunLedger(ObjectStore("never-written-to"), replace(ledger._page, run="demo-1", config=plain(config)))
+    page = html(contents(summary([ledger])))
+    (link,) = (load for load in read(page).loads if load.startswith("data:application/yaml;base64,"))
+    file = tmp_path / "demo-1.yaml"
+    file.write_bytes(base64.b64decode(link.partition(",")[2]))
+    assert f"raycner run {file.name}" in page
+    assert RunConfig.load([str(file)]) == config
+    assert yaml.safe_load(file.read_text()) == plain(config)
+
+
+def test_what_came_out_of_files_is_text_and_nothing_else():
+    hostile = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
+    twin = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
+    found = summary([hostile, twin])
+    add_duels(found, {HOSTILE: "_twin"})
+    sections = contents(found, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
+    reader = read(html(sections))
+    assert "script" not in reader.tags
+    assert HOSTILE in "".join(reader.words)
+    svgs = drawn(sections)
+    assert any("_twin" in words(svg) for svg in svgs.values()), "matplotlib leaves out names that begin so"
+    assert all("<script" not in svg and "\x00" not in svg for svg in svgs.values())
+
+
+def test_the_page_loads_nothing():
+    reader = read(html(everything()))
+    assert {load.partition(",")[0] for load in reader.loads} == {"data:application/yaml;base64"}
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", html(everything()))
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(reader.tags)
+
+
+def test_identifiers_are_the_pages_own_and_lead_somewhere():
+    page = html(everything())
+    reader = read(page)
+    assert len(reader.identifiers) == len(set(reader.identifiers))
+    wanted = {anchor[1:] for anchor in reader.anchors} | set(re.findall(r"url\(#([^)]*)\)", page))
+    assert wanted <= set(reader.identifiers)
+
+
+def test_a_page_is_the_same_each_time():
+    assert html(everything()) == html(everything())
+
+
+def test_every_plot_is_exported_as_png_and_svg(tmp_path: Path):
+    sections = contents(summary(seeds()), [search(*TRIALS)])
+    number = export(sections, tmp_path / "plots")
+    names = drawn(sections)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
+    assert set(files) == {f"{name}.{form}" for name in names for form in ("png", "svg")} and number == len(names)
+    for name, said in files.items():
+        assert said.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path):
+    (tmp_path / "file").touch()
+    for deed in (write, export):
+        with pytest.raises(Refusal, match="cannot be written"):
+            deed([], tmp_path / "file" / "inner")
+
+
+def test_report_html_writes_one_file_and_prints_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    store = ObjectStore(str(tmp_path / "store"))
+    page = run(SCORES, PLAN, run="conll-1")._page
+    said = {"label": page.label, "config": page.config, "corpora": page.corpora, "planned": page.planned}
+    ledger = RunLedger.create(store, page.run, **said)
+    for record in page.records:
+        ledger.append(record)
+    search(*TRIALS, run="conll-1").write(store)
+    asked = ["report", "--store", str(tmp_path / "store"), "--html", str(tmp_path / "new" / "report.html")]
+    assert main([*asked, "--plots", str(tmp_path / "plots"), "--published"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "" and "report.html" in told.err
+    html = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    assert "Search dld-1234" in html and "ours beside what is published" in html
+    assert len(list((tmp_path / "plots").glob("*.png"))) > 5
+    assert main([*asked, "conll"]) == 0
+    assert "Search dld-1234" not in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
+    capsys.readouterr()
+    assert main([*asked[:-1], str(tmp_path / "plots")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.fixture
+def browser() -> str:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser on PATH to open the page in: none of {', '.join(BROWSERS)}")
+    return found
+
+
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const seen = [...document.querySelectorAll("figure.plot")].map(figure => {
+    const box = figure.querySelector("svg").getBoundingClientRect();
+    const shapes = [...figure.querySelectorAll("svg path, svg text")].filter(shape => {
+      const room = shape.getBoundingClientRect();
+      return room.width > 0 || room.height > 0;
+    });
+    return `${figure.id} ${Math.round(box.width)} ${Math.round(box.height)} ${shapes.length}`;
+  });
+  const page = document.documentElement;
+  document.title = [`page ${page.scrollWidth} ${page.clientWidth}`, ...seen].join("; ");
+});
+</script>
+"""
+"""Measures what the browser has drawn, and says it in the page's title."""
+
+
+@pytest.mark.parametrize("width", [1280, 500, 390])
+def test_a_browser_draws_the_plots(browser: str, tmp_path: Path, width: int):
+    found = summary([many_types(), many_types(1)])
+    add_published(found)
+    sections = [*everything(), *contents(found, [])]
+    sections = [*sections[:-1], renamed(sections[-1])]
+    opened = html(sections).replace('<meta http-equiv="Content-Security-Policy"', '<meta name="without"')
+    frame = tmp_path / "frame.html"
+    frame.write_text(opened.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
+    head = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path}"]
+    asked = [*head, f"--window-size={width},2000", "--virtual-time-budget=5000", "--dump-dom", frame.as_uri()]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
+    title = re.search(r"<title>(.*?)</title>", said)
+    assert title, said[:500]
+    page, *plots = title[1].split("; ")
+    _, across, room = page.split()
+    assert int(across) <= int(room), "the page itself scrolls sideways"
+    names = [plot.name for section in sections for plot in section.drawn()]
+    assert [plot.split()[0] for plot in plots] == names
+    for plot in plots:
+        _, wide, high, shapes = plot.split()
+        assert int(wide) > 200 and int(high) > 60 and int(shapes) > 10, plot
+
+
+def renamed(section: Section) -> Section:
+    """The section under names of its own, to stand on a page beside another that has the same."""
+    plots = [plot._replace(name=f"other-{plot.name}") for plot in section.plots]
+    parts = [renamed(part) for part in section.parts]
+    return replace(section, anchor=f"other-{section.anchor}", plots=plots, parts=parts)
