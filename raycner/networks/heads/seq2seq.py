@@ -6,7 +6,8 @@
 
 s_0 is what the encoder says of the whole sentence, y_0 a mark of its own; s and f are half as wide as the states. While
 it learns, and wherever two networks are compared, the decoder is told the batch's tag of the word before (O, if it does
-not know that tag); when it predicts, its own. z is a tag head's output, so every tag method trains it.
+not know that tag); when it predicts, its own. z is a tag head's output, so every tag method trains it; but what is told
+of a word whose old type is not annotated is O, unless the method labels it: `self_training` suits it best.
 Source: the progressive Seq2Seq tagger. Shapes: B sentences, T words, C tags, H width of the states, K beam.
 """
 
