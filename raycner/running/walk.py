@@ -5,6 +5,7 @@ takes what the first has committed.
 """
 
 import contextlib
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from raycner.config import RunConfig
 from raycner.data.scenarios import Experience, Scenario
+from raycner.errors import Refusal
 from raycner.storage.leases import Lease
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
@@ -23,6 +25,8 @@ from raycner.training.teacher import StepCheckpoint
 from raycner.training.trainer import train
 from raycner.values import plain
 
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""The variable by which Ray tells a process that it was handed to `ray job submit`."""
 Notice = Callable[..., None]
 """Is told what happens, `notice(event, **facts)`; `ProgressDisplay` names the events."""
 
@@ -37,7 +41,13 @@ class Walked:
 
 
 def prepare(config: RunConfig, notice: Notice) -> tuple[ObjectStore, Scenario]:
-    """The store, and the scenario over corpora that the store now holds."""
+    """The store, and the scenario over corpora that the store now holds.
+
+    Raises `Refusal` where the store would not outlive a job that was handed to `ray job submit`.
+    """
+    if SUBMITTED in os.environ and "://" not in config.store and not Path(config.store).expanduser().is_absolute():
+        what = f"a submitted job works in a copy of its folder, and {config.store!r} would go with that"
+        raise Refusal(what, where="store", remedy="give a URI, or an absolute path that all nodes have")
     store = ObjectStore(config.store)
     return store, Scenario.prepare(config.scenario, store, lambda line: notice("say", line=line))
 
