@@ -38,6 +38,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead, TagOutput
 from raycner.networks.losses import IGNORE, Mean
 from raycner.networks.neighbours import nearest
+from raycner.values import younger
 
 Numbers = NDArray[np.int64]
 
@@ -88,7 +89,7 @@ class CFNER(Method):
     """K: how many neighbours a word has, at most. Published: 3."""
     candidates: int = 0
     """How many words of a pool may be neighbours, from its beginning; 0 is all. Published: 5000."""
-    refresh: Literal["batch", "epoch"] = "batch"
+    refresh: Literal["batch", "epoch"] = younger("batch")
     """When neighbours are asked again: with every batch, by the network as it is then, as published; or all of them
     before every epoch, which is much cheaper, and lets what they say be up to an epoch old."""
     curriculum: bool = False
