@@ -18,6 +18,7 @@ from raycner.config import RunConfig
 from raycner.errors import Refusal
 from raycner.results.page import Section, contents, export, html, write
 from raycner.results.report import add_duels, add_published, summary
+from raycner.results.searches import course
 from raycner.results.tables import DASH
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
@@ -253,6 +254,16 @@ def test_a_search_shows_its_trials_the_importances_and_the_winners_line():
     assert "raycner run jobs/demo.yaml method.weight=2.0" in said
     assert "6 trials (3 complete, 2 pruned, 1 failed)" in said and "trial 5 failed: out of memory" in said
     assert "+3.3" in said and "search-1-1-front" not in names
+
+
+def test_a_trial_is_drawn_to_the_step_it_ended_at():
+    complete, pruned, failed = TRIALS[1], TRIALS[4], TRIALS[5]
+    asked = search(*TRIALS)
+    assert course(asked, complete) == pytest.approx([0.0, 1.2, 2.1, 3.3])
+    assert course(asked, pruned) == pytest.approx([0.0, -1.1, -1.8])
+    assert course(asked, failed) == pytest.approx([0.0, -0.5])
+    whole = replace(complete, scores=(0.0, 0.012, 0.021, 0.033))
+    assert course(asked, whole) == pytest.approx([0.0, 1.2, 2.1, 3.3]), "a record may hold the last score twice"
 
 
 def test_two_objectives_leave_a_front():

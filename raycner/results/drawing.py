@@ -94,31 +94,27 @@ def legend(drawn: Figure, handles: Sequence[Artist], names: Sequence[str]) -> No
     drawn.legend(handles, names, loc="outside lower left", ncols=across, handlelength=1.8, columnspacing=1.2)
 
 
-def bars(names: Sequence[str], bars: Mapping[str, Sequence[Spread | None]], unit: str, form: str = "{:.1f}") -> Figure:
-    """Horizontal bars, first name on top, a bar of each kind a name; their values beside them."""
-    kinds, thick = len(bars), 0.78 / len(bars)
-    names = [folded(name) for name in names]
-    room = max(0.13 + 0.13 * kinds, 0.13 * max(name.count("\n") + 1.5 for name in names))
-    drawn = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (kinds > 1)), layout="constrained")
+def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], unit: str, form: str = ".1f") -> Figure:
+    """Horizontal bars, the first name on top: one of each kind a name, its value beside it."""
+    names, thick = list(map(folded, names)), 0.78 / len(kinds)
+    room = 0.13 * max(1 + len(kinds), *(name.count("\n") + 1.5 for name in names))
+    drawn = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (len(kinds) > 1)), layout="constrained")
     axes = drawn.add_subplot()
-    for number, (values, colour) in enumerate(zip(bars.values(), (BLUE, AMBER), strict=False)):
+    for number, (values, colour) in enumerate(zip(kinds.values(), (BLUE, AMBER), strict=False)):
         for place, said in enumerate(values):
-            if said is None:
-                continue
-            y = place - 0.39 + (number + 0.5) * thick
-            error = {"ecolor": INK, "elinewidth": 0.7}
-            axes.barh(y, said["mean"], height=thick * 0.9, color=colour, xerr=said["std"], error_kw=error)
-            end = max(said["mean"] + (said["std"] or 0.0), 0.0)
-            axes.annotate(
-                form.format(said["mean"]), (end, y), (3, 0), textcoords="offset points", va="center", size=6.5
-            )
+            if said:
+                mean, off, y = said["mean"], said["std"], place - 0.39 + (number + 0.5) * thick
+                error = {"ecolor": INK, "elinewidth": 0.7}
+                axes.barh(y, mean, height=thick * 0.9, color=colour, xerr=off, error_kw=error)
+                end = max(mean + (off or 0.0), 0.0)
+                axes.annotate(f"{mean:{form}}", (end, y), (3, 0), "data", "offset points", va="center", size=6.5)
     axes.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5))
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.margins(x=0.14)
     axes.grid(axis="x")
-    if kinds > 1:
-        legend(drawn, [Patch(color=colour) for colour in (BLUE, AMBER)], list(bars))
+    if len(kinds) > 1:
+        legend(drawn, [Patch(color=colour) for colour in (BLUE, AMBER)], list(kinds))
     return drawn
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import count, starmap
+from itertools import accumulate, chain, count, starmap
 from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -44,27 +45,20 @@ def curve(name: str, comparison: Comparison, measure: Measure, found: Published 
     seeds = max(len(row["seeds"]) for row in comparison["rows"])
     caption = f"{measure.capitalize()}-F1 on test after each step"
     caption += f"; mean over up to {seeds} seeds, shaded: standard deviation" if seeds > 1 else ""
-    caption += (
-        "; hollow and dotted: as published" if found and any(p["theirs"]["curve"] for p in found["pairs"]) else ""
-    )
+    if found and any(pair["row"] and pair["theirs"]["curve"] for pair in found["pairs"]):
+        caption += "; hollow and dotted: as published"
     return Plot(name, f"{caption}.", partial(_curve, comparison, measure, found))
 
 
 def _curve(comparison: Comparison, measure: Measure, found: Published | None) -> Figure:
     rows = comparison["rows"]
-    names = labels(rows)
     drawn, axes = canvas(2.3, len(rows))
     handles: list[Artist] = []
-    for row, name, look in zip(rows, names, _looks(rows), strict=False):
+    for row, look in zip(rows, _looks(rows), strict=False):
         steps, points = [point["step"] + 1 for point in row["curve"]], [point[measure] for point in row["curve"]]
-        means, off = [point["mean"] for point in points], [point["std"] or 0.0 for point in points]
-        handles += axes.plot(steps, means, label=name, **look)
-        if any(off):
-            low, high = (
-                [m - o for m, o in zip(means, off, strict=True)],
-                [m + o for m, o in zip(means, off, strict=True)],
-            )
-            axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
+        handles += axes.plot(steps, [point["mean"] for point in points], **look)
+        low, high = ([point["mean"] + side * (point["std"] or 0.0) for point in points] for side in (-1, 1))
+        axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
         for pair in found["pairs"] if found else ():
             if pair["row"] == row["label"] and (theirs := pair["theirs"]["curve"]):
                 hollow = {**look, "linestyle": ":", "markerfacecolor": PAPER, "linewidth": 1.0}
@@ -72,7 +66,7 @@ def _curve(comparison: Comparison, measure: Measure, found: Published | None) ->
     axes.set(xlabel="after step", ylabel=f"{measure}-F1 (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
-    legend(drawn, handles, names)
+    legend(drawn, handles, labels(rows))
     return drawn
 
 
@@ -87,9 +81,7 @@ def retention(name: str, comparison: Comparison, runs: Sequence[Run]) -> Plot:
 
     rows = [row for row in comparison["rows"] if row["finished"]]
     values = {f"{which} types": [over(row, which) for row in rows] for which in ("old", "new")}
-    caption = (
-        "Macro-F1 over the types of earlier steps and of the step itself, averaged from step 2; finished runs only."
-    )
+    caption = "Macro-F1 over the types of earlier steps and of the step itself, averaged from step 2; finished runs."
     return Plot(name, caption, partial(bars, labels(rows), values, "macro-F1 (%)"))
 
 
@@ -97,9 +89,8 @@ def forgetting(name: str, comparison: Comparison) -> Plot:
     """What is lost of old types."""
     rows = [row for row in comparison["rows"] if row["finished"]]
     caption = "Forgetting: best F1 after an earlier step minus the final one, mean over old types; the less the better."
-    return Plot(
-        name, caption, partial(bars, labels(rows), {"": [row["forgetting"] for row in rows]}, "F1 lost (points)")
-    )
+    lost = {"": [row["forgetting"] for row in rows]}
+    return Plot(name, caption, partial(bars, labels(rows), lost, "F1 lost (points)"))
 
 
 def beside(name: str, found: Published) -> Plot:
@@ -138,36 +129,45 @@ def heatmap(name: str, runs: Sequence[Run]) -> Plot:
 def _heatmap(runs: Sequence[Run]) -> Figure:
     plan, steps = runs[0]["plan"], max(len(run["steps"]) for run in runs)
     types = types_of(plan[:steps])
-    cells = [[_mean([s["f1"].get(name) for s in _reached(runs, step)]) for step in range(steps)] for name in types]
-    sums = [[_mean([s[kind] for s in _reached(runs, step)]) for step in range(steps)] for kind in ("macro", "micro")]
-    lost = [_mean([run["forgetting"].get(name) for run in runs]) for name in types]
-    names = [short(name, LONGEST_TYPE) for name in types]
-    wide = 0.45 + 0.07 * max(map(len, [*names, "macro"])) + 0.36 * (steps + 1)
+    names = [*(short(name, LONGEST_TYPE) for name in types), "macro", "micro"]
+    tops = [*range(len(types)), len(types) + 0.4, len(types) + 1.4]
+    wide = 0.45 + 0.07 * max(map(len, names)) + 0.36 * (steps + 1)
     drawn = Figure(figsize=(max(wide, COLUMN), 0.55 + 0.21 * (len(types) + 2.4)), layout="constrained")
     axes = drawn.add_subplot()
-    height = len(types)
-    places = [*range(height), height + 0.4, height + 1.4]
-    shades = mpl.colormaps["Blues"]
-    for place, row, name in zip(places, [*cells, *sums], [*types, "", ""], strict=True):
-        for step, value in enumerate(row):
-            if value is None:
-                continue
-            shade, bold = shades(0.04 + 0.88 * value / 100), name in plan[step]
-            axes.add_patch(Rectangle((step + 0.02, place + 0.03), 0.96, 0.94, color=shade, linewidth=0))
-            colour, weight = "#ffffff" if value > 58 else "#1f2328", "bold" if bold else "normal"
-            axes.text(
-                step + 0.5, place + 0.5, figure(value), ha="center", va="center", color=colour, weight=weight, size=7
-            )
-    for place, value in enumerate(lost):
-        if steps > 1:
-            axes.text(steps + 0.6, place + 0.5, figure(value), ha="center", va="center", color=FAINT, size=7)
-    axes.set(xlim=(0, steps + (1.1 if steps > 1 else 0)), ylim=(height + 2.5, 0), xlabel="after step")
-    axes.set_yticks([place + 0.5 for place in places], [*names, "macro", "micro"])
-    ends = [(step + 0.5, str(step + 1)) for step in range(steps)] + ([(steps + 0.6, "lost")] if steps > 1 else [])
-    axes.set_xticks([place for place, _ in ends], [said for _, said in ends])
+    for left in range(steps):
+        reached = _reached(runs, left)
+        for name, top in zip(types, tops, strict=False):
+            _cell(axes, left, top, _mean([step["f1"].get(name) for step in reached]), bold=name in plan[left])
+        _cell(axes, left, tops[-2], _mean([step["macro"] for step in reached]))
+        _cell(axes, left, tops[-1], _mean([step["micro"] for step in reached]))
+    columns = {left + 0.5: str(left + 1) for left in range(steps)}
+    if steps > 1:
+        columns[steps + 0.6] = "lost"
+        for name, top in zip(types, tops, strict=False):
+            said = figure(_mean([run["forgetting"].get(name) for run in runs]))
+            axes.text(steps + 0.6, top + 0.5, said, ha="center", va="center", color=FAINT, size=7)
+    axes.set(xlim=(0, max(columns) + 0.5), ylim=(tops[-1] + 1.1, 0), xlabel="after step")
+    axes.set_yticks([top + 0.5 for top in tops], names)
+    axes.set_xticks(list(columns), list(columns.values()))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return drawn
+
+
+def _cell(axes: Axes, left: float, top: float, score: float | None, *, bold: bool = False) -> None:
+    """A score on a shade of its height; nothing where there is none."""
+    if score is None:
+        return
+    shade, ink = mpl.colormaps["Blues"](0.04 + 0.88 * score / 100), "#ffffff" if score > 58 else "#1f2328"
+    axes.add_patch(Rectangle((left + 0.02, top + 0.03), 0.96, 0.94, color=shade, linewidth=0))
+    look: dict[str, Any] = {
+        "ha": "center",
+        "va": "center",
+        "color": ink,
+        "weight": "bold" if bold else "normal",
+        "size": 7,
+    }
+    axes.text(left + 0.5, top + 0.5, figure(score), **look)
 
 
 def terms(name: str, runs: Sequence[Run]) -> Plot:
@@ -178,58 +178,55 @@ def terms(name: str, runs: Sequence[Run]) -> Plot:
 
 
 def _terms(runs: Sequence[Run]) -> Figure:
-    steps = max(len(run["steps"]) for run in runs)
-    lengths = [max(len(step["epochs"]) for step in _reached(runs, number)) for number in range(steps)]
-    starts = [sum(lengths[:number]) for number in range(steps)]
-    kinds = list(
-        dict.fromkeys(term for run in runs for step in run["steps"] for e in step["epochs"] for term in e["losses"])
-    )
+    steps = [_reached(runs, number) for number in range(max(len(run["steps"]) for run in runs))]
+    lengths = [max(len(step["epochs"]) for step in reached) for reached in steps]
+    starts = list(accumulate(lengths, initial=0))
+    epochs = chain.from_iterable(step["epochs"] for reached in steps for step in reached)
+    kinds = list(dict.fromkeys(term for epoch in epochs for term in epoch["losses"]))
     drawn = Figure(figsize=(COLUMN, 0.5 + 0.72 * (len(kinds) + 1)), layout="constrained")
     panels = drawn.subplots(len(kinds) + 1, 1, sharex=True, squeeze=False)[:, 0]
     for axes, kind in zip(panels, [*kinds, None], strict=True):
-        colour = GREEN if kind is None else BLUE
-        for number, start in enumerate(starts):
-            seeds = [_epochs(step, kind) for step in _reached(runs, number)]
-            for seed in seeds if len(seeds) > 1 else ():
-                axes.plot(range(start + 1, start + 1 + len(seed)), seed, color=colour, alpha=0.3, linewidth=0.6)
-            mean = [_mean([seed[e] for seed in seeds if e < len(seed)]) for e in range(lengths[number])]
-            spots: Sequence[Any] = [float("nan") if value is None else value for value in mean]
-            marker = "." if len(spots) <= 12 else ""
-            axes.plot(range(start + 1, start + 1 + len(spots)), spots, color=colour, marker=marker)
-            if number:
-                axes.axvline(start + 0.5, color=RULE, linewidth=0.8, zorder=0)
-        axes.set_title("dev micro-F1 (%)" if kind is None else short(kind, 40), loc="left", pad=2, color=INK)
+        for start, reached in zip(starts, steps, strict=False):
+            _course(axes, start + 1, [_epochs(step, kind) for step in reached], BLUE if kind else GREEN)
+        for start in starts[1:-1]:
+            axes.axvline(start + 0.5, color=RULE, linewidth=0.8, zorder=0)
+        axes.set_title(short(kind, 40) if kind else "dev micro-F1 (%)", loc="left", pad=2, color=INK)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02, y=0.15)
-    for start, length, number in zip(starts, lengths, range(steps), strict=True):
-        middle = {"ha": "center", "va": "bottom", "color": FAINT, "size": 6.5}
-        if length and steps > 1:
-            transform = panels[0].get_xaxis_transform()
-            panels[0].text(
-                start + (length + 1) / 2,
-                1.3,
-                f"step {number + 1}" if steps < 7 else str(number + 1),
-                transform=transform,
-                **middle,
-            )
+    look: dict[str, Any] = {"ha": "center", "va": "bottom", "color": FAINT, "size": 6.5}
+    for number, (start, length) in enumerate(zip(starts, lengths, strict=False), start=1):
+        said = f"step {number}" if len(steps) < 7 else str(number)
+        panels[0].text(start + (length + 1) / 2, 1.3, said, transform=panels[0].get_xaxis_transform(), **look)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     return drawn
 
 
+def _course(axes: Axes, start: int, seeds: Sequence[Sequence[float | None]], colour: str) -> None:
+    """What the epochs of one step came to: the mean of seeds, and each of several seeds thinly."""
+    if len(seeds) > 1:
+        for seed in seeds:
+            axes.plot(range(start, start + len(seed)), _gaps(seed), color=colour, alpha=0.3, linewidth=0.6)
+    longest = max(map(len, seeds))
+    mean = [_mean([seed[epoch] for seed in seeds if epoch < len(seed)]) for epoch in range(longest)]
+    axes.plot(range(start, start + longest), _gaps(mean), color=colour, marker="." if longest <= 12 else "")
+
+
+def _gaps(values: Sequence[float | None]) -> list[float]:
+    """As matplotlib leaves gaps."""
+    return [float("nan") if value is None else value for value in values]
+
+
 def pseudo(name: str, runs: Sequence[Run]) -> Plot:
     """What became of a teacher's entities, step by step."""
-    caption = (
-        "Entities that the teacher found and those kept as labels; right: how many of the kept ones the corpus has"
-    )
-    caption += f", in percent; mean of {len(runs)} seeds." if len(runs) > 1 else ", in percent."
+    caption = "Entities that the teacher found and those kept as labels; right: how many of these the corpus has, "
+    caption += f"in percent; mean of {len(runs)} seeds." if len(runs) > 1 else "in percent."
     return Plot(name, caption, partial(_pseudo, runs))
 
 
 def _pseudo(runs: Sequence[Run]) -> Figure:
-    asked = [
-        (number, told) for number in range(max(len(run["steps"]) for run in runs)) if (told := _told(runs, number))
-    ]
+    numbers = range(max(len(run["steps"]) for run in runs))
+    asked = [(number, told) for number in numbers if (told := _told(runs, number))]
     places = [number + 1 for number, _ in asked]
     drawn, axes = canvas(1.9, 1)
     proposed, kept = ([_mean([seed[which] for seed in told]) or 0.0 for _, told in asked] for which in (0, 1))

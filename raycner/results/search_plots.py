@@ -1,7 +1,6 @@
 """Figures of searches: how trials fared, which settings mattered, what two objectives leave to choose from."""
 
 from functools import partial
-from typing import Any
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
@@ -19,9 +18,7 @@ STATES = {"complete": BLUE, "pruned": FAINT, "failed": ORANGE}
 
 def trials(name: str, search: SearchRecord, found: RoundRecord) -> Plot:
     """Score against step for each trial of a round."""
-    caption = (
-        "Score on dev against trial 0 after each step, in points of F1, a line a trial; bold: the best finished one."
-    )
+    caption = "Score on dev against trial 0 after each step, in points of F1, a line a trial; bold: the best of them."
     return Plot(name, caption, partial(_trials, search, found))
 
 
@@ -33,18 +30,10 @@ def _trials(search: SearchRecord, found: RoundRecord) -> Figure:
     for trial in found.trials:
         scores = course(search, trial)
         steps = range(1, len(scores) + 1)
-        look: dict[str, Any] = (
-            {"linewidth": 2.0, "zorder": 4} if trial is best else {"linewidth": 0.9, "alpha": 0.75, "zorder": 2}
-        )
-        axes.plot(steps, scores, color=STATES[trial.state], **look)
-        axes.plot(
-            steps[-1:],
-            scores[-1:],
-            color=STATES[trial.state],
-            marker="x" if trial.state == "failed" else "o",
-            markersize=3,
-            zorder=4,
-        )
+        colour, bold = STATES[trial.state], trial is best
+        axes.plot(steps, scores, color=colour, linewidth=2.0 if bold else 0.9, zorder=4 if bold else 2)
+        end = "x" if trial.state == "failed" else "o"
+        axes.plot(steps[-1:], scores[-1:], color=colour, marker=end, markersize=3, zorder=4)
     axes.set(xlabel="after step", ylabel=f"{search.objectives[0]} (points)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.04)
@@ -60,16 +49,14 @@ def importances(name: str, found: RoundRecord) -> Plot:
     """Which settings made good trials good."""
     shares = sorted(found.importances.items(), key=lambda item: -item[1])
     values: dict[str, list[Spread | None]] = {"": [{"mean": share, "std": None, "n": 1} for _, share in shares]}
-    draw = partial(bars, [short(key, 34) for key, _ in shares], values, "share of importance", form="{:.2f}")
+    draw = partial(bars, [short(key, 34) for key, _ in shares], values, "share of importance", form=".2f")
     return Plot(name, "What part of the difference between trials each setting explains.", draw)
 
 
 def front(name: str, search: SearchRecord, found: RoundRecord) -> Plot:
     """Two objectives against each other, and the trials that no other beats in both."""
     one, other = search.objectives
-    caption = (
-        f"Finished trials by their {one} and {other} scores against trial 0; joined: those that none beats in both."
-    )
+    caption = f"Finished trials by their {one} and {other} scores against trial 0; joined: those none beats in both."
     return Plot(name, caption, partial(_front, search, found))
 
 
@@ -86,8 +73,6 @@ def _front(search: SearchRecord, found: RoundRecord) -> Figure:
     axes.axhline(0, color=RULE, linewidth=0.8, zorder=0)
     axes.axvline(0, color=RULE, linewidth=0.8, zorder=0)
     axes.margins(0.1)
-    names = [
-        f"{objective} types (points)" if objective in ("old", "new") else objective for objective in search.objectives
-    ]
-    axes.set(xlabel=names[0], ylabel=names[1])
+    one, other = search.objectives
+    axes.set(xlabel=f"{one} types (points)", ylabel=f"{other} types (points)")
     return drawn
