@@ -29,7 +29,7 @@ FLOORS = [
 """Lowest first. `results` stands beside them: it looks back at what was stored."""
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
 RESULTS_MAY_READ = {"errors", "values", "data", "storage", "networks", "training", "results"}
-MAY_READ_RESULTS = {"results", "running", "__main__"}
+MAY_READ_RESULTS = {"results", "running", "__main__", "raycner"}
 HEAVY = {"torch", "transformers", "ray", "optuna"}
 
 

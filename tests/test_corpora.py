@@ -649,7 +649,7 @@ def test_bad_columns_are_refused_at_their_line(
         ('{"tokens": ["a"]}', "entities are missing"),
         ('{"tokens": ["a"], "tags": ["O"]}', "entities are missing"),
         ('{"tokens": ["a"], "entities": [[0, 1]]}', "entity is [0, 1]"),
-        ('{"tokens": ["a"], "entities": [{"start": 0, "stop": 1, "type": "x"}]}', "entity is [0, null,"),
+        ('{"tokens": ["a"], "entities": [{"start": 0, "stop": 1, "type": "x"}]}', 'entity is {"start": 0, "stop": 1'),
         ('{"tokens": ["a"], "entities": [[0, "1", "x"]]}', 'entity is [0, "1", "x"]'),
         ('{"tokens": ["a"], "entities": [[0, 1, ""]]}', 'entity is [0, 1, ""]'),
         ('{"tokens": ["a"], "entities": [[0, 2, "x"]]}', "span 0..2 (x) lies outside the sentence's 1 words"),

@@ -19,7 +19,7 @@ from pyarrow import ipc
 
 from raycner.data.entities import Entity
 from raycner.data.layouts import LAYOUTS, Layout, ReadingConfig, Row
-from raycner.data.sources import PARTS, Part, RawFile, find, shown
+from raycner.data.sources import PARTS, Part, RawFile, shown
 from raycner.errors import Refusal
 from raycner.storage.store import ObjectStore
 from raycner.values import canonical, suggest
@@ -193,7 +193,7 @@ def prepare(
     if not source:
         remedy = "set it to a file, a folder, a pattern or a URI"
         raise Refusal(f"the layout {corpus} needs files", where="scenario.source", remedy=remedy)
-    files = find(source, notes)
+    files = layout.find(source, notes)
     known = f"corpora/sources/{_source_key(corpus, files, reading)}.json"
     name = f"{corpus} {shown(source)}"
     if store.exists(known):

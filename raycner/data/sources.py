@@ -19,6 +19,8 @@ Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
 LONGEST = 16 << 20
 """Bytes that a line may have."""
+LARGEST = 256 << 20
+"""Bytes that a document may have which is read as one text."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,29 @@ class RawFile:
                     where, remedy = f"{self.name}:{number}", "convert the file to UTF-8"
                     raise Refusal(f"byte 0x{line[error.start]:02x} is not UTF-8", where=where, remedy=remedy) from None
                 yield number, text.removesuffix("\n").removesuffix("\r")
+
+    def text(self) -> str:
+        """The whole file as one text, whose line ends are kept as they are, so that offsets hold."""
+        with self._opened(compression="detect") as stream:
+            try:
+                said: bytes = stream.read(LARGEST + 1)
+            except OSError as error:
+                raise Refusal(f"cannot be read: {error}", where=self.name, remedy="is the file whole?") from None
+        if len(said) > LARGEST:
+            raise Refusal(f"more than {LARGEST >> 20} MiB in one document", where=self.name, remedy="is it text?")
+        try:
+            return said.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            number = 1 + said.count(b"\n", 0, error.start)
+            found = f"byte 0x{said[error.start]:02x} is not UTF-8"
+            raise Refusal(found, where=f"{self.name}:{number}", remedy="convert the file to UTF-8") from None
+
+    def seekable(self) -> Any:
+        """The file, open for whoever reads it here and there."""
+        try:
+            return self.filesystem.open_input_file(self.path)
+        except OSError as error:
+            raise Refusal(f"cannot be opened: {error}", where=self.name, remedy="may you read it?") from None
 
     def _opened(self, compression: str | None) -> Any:
         try:
@@ -106,7 +131,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         raise Refusal(f"cannot be listed: {error}", where=shown(source), remedy="set scenario.source") from None
     inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     names = sorted(name for name in inside if _matches(name, pattern))
-    parts = {name: part for name in names if (part := _part(name)) is not None}
+    parts = {name: part for name in names if (part := part_of(name)) is not None}
     if pattern and not parts:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
@@ -169,7 +194,8 @@ def _follows(segments: Sequence[str], pattern: Sequence[str]) -> bool:
 _TELLING = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
 
 
-def _part(name: str) -> Part | None:
+def part_of(name: str) -> Part | None:
+    """The part that the name of a file, or else of its nearest folder, tells."""
     found = (_TELLING.search(segment) for segment in reversed(PurePosixPath(name.lower()).parts))
     told = next(filter(None, found), None)
     return next(part for part in PARTS if told[part]) if told else None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, detect, flaw, split_tag
-from raycner.data.sources import Part, RawFile
+from raycner.data.sources import Part, RawFile, find
 from raycner.errors import Refusal
 
 
@@ -73,24 +73,31 @@ class Reader(Protocol):
     def __call__(self, files: Sequence[RawFile], reading: ReadingConfig, notes: list[str], /) -> Iterator[Row]: ...
 
 
+Find = Callable[[str, list[str]], list[RawFile]]
+
+
 @dataclass(frozen=True)
 class Layout:
     read: Reader
     types: tuple[str, ...] = ()
     """The learning order of a named corpus; alphabetical when empty."""
     has_files: bool = True
+    find: Find = find
+    """How a source becomes files."""
 
 
 LAYOUTS: dict[str, Layout] = {}
 
 
-def layout(name: str, *, types: tuple[str, ...] = (), has_files: bool = True) -> Callable[[Reader], Reader]:
+def layout(
+    name: str, *, types: tuple[str, ...] = (), has_files: bool = True, find: Find = find
+) -> Callable[[Reader], Reader]:
     """Register a reader as the layout `name`."""
 
     def register(read: Reader) -> Reader:
         if name in LAYOUTS:
             raise TypeError(f"layout {name!r} is defined twice")
-        LAYOUTS[name] = Layout(read, types, has_files)
+        LAYOUTS[name] = Layout(read, types, has_files, find)
         return read
 
     return register
@@ -206,9 +213,19 @@ def filled(items: Iterable[T], file: RawFile) -> Iterator[T]:
         raise Refusal("no sentence in this file", where=file.name, remedy="fill it or take it away")
 
 
+def span(said: Any) -> Entity | None:
+    """The entity that `{"start": 0, "end": 2, "type": "person"}` or `[0, 2, "person"]` says; None if it says none."""
+    if isinstance(said, dict):
+        said = [said.get("start"), said.get("end"), said.get("type")]
+    match said:
+        case [int(start), int(end), str(kind)] if kind and bool not in (type(start), type(end)):
+            return Entity(start, end, kind)
+    return None
+
+
 def brief(said: Any) -> str:
     """What a file says, as far as one line has room for it."""
-    text = "missing" if said is None else json.dumps(said, ensure_ascii=False)
+    text = "missing" if said is None else json.dumps(said, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import ReadingConfig, Row, Spanned, Tagged, brief, filled, from_spans, from_tags, layout
+from raycner.data.layouts import ReadingConfig, Row, Spanned, Tagged, brief, filled, from_spans, from_tags, layout, span
 from raycner.data.sources import RawFile
 from raycner.errors import Refusal
 
@@ -85,9 +85,6 @@ def _object_spans(item: Object) -> Spanned:
 
 
 def _object_span(said: Any, item: Object) -> Entity:
-    if isinstance(said, dict):
-        said = [said.get("start"), said.get("end"), said.get("type")]
-    match said:
-        case [int(start), int(end), str(kind)] if kind and bool not in (type(start), type(end)):
-            return Entity(start, end, kind)
+    if entity := span(said):
+        return entity
     raise item.refusal(f"entity is {brief(said)}", 'write {"start": 0, "end": 2, "type": "person"}')

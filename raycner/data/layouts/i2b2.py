@@ -1,0 +1,57 @@
+"""i2b2 / UTHealth 2014, de-identification: a document an XML file, with TEXT and the TAGS of what is to be hidden."""
+
+from collections.abc import Iterator, Sequence
+from xml.etree import ElementTree
+
+from raycner.data.layouts import ReadingConfig, Row, layout
+from raycner.data.layouts.offsets import Mark, Marked, from_texts
+from raycner.data.sources import RawFile
+from raycner.errors import Refusal
+
+CATEGORIES = frozenset({"NAME", "PROFESSION", "LOCATION", "AGE", "DATE", "CONTACT", "ID", "PHI"})
+"""The elements of TAGS that mark what is to be hidden; their TYPE says what it is. Other tasks' are passed over."""
+TYPES = (
+    *("AGE", "CITY", "COUNTRY", "DATE", "DOCTOR", "HOSPITAL", "IDNUM", "MEDICALRECORD"),
+    *("ORGANIZATION", "PATIENT", "PHONE", "PROFESSION", "STATE", "STREET", "USERNAME", "ZIP"),
+)
+"""The sixteen types that continual recognition is published on. Source: CFNER's corpus (that these are the names of
+the 2014 task is INFERRED)."""
+
+
+@layout("i2b2", types=TYPES)
+def i2b2(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
+    """The XML files of 2014, as found by a pattern such as `data/i2b2/**/*.xml`, with train and test in their folders'
+    names. Entities of other than the sixteen types are left out, and counted."""
+    other: dict[str, int] = {}
+    yield from from_texts((_document(file, other) for file in files), reading, notes)
+    if other:
+        said = ", ".join(f"{number} {kind}" for kind, number in sorted(other.items()))
+        notes.append(f"not among the sixteen types, and left out: {said}")
+
+
+def _document(file: RawFile, other: dict[str, int]) -> Marked:
+    try:
+        root = ElementTree.fromstring(file.text())
+    except ElementTree.ParseError as error:
+        line = f"not XML: {str(error).partition(':')[0]}"
+        raise Refusal(line, where=f"{file.name}:{error.position[0]}", remedy="is the file whole?") from None
+    text, tags = root.findtext("TEXT"), root.find("TAGS")
+    if text is None or tags is None:
+        raise Refusal("no TEXT and TAGS in it", where=file.name, remedy="is it a file of the 2014 task?")
+    marks: dict[str, Mark] = {}
+    for tag in tags:
+        if tag.tag not in CATEGORIES or "start" not in tag.attrib:
+            continue
+        name, kind = tag.get("id", f"#{len(marks)}"), tag.get("TYPE", "")
+        where = f"{file.name}:{name}"
+        try:
+            start, end = int(tag.attrib["start"]), int(tag.attrib["end"])
+        except (KeyError, ValueError):
+            raise Refusal("start and end are no numbers", where=where, remedy="mend the file") from None
+        if name in marks:
+            raise Refusal(f"{name} was there before", where=file.name, remedy="give every tag an id of its own")
+        if kind not in TYPES:
+            other[kind] = other.get(kind, 0) + 1
+            continue
+        marks[name] = Mark(start, end, kind, 1, tag.get("text"))
+    return Marked(file, 1, text, list(marks.values()))
