@@ -91,7 +91,7 @@ def canvas(height: float, entries: int) -> tuple[Figure, Axes]:
 def legend(drawn: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Below the axes, in as many columns as the names leave room for."""
     across = 3 if max(map(len, names)) <= 14 else 2 if max(map(len, names)) <= 24 else 1
-    drawn.legend(handles, names, loc="outside lower left", ncols=across, handlelength=1.8, columnspacing=1.2)
+    drawn.legend(handles, names, loc="outside lower left", ncols=across, handlelength=2.4, columnspacing=1.2)
 
 
 def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], unit: str, form: str = ".1f") -> Figure:

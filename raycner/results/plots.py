@@ -36,7 +36,7 @@ from raycner.results.scores import Run, Step
 from raycner.results.tables import figure, short, types_of
 
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY), "os^Dv<>P"
-DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1)))
+DASHES = ("-", (0, (3, 1.2)), (0, (1.2, 1)))
 LONGEST_LABEL, LONGEST_TYPE = 54, 20
 
 
