@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -159,6 +160,12 @@ def test_heads_do_not_know_why_they_are_distilled() -> None:
 def test_planning_is_pure() -> None:
     reached = [edge for edge in edges() if edge.source == "raycner.training.plan" and ours(edge)]
     none_of([edge for edge in reached if room(edge.target) == "storage"])
+
+
+def test_every_folder_of_the_house_is_packed() -> None:
+    said = tomllib.loads((HOUSE.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    folders = {name for name, path in modules().items() if path.name == "__init__.py"}
+    assert set(said["tool"]["setuptools"]["packages"]) == folders
 
 
 def test_every_room_has_a_noun() -> None:
