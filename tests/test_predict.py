@@ -159,6 +159,14 @@ def test_it_runs_as_a_command(trained: str) -> None:
     assert json.loads(done.stdout)["text"] == LINES[0]
 
 
+def test_a_reader_that_has_had_enough_is_no_failure(trained: str, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(f"{LINES[0]}\n" * 5000, encoding="utf-8")
+    command = f"{sys.executable} -m raycner predict columns {tmp_path}/a.txt --store {trained} | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["text"] == LINES[0]
+
+
 @pytest.mark.parametrize(
     ("step", "content", "expected"),
     [
