@@ -1,6 +1,7 @@
 """Export: transformers alone finds what raycner finds, other networks come back, and no half folder is left."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,14 @@ def test_scores_are_the_probabilities_of_a_linear_head(bert_run: str, tmp_path: 
     (found,) = by_transformers(tmp_path / "exported", TEXTS[:1])
     alone = [(f.confidence, score) for f, (*_, score) in zip(said, found, strict=True) if " " not in f.text]
     assert all(confidence == pytest.approx(score, abs=1e-5) for confidence, score in alone)
+
+
+def test_the_encoder_may_lie_elsewhere_now(bert_run: str, tiny_bert: str, tmp_path: Path) -> None:
+    copied = shutil.copytree(tiny_bert, tmp_path / "elsewhere")
+    there = Predictor.of("columns", bert_run, encoder=str(copied))
+    assert there.text(TEXTS[:9]) == Predictor.of("columns", bert_run).text(TEXTS[:9])
+    with pytest.raises(Refusal, match="no encoder at"):
+        Predictor.of("columns", bert_run, encoder=str(tmp_path / "nowhere"))
 
 
 @pytest.mark.encoder

@@ -23,8 +23,9 @@ find("Anna flew to Oslo.")
 
 The first piece of a word speaks for the word, so `aggregation_strategy` is to be `first`; each word was cut into
 pieces on its own. Text is cut into words as BERT does, punctuation marks by themselves. With a tokenizer that does not
-part words so (byte-level BPE), give a list of words, and `is_split_into_words=True`. A score is the mean over an
-entity's words, where raycner's confidence is that of the least sure word."""
+part words so (byte-level BPE), give a list of words, and `is_split_into_words=True`. raycner cuts text into sentences
+first: give one at a time to find the same. A score is the mean over an entity's words, where raycner's confidence is
+that of the least sure word."""
 _PREDICTOR = """\
 ```python
 from raycner import Predictor

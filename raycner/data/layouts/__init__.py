@@ -33,7 +33,8 @@ class ReadingConfig:
     """Where the tag stands."""
     repair: Literal["strict", "lenient"] = "strict"
     """Tags or spans that contradict themselves: strict refuses them, lenient mends and counts them. Lenient reads tags
-    as seqeval's default mode does, and drops spans that leave the sentence or overlap an earlier one."""
+    as seqeval's default mode does, widens entities that cut a word to whole words, and drops spans that leave the
+    sentence or overlap an earlier one."""
     nested: bool = False
     """Whether entities may overlap: spans (jsonl, conll2012) are then read as they are, for heads that can say them."""
     grain: Literal["fine", "coarse"] = "fine"

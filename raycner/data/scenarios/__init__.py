@@ -52,7 +52,8 @@ class ScenarioConfig:
     """What is learned, and in which order."""
 
     corpus: str = "demo"
-    """The layout of the source (columns, jsonl, conll2012) or the name of a corpus (demo, conll2003, few_nerd)."""
+    """The layout of the source (columns, jsonl, offsets, parquet, datasets, brat, conll2012) or the name of a corpus
+    (demo, conll2003, few_nerd, i2b2)."""
     source: str | None = None
     """A folder, a file pattern, or any URI that pyarrow.fs opens."""
     reading: ReadingConfig = ReadingConfig()
