@@ -1,5 +1,6 @@
 # make demo    set up, learn the embedded corpus twice, show the difference, also as report.html; again: trains nothing
 # make test    set up, then run every test
+# make test-chaos   kill what runs at moments drawn by chance; test-all: that, and every test
 # make check   ruff, ruff format, mypy --strict, pytest: what a change must pass
 # make bench   measure speed; nothing is asserted
 # make clean   remove environments and caches; the store stays
@@ -12,9 +13,9 @@ BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED ?= 0
 export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
-test check bench: export HF_HUB_OFFLINE = 1
+test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-chaos test-all check bench clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
@@ -24,6 +25,11 @@ demo: .venv/ready
 
 test: .venv/ready-dev .venv-swift/ready
 	$(BIN)/python -m pytest
+
+test-chaos: .venv/ready-dev .venv-swift/ready
+	$(BIN)/python -m pytest -m chaos tests/drills
+
+test-all: test test-chaos
 
 check: .venv/ready-dev .venv-swift/ready
 	$(BIN)/ruff check .

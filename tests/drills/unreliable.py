@@ -1,0 +1,69 @@
+"""An object store that answers some requests with an error, or not at all: a relay before a real one."""
+
+import http.client
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
+from urllib.parse import urlsplit
+
+HOP = {"connection", "transfer-encoding", "keep-alive"}
+
+
+@contextmanager
+def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
+    """The address of a relay to `server`, which fails that share of all requests: 500, 503, or a dead connection."""
+    draw, lock = Random(seed), threading.Lock()
+    host = urlsplit(server).netloc
+
+    class Relay(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except OSError:
+                self.close_connection = True
+
+        def relay(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with lock:
+                fails, how = draw.random() < share, draw.choice((500, 503, 0))
+            if fails and how:
+                self.send_response(how)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            if fails:
+                self.close_connection = True
+                return
+            there = http.client.HTTPConnection(host, timeout=60)
+            there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                there.putheader(name, value)
+            there.endheaders(body)
+            answer = there.getresponse()
+            said = b"" if self.command == "HEAD" else answer.read()
+            self.send_response(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in HOP | {"content-length", "date", "server"}:
+                    self.send_header(name, value)
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(said))
+            self.send_header("Content-Length", length or "0")
+            self.end_headers()
+            self.wfile.write(said)
+            there.close()
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = relay  # noqa: N815
+
+        def log_message(self, *_: object) -> None: ...
+
+    relay = ThreadingHTTPServer(("127.0.0.1", 0), Relay)
+    relay.daemon_threads = True
+    threading.Thread(target=relay.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{relay.server_address[1]}"
+    finally:
+        relay.shutdown()
+        relay.server_close()
