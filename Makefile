@@ -3,6 +3,7 @@
 # make test-chaos   kill what runs at moments drawn by chance; test-all: that, and every test
 # make check   ruff, ruff format, mypy --strict, pytest: what a change must pass
 # make bench   measure speed; nothing is asserted
+# make docs    build the documentation site into site/; a warning fails it
 # make clean   remove environments and caches; the store stays
 #
 # PYTHON=python3.12 chooses the interpreter that the environments are made of.
@@ -42,8 +43,13 @@ bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/decoding.py
 
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: .venv/ready-docs
+	$(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html; with its search: $(BIN)/python -m http.server --directory site"
+
 clean:
-	rm -rf .venv .venv-swift build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-swift build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # An environment is ready when its stamp is younger than what it was made from.
 .venv/ready: pyproject.toml constraints.txt
@@ -54,6 +60,10 @@ clean:
 
 .venv/ready-dev: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/ready-docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 # A real S3-compatible server for the tests of the store, kept apart from raycner's own packages.

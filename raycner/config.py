@@ -206,7 +206,11 @@ def read(layers: Iterable[str]) -> dict[str, Plain]:
 
 
 def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
-    """Nested settings under their dotted names."""
+    """Nested settings under their dotted names.
+
+    >>> flat({"method": {"name": "dld", "base": {"kd_weight": 2.0}}})
+    {'method.name': 'dld', 'method.base.kd_weight': 2.0}
+    """
     named: dict[str, Plain] = {}
     for key, value in settings.items():
         path = f"{where}.{key}" if where else str(key)
@@ -220,7 +224,11 @@ def _say_once(line: str) -> None:
 
 
 def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
-    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings."""
+    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings.
+
+    >>> merge({"optim": {"lr": 0.1, "epochs": 3}}, {"optim": {"epochs": 5}})
+    {'optim': {'lr': 0.1, 'epochs': 5}}
+    """
     name = layer.get("name")
     if name is not None and base.get("name", name) != name:
         dropped = [key for key in base if key != "name" and key not in layer]

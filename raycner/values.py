@@ -32,9 +32,12 @@ class Named(Protocol):
 class Family(dict[str, type[Any]]):
     """The kinds of one abstract value, by name: `METHODS["dld"]`.
 
-    >>> method = METHODS.kind
-    >>> @method("dld")
-    ... class DLD(Method): ...
+    >>> FRUITS = Family("fruit")
+    >>> @FRUITS.kind("apple")
+    ... class Apple:
+    ...     weight: float = 0.2
+    >>> FRUITS["apple"](weight=0.3)
+    Apple(weight=0.3)
     """
 
     def __init__(self, noun: str) -> None:

@@ -61,7 +61,12 @@ class TypeInventory:
             raise Refusal(f"type {repeated[0]!r} is learned twice", remedy="name each type in one step only")
 
     def grow(self, new: Sequence[str]) -> "TypeInventory":
-        """The inventory after one more step, which brings the types `new`."""
+        """The inventory after one more step, which brings the types `new`.
+
+        >>> grown = TypeInventory().grow(["person"]).grow(["place", "product"])
+        >>> grown.old, grown.new
+        (('person',), ('place', 'product'))
+        """
         return TypeInventory((*self.types, *new), (*self.sizes, len(new)))
 
     def __len__(self) -> int:
@@ -86,7 +91,11 @@ class TypeInventory:
 
 
 def encode(entities: Iterable[Entity], length: int, scheme: Scheme = "BIO") -> list[str]:
-    """Spell flat entities as one tag a word. IO merges neighbours of one type: it cannot say more."""
+    """Spell flat entities as one tag a word. IO merges neighbours of one type: it cannot say more.
+
+    >>> encode([Entity(0, 1, "person"), Entity(2, 4, "place")], length=4)
+    ['B-person', 'O', 'B-place', 'I-place']
+    """
     tags = [OUTSIDE] * length
     for entity in sorted(entities):
         first, last = entity.start, entity.end - 1
@@ -105,6 +114,9 @@ def decode(tags: Sequence[str]) -> list[Entity]:
     """Read entities from tags of any scheme, leniently: what cannot continue an entity begins a new one.
 
     This is the reading of seqeval's default mode: I-x (or E-x) after O or after another type opens an entity.
+
+    >>> decode(["B-person", "O", "I-place", "I-place"])
+    [Entity(start=0, end=1, type='person'), Entity(start=2, end=4, type='place')]
     """
     found: list[Entity] = []
     start, kind_before, previous = 0, "", OUTSIDE

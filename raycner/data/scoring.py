@@ -113,6 +113,9 @@ def forgetting(series: Sequence[Counts]) -> dict[str, float]:
     """How far each type has fallen: its best F1 after an earlier step, minus its F1 after the last step.
 
     Negative when the type gained since. Types that the last step brought have no earlier step and are not named.
+
+    >>> forgetting([{"person": (4, 0, 0)}, {"person": (2, 2, 2), "place": (9, 0, 1)}])
+    {'person': 0.5}
     """
     *earlier, final = series
     known = [name for name in final if any(name in counts for counts in earlier)]

@@ -24,7 +24,11 @@ _END = re.compile(
 
 
 def words(text: str) -> list[Place]:
-    """Where the words of a text stand, in order; all that is not in one is space."""
+    """Where the words of a text stand, in order; all that is not in one is space.
+
+    >>> spelt("Anna's dog.", words("Anna's dog."))
+    ('Anna', "'", 's', 'dog', '.')
+    """
     return [(run.start() + a, run.start() + b) for run in _RUN.finditer(text) for a, b in _parts(run[0])]
 
 

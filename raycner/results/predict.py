@@ -1,8 +1,8 @@
 """Predictor: a trained step in use. Words or text in, entities out.
 
->>> predictor = Predictor.of("demo-fg_pg-dld")
->>> predictor.text(["Anna flew to Oslo."])
-[[Found(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
+    predictor = Predictor.of("demo-fg_pg-dld")
+    predictor.text(["Anna flew to Oslo."])
+    # [[Found(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
 """
 
 import json

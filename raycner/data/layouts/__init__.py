@@ -2,11 +2,11 @@
 
 One file a layout; dropping a file here registers it. To add a layout, write a generator of rows and register it:
 
->>> @layout("my_corpus", types=("city", "river"))
-... def my_corpus(files, reading, notes):
-...     for file in files:
-...         for number, line in file.lines():
-...             yield file.part, tuple(line.split()), ()
+    @layout("my_corpus", types=("city", "river"))
+    def my_corpus(files, reading, notes):
+        for file in files:
+            for number, line in file.lines():
+                yield file.part, tuple(line.split()), ()
 """
 
 import importlib

@@ -3,11 +3,11 @@
 One file a family of protocols; dropping a file here registers what it holds. To add a protocol, write a generator of
 experiences and register it:
 
->>> @protocol("all_at_once")
-... def all_at_once(config, corpora):
-...     (corpus,) = corpora
-...     inventory = TypeInventory().grow(learned(config, corpus))
-...     yield Experience(0, inventory, whole(corpus, "train", inventory.types), *both(corpus, inventory))
+    @protocol("all_at_once")
+    def all_at_once(config, corpora):
+        (corpus,) = corpora
+        inventory = TypeInventory().grow(learned(config, corpus))
+        yield Experience(0, inventory, whole(corpus, "train", inventory.types), *both(corpus, inventory))
 """
 
 import hashlib

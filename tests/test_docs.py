@@ -1,0 +1,126 @@
+"""The documentation: its examples are true, its links lead somewhere, and the reference leaves nothing out.
+
+`make docs` builds the site, and fails at a warning; nothing here needs MkDocs.
+"""
+
+import dataclasses
+import doctest
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from raycner.data.layouts import LAYOUTS
+from raycner.data.scenarios import PROTOCOLS
+from raycner.methods import METHODS
+from raycner.networks.encoders import ENCODERS
+from raycner.networks.heads import HEADS
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+WITH_EXAMPLES = sorted(path for path in (ROOT / "raycner").rglob("*.py") if ">>> " in path.read_text("utf-8"))
+PAGES = sorted(DOCS.glob("*.md"))
+
+
+def hook(name: str) -> ModuleType:
+    """One of the small programs that MkDocs runs."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / "hooks" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference, sections = hook("reference"), hook("sections")
+
+
+@pytest.fixture(scope="module")
+def site() -> dict[str, str]:
+    """Every page as MkDocs gets it, by its path."""
+    written = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
+    shown = {name: reference.on_page_markdown(sections.on_page_markdown(text)) for name, text in written.items()}
+    return shown | {f"reference/{name}.md": text for name, text in reference.pages().items()}
+
+
+@pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
+def test_the_examples_of_docstrings_are_true(path: Path) -> None:
+    module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    tried = doctest.testmod(module)
+    assert tried.attempted and not tried.failed
+
+
+def test_the_menu_names_every_page_and_no_other(site: dict[str, str]) -> None:
+    told = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert sorted(leaves(told["nav"])) == sorted(site)
+
+
+def leaves(menu: Any) -> list[str]:
+    if isinstance(menu, str):
+        return [menu]
+    return [leaf for entry in (menu.values() if isinstance(menu, dict) else menu) for leaf in leaves(entry)]
+
+
+def test_nothing_is_loaded_from_elsewhere() -> None:
+    told = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert told["theme"]["font"] is False
+    assert "://" not in (DOCS / "page.css").read_text(encoding="utf-8")
+
+
+def test_every_link_leads_to_a_heading(site: dict[str, str]) -> None:
+    headings = {name: set(map(slug, re.findall(r"^#+ (.+)$", unfenced(text), re.M))) for name, text in site.items()}
+    links = [(name, link) for name, text in site.items() for link in re.findall(r"\]\(([^)\s]+)\)", unfenced(text))]
+    assert len(links) > 20
+    for name, link in links:
+        if "://" in link:
+            continue
+        page, _, anchor = link.partition("#")
+        assert not page or page in headings, f"{name}: {link}"
+        assert not anchor or anchor in headings[page or name], f"{name}: {link}"
+
+
+def unfenced(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_what_a_page_takes_from_elsewhere_is_there(path: Path, site: dict[str, str]) -> None:
+    assert not re.search(r"^\{\{", site[path.name], re.M)
+
+
+def test_a_heading_that_is_gone_is_noticed() -> None:
+    with pytest.raises(LookupError, match="no heading 'Nowhere'"):
+        sections.section("README.md", "Nowhere")
+
+
+@pytest.mark.parametrize(
+    ("page", "known", "path"),
+    [("methods", METHODS, "method"), ("heads", HEADS, "model.head"), ("encoders", ENCODERS, "model.encoder")],
+)
+def test_the_reference_has_every_kind_and_every_setting(page: str, known: dict[str, Any], path: str) -> None:
+    text = reference.pages()[page]
+    for name, kind in known.items():
+        (own,) = re.findall(rf"^## {name}$(.*?)(?=^## |\Z)", text, re.M | re.S)
+        for field in dataclasses.fields(kind):
+            assert f"`{path}.{field.name}`" in own
+
+
+def test_the_reference_has_every_protocol_and_layout() -> None:
+    pages = reference.pages()
+    assert all(f"\n## {name}\n" in pages["protocols"] for name in PROTOCOLS)
+    assert all(f"\n## {name}\n" in pages["layouts"] for name in LAYOUTS)
+
+
+def test_a_docstring_keeps_its_equations_and_is_otherwise_prose() -> None:
+    said = reference.prose("A sum of * and _.\n\n    L = a * b\n      + c\n\nSee `a * b`.")
+    assert "A sum of \\* and \\_." in said
+    assert "``` { .text .no-copy }\nL = a * b\n  + c\n```" in said
+    assert "See `a * b`." in said
