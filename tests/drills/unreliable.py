@@ -27,7 +27,7 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
                 self.close_connection = True
 
         def relay(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = b"".join(self.body())
             with lock:
                 fails, how = draw.random() < share, draw.choice((500, 503, 0))
             if fails and how:
@@ -41,7 +41,8 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
             there = http.client.HTTPConnection(host, timeout=60)
             there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                there.putheader(name, value)
+                if name.lower() != "expect":
+                    there.putheader(name, value)
             there.endheaders(body)
             answer = there.getresponse()
             said = b"" if self.command == "HEAD" else answer.read()
@@ -54,6 +55,18 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(said)
             there.close()
+
+        def body(self) -> Iterator[bytes]:
+            """What comes with a request, as it comes: by length, or in chunks with their sizes and trailers."""
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                yield self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                return
+            while size := int((line := self.rfile.readline()).partition(b";")[0], 16):
+                yield line + self.rfile.read(size + 2)
+            yield line
+            while (line := self.rfile.readline()).strip():
+                yield line
+            yield line
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = relay  # noqa: N815
 
