@@ -115,10 +115,14 @@ class ComputeConfig:
     """How many trials of a search go on at once; 0: as many as there is room for."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
+    tracker: Literal["none", "jsonl", "mlflow", "tensorboard"] = "none"
+    """Who is told the losses and scores of each epoch and each step of a run, beside the ledger."""
+    tracker_path: str = "tracking"
+    """The folder where a tracker keeps them, on the machine that drives the run; or the URI of an MLflow server."""
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
-            if value < 0:
+            if not isinstance(value, str) and value < 0:
                 raise ValueError(f"{key} {value}: not negative")
         if self.cpus_per_worker < 1:
             raise ValueError("cpus_per_worker is at least 1")

@@ -1,8 +1,10 @@
-"""Predictor: a trained step in use. Words or text in, entities out.
+"""Predictor: a trained step in use. Words or text in, entities out:
 
     predictor = Predictor.of("demo-fg_pg-dld")
     predictor.text(["Anna flew to Oslo."])
     # [[Found(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
+
+Offsets are told in characters of a text, or in words of a sentence.
 """
 
 import json

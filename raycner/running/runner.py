@@ -8,6 +8,7 @@ steps in the store.
 from raycner.config import RunConfig
 from raycner.running.cluster import cluster
 from raycner.running.gang import gang
+from raycner.running.trackers import tracked
 from raycner.running.walk import Notice, begin, name, prepare, walk
 from raycner.storage.leases import held
 from raycner.storage.ledger import RunLedger
@@ -21,14 +22,18 @@ def run(config: RunConfig, notice: Notice) -> RunLedger:
     fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
     specs = plan(config, scenario)
     this = name(config, specs)
-    with held(store, f"runs/{this}", lambda holder: notice("say", line=f"run {this} is held by {holder}; waiting")):
+
+    def waiting(holder: str) -> None:
+        notice("say", line=f"run {this} is held by {holder}; waiting")
+
+    with held(store, f"runs/{this}", waiting), tracked(config, this, notice) as told:
         begin(config, store, scenario, specs)
         compute = config.compute
         if compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
-            notice("wait", reason=f"starting {compute.workers} Ray Train workers")
+            told("wait", reason=f"starting {compute.workers} Ray Train workers")
             with cluster(compute.workers * compute.cpus_per_worker + 1):
-                gang([config], fingerprints, notice)
+                gang([config], fingerprints, told)
         else:
-            for _ in walk(config, fingerprints, notice):
+            for _ in walk(config, fingerprints, told):
                 pass
         return RunLedger.open(store, this)
