@@ -162,6 +162,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--output", metavar="FILE", help="write here, whole or not at all, instead of printing")
     predict.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
+    many = "read files, folders, patterns and buckets on N Ray workers, a file of --output each; resumes"
+    predict.add_argument("--ray", type=int, metavar="N", help=many)
     predict.set_defaults(verb=_predict)
 
     export = verbs.add_parser("export", help="write a trained step into a folder that other software loads")
@@ -317,7 +319,10 @@ def _store_gc(told: argparse.Namespace, console: Console) -> None:
     console.print("removed")
 
 
-def _predict(told: argparse.Namespace, console: Console) -> None:  # noqa: ARG001
+def _predict(told: argparse.Namespace, console: Console) -> None:
+    if told.ray is not None:
+        _predict_many(told, console)
+        return
     from raycner.data.passages import form_of, passages
     from raycner.data.sources import single
     from raycner.results.predict import Predictor, as_plain, counted, sink
@@ -328,6 +333,26 @@ def _predict(told: argparse.Namespace, console: Console) -> None:  # noqa: ARG00
     with sink(told.output) as lines:
         for passage, found in counted(predictor.read(given), Console(stderr=True)):
             lines.write(json.dumps(as_plain(passage, found), ensure_ascii=False) + "\n")
+
+
+def _predict_many(told: argparse.Namespace, console: Console) -> None:
+    from raycner.results.predict import counted
+    from raycner.running.bulk import Bulk
+
+    if told.output is None or told.ray < 1:
+        raise Refusal("it needs a worker, and a folder of outputs", where="--ray", remedy="say --ray N --output FOLDER")
+    given = {"store": told.store, "form": told.form, "encoder": told.encoder}
+    bulk = Bulk.of(told.step, told.files, told.output, **given)
+    there = len(bulk.files) - len(bulk.missing)
+    done = list(counted(bulk.read(told.ray), Console(stderr=True)))
+    refused = [reading for reading in done if reading.refused]
+    read, entities = sum(one.passages for one in done), sum(one.entities for one in done)
+    made = len(done) - len(refused)
+    line = f"{made} files read, {read} passages, {entities} entities; {there} were there already"
+    console.print(line, highlight=False, soft_wrap=True)
+    if refused:
+        more = f" (and {len(refused) - 1} more files)" if len(refused) > 1 else ""
+        raise Refusal(f"{refused[0].refused}{more}")
 
 
 def _export(told: argparse.Namespace, console: Console) -> None:

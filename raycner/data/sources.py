@@ -110,6 +110,27 @@ def single(address: str) -> RawFile:
     return RawFile(shown(address), "train", filesystem, path)
 
 
+def every(source: str) -> dict[str, RawFile]:
+    """All files of a source, by their names below it: one file, a folder with its folders, or a pattern; local, or a
+    URI. Those whose names begin with . or _ are left out."""
+    root, pattern = _parted(source)
+    filesystem, base = _filesystem(root, source)
+    remedy = "name a file, a folder or a pattern"
+    try:
+        kind = filesystem.get_file_info(base).type
+        if kind == fs.FileType.File:
+            return {PurePosixPath(base).name: RawFile(shown(root), "train", filesystem, base)}
+        if kind != fs.FileType.Directory:
+            raise Refusal("no such file or folder", where=shown(source), remedy=remedy)
+        listed = filesystem.get_file_info(fs.FileSelector(base, recursive=True))
+    except OSError as error:
+        raise Refusal(f"cannot be listed: {error}", where=shown(source), remedy=remedy) from None
+    inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
+    folder = shown(root).rstrip("/")
+    names = sorted(name for name in inside if _matches(name, pattern))
+    return {name: RawFile(f"{folder}/{name}", "train", filesystem, inside[name]) for name in names}
+
+
 def find(source: str, notes: list[str]) -> list[RawFile]:
     """The files of a source, by part and then by name.
 
