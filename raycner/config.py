@@ -5,9 +5,8 @@ YAML holds only what differs from the defaults of the dataclasses.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -205,7 +204,7 @@ def read(layers: Iterable[str]) -> dict[str, Plain]:
     """What YAML files and KEY=VALUE overrides say together, left to right."""
     merged: dict[str, Plain] = {}
     for layer in layers:
-        merged = merge(merged, _override(layer) if "=" in layer else _file(layer))
+        merged = merge(merged, _override(layer) if "=" in layer else _file(layer), say=log.warning)
     return merged
 
 
@@ -222,13 +221,11 @@ def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
     return named
 
 
-@cache
-def _say_once(line: str) -> None:
-    log.warning(line)
-
-
-def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
-    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings.
+def merge(
+    base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "", say: Callable[[str], object] = str
+) -> dict[str, Plain]:
+    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings: `say` is
+    told so.
 
     >>> merge({"optim": {"lr": 0.1, "epochs": 3}}, {"optim": {"epochs": 5}})
     {'optim': {'lr': 0.1, 'epochs': 5}}
@@ -237,14 +234,14 @@ def merge(base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = ""
     if name is not None and base.get("name", name) != name:
         dropped = [key for key in base if key != "name" and key not in layer]
         if dropped:
-            _say_once(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
+            say(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
         base = {}
     merged = dict(base)
     for key, value in layer.items():
         path = f"{where}.{key}" if where else key
         if isinstance(value, Mapping):
             under = merged.get(key)
-            merged[key] = merge(under if isinstance(under, Mapping) else {}, value, path)
+            merged[key] = merge(under if isinstance(under, Mapping) else {}, value, path, say)
         else:
             merged[key] = value
     return merged
