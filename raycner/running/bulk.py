@@ -7,6 +7,7 @@ them is refused. Names keep letters, digits, '.', '_' and '-'; of any other char
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from raycner.data.sources import RawFile, every
 from raycner.errors import Refusal
 from raycner.results.address import find_step
 from raycner.results.predict import TOLD, Predictor, as_plain
-from raycner.running.cluster import cluster
+from raycner.running.cluster import cluster, log_level
 from raycner.storage.store import ObjectStore
 
 SIGN = "predictions.json"
@@ -96,6 +97,7 @@ class Bulk:
         missing = self.missing
         if not missing:
             return
+        os.environ.setdefault("RAY_DATA_LOG_LEVEL", log_level())
         with cluster(workers + 1):
             import ray
             from ray import data
