@@ -96,6 +96,17 @@ def test_what_a_page_takes_from_elsewhere_is_there(path: Path, site: dict[str, s
     assert not re.search(r"^\{\{", site[path.name], re.M)
 
 
+def test_the_refusals_that_are_explained_are_those_that_are_said() -> None:
+    """Of each heading, what does not vary stands in the source."""
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "raycner").rglob("*.py"))
+    text = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    refusals = [said for heading in re.findall(r"^### (.+)$", text, re.M) for said in re.findall(r"`(.+?)`", heading)]
+    assert len(refusals) > 10
+    for said in refusals:
+        parts = re.split(r"\.\.\.|'.*?'|\w+=\d+|\d+|[BI]-x|;", said)
+        assert max(parts, key=len).strip(" ?") in source, said
+
+
 def test_a_heading_that_is_gone_is_noticed() -> None:
     with pytest.raises(LookupError, match="no heading 'Nowhere'"):
         sections.section("README.md", "Nowhere")
