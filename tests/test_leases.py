@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,23 @@ from raycner.storage.store import ObjectStore
 @pytest.fixture
 def store(tmp_path: Path) -> ObjectStore:
     return ObjectStore(str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leases that a test leaves held are dropped after it."""
+    held: list[Lease] = []
+    take = Lease.take
+
+    def taking(lease: Lease) -> bool:
+        taken = take(lease)
+        held.extend([lease] if taken else [])
+        return taken
+
+    monkeypatch.setattr(Lease, "take", taking)
+    yield
+    for lease in held:
+        lease.drop()
 
 
 def test_a_lease_has_one_holder_until_it_is_dropped(store: ObjectStore) -> None:
