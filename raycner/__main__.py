@@ -188,9 +188,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _prepare(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
+    from raycner.running.progress import ProgressDisplay
     from raycner.running.walk import prepare
 
-    _, scenario = prepare(RunConfig.load(told.layers), lambda line: console.print(line, highlight=False))
+    _, scenario = prepare(RunConfig.load(told.layers), ProgressDisplay(console))
     for corpus in scenario.corpora:
         sizes = ", ".join(f"{part} {len(corpus[part])}" for part in ("train", "dev", "test"))
         console.print(
@@ -202,12 +203,13 @@ def _prepare(told: argparse.Namespace, console: Console) -> None:
 
 def _plan(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
+    from raycner.running.progress import ProgressDisplay
     from raycner.running.walk import prepare
     from raycner.training.plan import plan
     from raycner.training.teacher import StepCheckpoint
 
     config = RunConfig.load(told.layers)
-    store, scenario = prepare(config, lambda line: console.print(line, highlight=False))
+    store, scenario = prepare(config, ProgressDisplay(console))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("step", "new types", "sentences", "method", "fingerprint", ""):
         table.add_column(column, justify="right" if column in ("step", "sentences") else "left")

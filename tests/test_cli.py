@@ -167,3 +167,12 @@ def test_report_of_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest
 def test_another_method_drops_settings_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *runs.SMALL, f"store={tmp_path}", "method.name=finetuning"]) == 0
     assert "method.name=finetuning drops base of dld" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("verb", ["prepare", "plan"])
+def test_a_long_corpus_says_how_far_it_is_read(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raycner.data.corpora.SAID_EVERY", 100)
+    assert main([verb, *runs.SMALL, f"store={tmp_path}"]) == 0
+    assert "100 sentences read" in capsys.readouterr().out

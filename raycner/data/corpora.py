@@ -26,6 +26,8 @@ from raycner.values import canonical, suggest
 
 __all__ = ["PARTS", "Corpus", "Part", "ReadingConfig", "Rows", "prepare"]
 
+SAID_EVERY = 100_000
+"""Sentences between two words of how far reading has come."""
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -280,7 +282,7 @@ def _write(rows: Iterable[Row], folder: Path, notice: Callable[[str], None]) -> 
         writers = {part: stack.enter_context(_Writer(folder / f"{part}.arrow")) for part in PARTS}
         for count, row in enumerate(rows, start=1):
             writers[row.part].add(row)
-            if count % 100_000 == 0:
+            if count % SAID_EVERY == 0:
                 notice(f"{count:,} sentences read")
 
 
