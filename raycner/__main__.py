@@ -6,22 +6,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
-from pathlib import Path
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from raycner import __version__
+from raycner.arguments import parse
 from raycner.errors import Refusal
+from raycner.results.address import find_runs
 from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, render_search, show, summary
-from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
-
-LAYERS = "YAML files and KEY=VALUE settings, left to right; later ones win"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,11 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
-    told = _told(arguments)
+    told = parse(arguments)
     end = Termination()
     try:
         with end:
-            return int(told.verb(told, console) or 0)
+            return VERBS[told.verb](told, console) or 0
     except Refusal as refusal:
         errors.print(f"raycner: {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
@@ -66,124 +63,6 @@ class Termination:
         if not self.came:
             self.came = True
             raise KeyboardInterrupt
-
-
-def _told(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line says; options may stand anywhere among the layers, which argparse alone does not allow."""
-    parser = _parser()
-    told, rest = parser.parse_known_args(arguments)
-    if not hasattr(told, "layers") or any(word.startswith("-") for word in rest):
-        parser.parse_args(arguments)
-    told.layers = [*getattr(told, "layers", ()), *rest]
-    return told
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="raycner", description="Continual named entity recognition on Ray.")
-    parser.add_argument("--version", action="version", version=f"raycner {__version__}")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
-
-    job = argparse.ArgumentParser(add_help=False)
-    job.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
-
-    prepare = verbs.add_parser("prepare", parents=[job], help="read the corpora of a job into its store")
-    prepare.set_defaults(verb=_prepare)
-
-    plan = verbs.add_parser(
-        "plan", parents=[job], help="show the steps of a job, and which of them the store already has"
-    )
-    plan.set_defaults(verb=_plan)
-
-    run = verbs.add_parser(
-        "run", parents=[job], help="train the missing steps of a job and report; the same line resumes"
-    )
-    run.set_defaults(verb=_run)
-
-    views = argparse.ArgumentParser(add_help=False)
-    views.add_argument("--details", action="store_true", help="also show the step matrix of each of several runs")
-    views.add_argument("--published", action="store_true", help="set what is published of these settings beside it")
-    forms = views.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
-    forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
-    forms.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots instead of tables")
-    views.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")
-
-    compare = verbs.add_parser(
-        "compare", parents=[job, views], help="run every row of a table on a job, and report on them"
-    )
-    compare.add_argument("--rows", required=True, metavar="FILE", help="a YAML file of rows, each laid over the job")
-    compare.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="of every row (default: 0)")
-    orders = "of tasks, as scenario.permutation names them: P1,P2,P3 (default: the job's)"
-    compare.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
-    compare.set_defaults(verb=_compare)
-
-    search = verbs.add_parser("search", help="search the settings of a job; the same line resumes")
-    search.add_argument("space", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
-    search.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
-    search.add_argument("--base", metavar="JOB", help="search on this job instead of the study's own")
-    search.add_argument("--trials", type=int, metavar="N", help="how many, instead of the study's own number")
-    search.add_argument("--seeds", type=int, metavar="N", help="how many a trial is")
-    search.add_argument("--beam", type=int, metavar="N", help="how many of the best runs per_step goes on from")
-    search.add_argument("--strategy", choices=("whole_run", "per_step"), help="settings for a run, or for each step")
-    search.add_argument("--sampler", choices=("tpe", "random"), help="who proposes")
-    search.add_argument("--database", metavar="URL", help="keep Optuna's study in this database, not in the store")
-    search.add_argument("--dry-run", action="store_true", help="say how many steps it would train, and end")
-    search.set_defaults(verb=_search)
-
-    report = verbs.add_parser("report", parents=[views], help="show what the runs of a store have reached")
-    report.add_argument("runs", nargs="*", metavar="RUN", help="names or patterns of runs; all when none is given")
-    report.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    report.set_defaults(verb=_report)
-
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    store = verbs.add_parser("store", help="show, check and tidy what a store holds")
-    chores = store.add_subparsers(required=True, metavar="ls|verify|gc")
-    contents = chores.add_parser("ls", parents=[place], help="show runs, searches, corpora and steps, with their sizes")
-    contents.set_defaults(verb=_store_ls)
-    verify = chores.add_parser("verify", parents=[place], help="read every byte; status 1 if anything is damaged")
-    verify.set_defaults(verb=_store_verify)
-    gc = chores.add_parser("gc", parents=[place], help="show what no run or search wants any more, and remove it")
-    sure = gc.add_mutually_exclusive_group()
-    sure.add_argument("--dry-run", action="store_true", help="only show it (as without any option)")
-    sure.add_argument("--yes", action="store_true", help="remove it")
-    unused = "evict copies that this node's cache was not asked for in so many days (default: 30)"
-    gc.add_argument("--unused-days", type=float, default=30.0, metavar="DAYS", help=unused)
-    gc.set_defaults(verb=_store_gc)
-
-    predict = verbs.add_parser("predict", help="find the entities in files, with a trained step; prints JSON lines")
-    predict.add_argument(
-        "step", metavar="RUN[:STEP]", help="a run, or the beginning of its name; its last step if none"
-    )
-    predict.add_argument("files", nargs="+", metavar="FILE", help="text, jsonl or columns; a URI; - for standard input")
-    predict.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    predict.add_argument(
-        "--form", choices=("text", "jsonl", "columns"), help="of all files; told by their names if not"
-    )
-    predict.add_argument("--output", metavar="FILE", help="write here, whole or not at all, instead of printing")
-    predict.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
-    many = "read files, folders, patterns and buckets on N Ray workers, a file of --output each; resumes"
-    predict.add_argument("--ray", type=int, metavar="N", help=many)
-    predict.set_defaults(verb=_predict)
-
-    export = verbs.add_parser("export", help="write a trained step into a folder that other software loads")
-    export.add_argument("step", metavar="RUN[:STEP]", help="a run, or the beginning of its name; its last step if none")
-    export.add_argument("folder", metavar="DIR", type=Path, help="a folder that is not there yet, or empty")
-    export.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    export.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
-    export.set_defaults(verb=_export)
-
-    extend = verbs.add_parser("extend", help="teach a run of the protocol steps new types, from a source of their own")
-    extend.add_argument("run", metavar="RUN", help="a run, or the beginning of its name")
-    extend.add_argument("layers", nargs="*", metavar="LAYER", help=f"{LAYERS}; of old steps nothing may change")
-    extend.add_argument("--types", required=True, type=lambda text: text.split(","), metavar="TYPE,TYPE,...")
-    extend.add_argument(
-        "--source", required=True, help="a folder, a file, a pattern or a URI with these types annotated"
-    )
-    extend.add_argument("--corpus", metavar="LAYOUT", help="of the source, if not the run's own")
-    extend.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
-    extend.set_defaults(verb=_extend)
-    return parser
 
 
 def _prepare(told: argparse.Namespace, console: Console) -> None:
@@ -267,22 +146,17 @@ def _search(told: argparse.Namespace, console: Console) -> None:
         against = baseline(plan, progress)
     with Scoreboard(console) as board:
         found = search(plan, told.space, against, board, told.database)
-    render_search(found, ObjectStore(plan.config({}).store), console)
+    render_search(found, ObjectStore(plan.job.store), console)
 
 
 def _report(told: argparse.Namespace, console: Console) -> None:
-    ledgers = RunLedger.all(ObjectStore(told.store))
-    if told.runs:
-        known = ", ".join(ledger.run for ledger in ledgers) or "none"
-        for pattern in told.runs:
-            if not any(fnmatch(ledger.run, f"{pattern}*") for ledger in ledgers):
-                raise Refusal(f"no run is called {pattern!r}", where=told.store, remedy=f"runs there: {known}")
-        ledgers = [ledger for ledger in ledgers if any(fnmatch(ledger.run, f"{name}*") for name in told.runs)]
+    store = ObjectStore(told.store)
+    ledgers = find_runs(told.runs, store)
     if not ledgers and not told.json:
         raise Refusal(
             "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
         )
-    searches = SearchRecord.all(ObjectStore(told.store))
+    searches = SearchRecord.all(store)
     asked = [search for search in searches if any(fnmatch(search.name, f"{name}*") for name in told.runs or ("",))]
     _print(summary(ledgers), told, console, asked)
 
@@ -411,15 +285,21 @@ def _draw(found: Summary, told: argparse.Namespace, searches: Sequence[SearchRec
         errors.print(f"{told.plots}: {drawn} plots, as PNG and SVG", markup=False, highlight=False, soft_wrap=True)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
-    """0,1,2"""
-    try:
-        seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
-    except ValueError:
-        seeds = (-1,)
-    if min(seeds) < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds; write 0,1,2")
-    return seeds
+VERBS: dict[str, Callable[[argparse.Namespace, Console], int | None]] = {
+    "prepare": _prepare,
+    "plan": _plan,
+    "run": _run,
+    "compare": _compare,
+    "search": _search,
+    "report": _report,
+    "store_ls": _store_ls,
+    "store_verify": _store_verify,
+    "store_gc": _store_gc,
+    "predict": _predict,
+    "export": _export,
+    "extend": _extend,
+}
+"""What is done, by the names that `arguments` has for it. Status 0 where none is given back."""
 
 
 if __name__ == "__main__":

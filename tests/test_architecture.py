@@ -25,7 +25,7 @@ FLOORS = [
     ("config",),
     ("training",),
     ("running",),
-    ("__main__",),
+    ("arguments", "__main__"),
 ]
 """Lowest first. `results` stands beside them: it looks back at what was stored."""
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}

@@ -157,6 +157,28 @@ def test_two_objectives_end_in_a_pareto_table(tmp_path: Path, capfd: pytest.Capt
     assert "old types" in capfd.readouterr().out
 
 
+def test_trials_of_several_workers_start_gangs_and_a_database_keeps_the_study(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path / 'study.db'}"
+    asked = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
+    assert search(space(tmp_path), *asked) == 0
+    record = found(tmp_path)
+    assert [(trial.state, trial.trained, trial.shared) for trial in trials(record)] == [
+        ("complete", 0, 3),
+        ("complete", 2, 1),
+    ]
+    assert len(optuna.load_study(study_name=record.name, storage=database).trials) == 2
+    assert not (tmp_path / "store" / "searches" / record.name / "journal.log").exists()
+
+
+def test_a_database_that_is_none_is_one_line_without_its_password(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert search(space(tmp_path), "--database", "nothing://me:secret@nowhere/x") == 2
+    said = capfd.readouterr()
+    assert "--database: cannot be opened" in " ".join(said.err.split())
+    assert "secret" not in said.out + said.err
+
+
 def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
     assert search(space(tmp_path, "trials=3, strategy='per_step', beam=2,")) == 0
     record = found(tmp_path)

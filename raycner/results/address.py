@@ -1,5 +1,6 @@
 """Addresses: how a person names a finished step, as RUN or RUN:STEP."""
 
+from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from raycner.errors import Refusal
@@ -19,6 +20,16 @@ def find_run(name: str, store: ObjectStore) -> RunLedger:
     found = f"{len(meant)} runs are called {name!r}" if meant else f"no run is called {name!r}"
     there = ", ".join(ledger.run for ledger in meant or ledgers) or "none"
     raise Refusal(found, where=str(store), remedy=f"runs there: {there}")
+
+
+def find_runs(names: Sequence[str], store: ObjectStore) -> list[RunLedger]:
+    """The runs of these names, beginnings or patterns; all where none is given. Each must call at least one."""
+    ledgers = RunLedger.all(store)
+    for name in names:
+        if not any(fnmatch(ledger.run, f"{name}*") for ledger in ledgers):
+            there = ", ".join(ledger.run for ledger in ledgers) or "none"
+            raise Refusal(f"no run is called {name!r}", where=str(store), remedy=f"runs there: {there}")
+    return [ledger for ledger in ledgers if any(fnmatch(ledger.run, f"{name}*") for name in names or ("",))]
 
 
 def find_step(address: str, store: ObjectStore) -> tuple[RunLedger, StepRecord]:

@@ -28,7 +28,7 @@ def _trials(search: SearchRecord, found: RoundRecord) -> Figure:
     finished = [trial for trial in found.trials if trial.state == "complete"]
     best = max(finished, key=lambda trial: trial.values[0], default=None)
     for trial in found.trials:
-        scores = course(search, trial)
+        scores = course(trial)
         steps = range(1, len(scores) + 1)
         colour, bold = STATES[trial.state], trial is best
         axes.plot(steps, scores, color=colour, linewidth=2.0 if bold else 0.9, zorder=4 if bold else 2)

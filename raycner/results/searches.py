@@ -25,12 +25,6 @@ def search_view(search: SearchRecord, runs: Mapping[str, Run]) -> RenderableType
     return Group(*parts, *_winner(search, runs))
 
 
-def steps(search: SearchRecord) -> tuple[int, int]:
-    """How many steps the search's trials trained, and how many they took from the store."""
-    trials = [trial for found in search.rounds for trial in found.trials]
-    return sum(trial.trained for trial in trials), sum(trial.shared for trial in trials)
-
-
 def pareto(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
     """The finished trials that no other beats in one objective without losing in another, by the first objective."""
     finished = [trial for trial in trials if trial.state == "complete"]
@@ -125,7 +119,6 @@ def spelt(settings: Mapping[str, Any]) -> list[str]:
     return [f"{key}={f'{value:.4g}' if isinstance(value, float) else spell(value)}" for key, value in settings.items()]
 
 
-def course(search: SearchRecord, trial: TrialRecord) -> list[float]:
-    """A trial's first objective after each step it came to, the last one included, in percent points."""
-    walked = (trial.trained + trial.shared) // search.seeds
-    return [100 * score for score in (*trial.scores, *trial.values[:1])[:walked]]
+def course(trial: TrialRecord) -> list[float]:
+    """A trial's first objective after each step it came to, in percent points."""
+    return [100 * score for score in trial.scores]

@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
+from raycner.errors import Refusal
 from raycner.running.study import Settings, Study, quiet
 from raycner.storage.searches import TrialRecord
 from raycner.storage.store import ObjectStore
@@ -42,12 +43,21 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             if url is None:
                 self._file.write_bytes(store.read(self._key))
-        self.storage: BaseStorage | str = url or JournalStorage(JournalFileBackend(str(self._file)))
+        self.storage = JournalStorage(JournalFileBackend(str(self._file))) if url is None else _database(url)
 
     def keep(self) -> None:
         """Put what was written since into the store."""
         if self._url is None and self._file.exists():
             self._store.write(self._key, self._file.read_bytes())
+
+
+def _database(url: str) -> BaseStorage:
+    """A database that Optuna opens; its URL may hold a password, and is never shown."""
+    try:
+        return optuna.storages.get_storage(url)
+    except Exception as error:
+        remedy = "write a URL of SQLAlchemy's, such as sqlite:////FOLDER/FILE, and install what it needs"
+        raise Refusal(f"cannot be opened ({type(error).__name__})", where="--database", remedy=remedy) from None
 
 
 class Proposer(OptunaSearch):  # type: ignore[misc]

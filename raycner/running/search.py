@@ -23,7 +23,7 @@ from raycner.running.proposer import Journal, Proposer, importances, open_study,
 from raycner.running.runner import run
 from raycner.running.study import PROBES, Plan, Settings, draws, quiet
 from raycner.running.trial import Task, Trial
-from raycner.running.walk import Notice, prepare
+from raycner.running.walk import Notice, prepare, silent
 from raycner.storage.leases import held
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, WinnerRecord
@@ -52,7 +52,7 @@ class Forecast:
 def forecast(plan: Plan, notice: Notice) -> Forecast:
     """Draw the budget at random, and count steps. Of step-wise search, this counts one round as if for all steps."""
     study = plan.study
-    store, scenario = prepare(plan.config({}), notice)
+    store, scenario = prepare(plan.job, notice)
     drawn = [*study.first, *(trial.params for trial in draws(study.space, study.trials))][: study.trials]
     names: set[str] = set()
     for settings in drawn:
@@ -81,7 +81,7 @@ def search(
         notice("say", line=f"search {plan.name} is held by {holder}; waiting")
 
     with (
-        held(ObjectStore(plan.config({}).store), f"searches/{plan.name}", waiting),
+        held(ObjectStore(plan.job.store), f"searches/{plan.name}", waiting),
         tempfile.TemporaryDirectory(prefix="raycner-search-") as scratch,
         quiet(),
     ):
@@ -101,9 +101,8 @@ class Search:
         scratch: Path,
     ) -> None:
         self.plan, self.study, self.notice, self.against = plan, plan.study, notice, against
-        config = plan.config({})
-        self.compute = config.compute
-        self.store, self.scenario = prepare(config, notice)
+        self.compute = plan.job.compute
+        self.store, self.scenario = prepare(plan.job, notice)
         self.journal = Journal(self.store, plan.name, database, scratch)
         series = [[Dev.of(record) for record in ledger.records()] for ledger in against]
         self.objective = Objective(self.study.metric, self.study.caution, series)
@@ -123,7 +122,7 @@ class Search:
         with cluster(cpus):
             best = self._step_by_step() if self.study.strategy == "per_step" else self._whole_runs()
         if best is not None:
-            runs = _runs(self.plan, best, _silent)
+            runs = _runs(self.plan, best, silent)
             self.record = replace(
                 self.record,
                 winner=WinnerRecord(
@@ -253,7 +252,3 @@ def _runs(plan: Plan, settings: Settings, notice: Notice) -> tuple[RunLedger, ..
     first = plan.config(settings).seed
     seeds = range(first, first + plan.study.seeds)
     return tuple(run(plan.config({**settings, "seed": seed}), notice) for seed in seeds)
-
-
-def _silent(event: str, **facts: Any) -> None:
-    """Nobody needs to hear that steps are taken from the store."""

@@ -20,6 +20,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -135,6 +136,11 @@ class Plan:
             for settings in (trial.params, *ends(trial)):
                 made._try(settings, where)
         return made
+
+    @cached_property
+    def job(self) -> RunConfig:
+        """The job as its layers say it."""
+        return self.config({})
 
     def config(self, settings: Settings) -> RunConfig:
         """The job with these settings."""

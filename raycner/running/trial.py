@@ -19,7 +19,7 @@ from raycner.errors import Refusal
 from raycner.running.gang import gang
 from raycner.running.objective import Dev, Objective
 from raycner.running.study import Plan, Settings
-from raycner.running.walk import Walked, walk
+from raycner.running.walk import Walked, silent, walk
 from raycner.storage.ledger import StepRecord
 from raycner.storage.searches import want
 from raycner.storage.store import ObjectStore
@@ -56,7 +56,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     """Each `step` is one step of the job."""
 
     def setup(self, config: dict[str, Any], *, task: Task) -> None:
-        self._task = task
+        self._task, self._store = task, ObjectStore(task.plan.job.store)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -93,7 +93,8 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         if self._walking is None:
             self._walking = _abreast(self._task.configs(self._drawn), self._task.fingerprints)
         walked = next(self._walking)
-        self._want(walked)
+        for one in walked:
+            want(self._store, self._task.plan.name, one.record.fingerprint)
         self._trained += sum(one.trained for one in walked)
         self._records.append([one.record for one in walked])
         if broken := next(filter(None, (_broken(one.record) for one in walked)), ""):
@@ -101,12 +102,6 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         runs = zip(*self._records, strict=True)
         self._values = self._task.objective([[Dev.of(record) for record in run] for run in runs])
         return ""
-
-    def _want(self, walked: Sequence[Walked]) -> None:
-        plan = self._task.plan
-        store = ObjectStore(plan.config({}).store)
-        for one in walked:
-            want(store, plan.name, one.record.fingerprint)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the steps lie in the store."""
@@ -131,7 +126,7 @@ def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Itera
         yield from _by_gang(configs, fingerprints)
         return
     torch.set_num_threads(compute.cpus_per_worker)
-    yield from zip(*(walk(config, fingerprints, _silent) for config in configs), strict=True)
+    yield from zip(*(walk(config, fingerprints, silent) for config in configs), strict=True)
 
 
 def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Iterator[tuple[Walked, ...]]:
@@ -161,7 +156,3 @@ def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Itera
         if len(abreast) == len(configs):
             yield tuple(abreast)
             abreast = []
-
-
-def _silent(event: str, **facts: Any) -> None:
-    """Nobody reads the notices of a trial: its steps are its results."""

@@ -4,18 +4,18 @@ A step that the store has is taken. A missing one is trained by whoever holds it
 takes what the first has committed.
 """
 
-import contextlib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from raycner.config import RunConfig
 from raycner.data.scenarios import Experience, Scenario
 from raycner.errors import Refusal
-from raycner.storage.leases import Lease
+from raycner.storage.leases import held
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
@@ -29,6 +29,10 @@ SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The variable by which Ray tells a process that it was handed to `ray job submit`."""
 Notice = Callable[..., None]
 """Is told what happens, `notice(event, **facts)`; `ProgressDisplay` names the events."""
+
+
+def silent(event: str, **facts: Any) -> None:
+    """A notice that nobody reads."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> Iter
         step = StepCheckpoint.find(store, spec.fingerprint)
         trained = step is None
         if step is None:
-            with _turn(store, spec, notice):
+            with held(store, f"steps/{spec.fingerprint}", partial(_waiting, notice, spec), ranks.told):
                 step = StepCheckpoint.find(store, spec.fingerprint)
                 trained = step is None
                 if step is None:
@@ -115,26 +119,12 @@ def _train(
     network, record = train(spec, experience, before, watcher)
     if ranks.rank() == 0:
         StepCheckpoint.commit(store, spec, network, record)
-    ranks.barrier()
     watcher.forget()
     return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
 
 
-@contextlib.contextmanager
-def _turn(store: ObjectStore, spec: StepSpec, notice: Notice) -> Iterator[None]:
-    """A step's lease: rank 0 asks for it, and all go on together once it is theirs."""
-    lease = Lease(store, f"steps/{spec.fingerprint}")
-    told = False
-    while not ranks.told(lease.take):
-        if not told:
-            notice("wait", reason=f"step {spec.index + 1} is being trained by {lease.holder}")
-        told = True
-        time.sleep(0.5)
-    try:
-        yield
-    finally:
-        if ranks.rank() == 0:
-            lease.drop()
+def _waiting(notice: Notice, spec: StepSpec, holder: str) -> None:
+    notice("wait", reason=f"step {spec.index + 1} is being trained by {holder}")
 
 
 @dataclass(frozen=True)
@@ -172,6 +162,7 @@ class StoreWatcher:
         return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
 
     def forget(self) -> None:
+        """Once every rank is here, and has read what it wanted."""
         ranks.barrier()
         if ranks.rank() == 0:
             self.store.remove(self._key)

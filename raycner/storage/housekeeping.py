@@ -97,9 +97,9 @@ def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Left
 
     Raises `Refusal` while somebody is at work in the store, which this waits to see where there is any lease.
     """
-    working = living(store)
-    for key, holder in working.items():
-        raise Refusal(f"{key} is being worked on by {holder}", where=str(store), remedy="wait until that has ended")
+    if working := living(store):
+        at_work = ", ".join(f"{key} is being worked on by {holder}" for key, holder in working.items())
+        raise Refusal(at_work, where=str(store), remedy="wait until that has ended")
     return [
         *_unwanted(store),
         *(

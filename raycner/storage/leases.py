@@ -53,7 +53,8 @@ class Lease:
     def drop(self) -> None:
         """Give it back, if it is still yours."""
         self._ended.set()
-        self._beating.join()
+        if self._beating.ident is not None:
+            self._beating.join()
         if self._own(self._look()):
             self._store.remove(self._key)
 
@@ -84,11 +85,19 @@ class Lease:
 
 
 @contextmanager
-def held(store: ObjectStore, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lease for as long as the block lasts; while somebody else has it, wait, and say once who that is."""
+def held(
+    store: ObjectStore,
+    key: str,
+    waiting: Callable[[str], None],
+    ask: Callable[[Callable[[], bool]], bool] = lambda take: take(),
+) -> Iterator[None]:
+    """Hold a lease for as long as the block lasts; while somebody else has it, wait, and say once who that is.
+
+    `ask` takes it for many who go on together: of them, one asks and the others are told.
+    """
     lease = Lease(store, key)
     told = False
-    while not lease.take():
+    while not ask(lease.take):
         if not told:
             waiting(lease.holder)
         told = True

@@ -17,15 +17,15 @@
                them.
 """
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
 from raycner.errors import Refusal
+from raycner.storage.documents import Document
 from raycner.storage.store import ObjectStore
 
 Counts = Mapping[str, tuple[int, int, int]]
@@ -130,7 +130,7 @@ class Page:
     records: tuple[StepRecord, ...] = ()
 
 
-_PAGES = TypeAdapter(Page)
+_PAGES = Document(Page, "ledger", "remove the file and run again: the finished steps are still in the store")
 
 
 class RunLedger:
@@ -164,14 +164,7 @@ class RunLedger:
     @classmethod
     def open(cls, store: ObjectStore, run: str) -> "RunLedger":
         """The ledger of a run. Raises FileNotFoundError when it has none, `Refusal` when the file cannot be read."""
-        try:
-            return cls(store, _PAGES.validate_json(store.read(cls.key(run))))
-        except ValidationError as error:
-            flaw = error.errors(include_url=False)[0]
-            where = ".".join(map(str, flaw["loc"]))
-            what = f"not a ledger of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
-            remedy = "remove the file and run again: the finished steps are still in the store"
-            raise Refusal(what, where=f"{store}/{cls.key(run)}", remedy=remedy) from None
+        return cls(store, _PAGES.read(store, cls.key(run)))
 
     @classmethod
     def find(cls, store: ObjectStore, run: str) -> "RunLedger | None":
@@ -230,6 +223,4 @@ class RunLedger:
         self._write()
 
     def _write(self) -> None:
-        said = json.loads(_PAGES.dump_json(self._page))
-        text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        self._store.write(self.key(self.run), f"{text}\n".encode())
+        _PAGES.write(self._store, self.key(self.run), self._page)

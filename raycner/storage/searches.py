@@ -1,18 +1,17 @@
-"""What a search has found, in one JSON object of the store, replaced whole whenever a trial ends.
+"""What a search has found, in one JSON object of the store, replaced whole whenever a round of trials ends.
 
-`searches/NAME/search.json` holds the fields of `SearchRecord` (schema 1). Beside it lie the journals of the search's
-rounds, which Optuna reads and writes and optuna-dashboard shows; the record is what people and reports read. An empty
-object at `searches/NAME/steps/FINGERPRINT` says that a trial came to that step: the search wants it kept.
+`searches/NAME/search.json` holds the fields of `SearchRecord` (schema 1). Beside it lies the journal of the search,
+which Optuna reads and writes and optuna-dashboard shows; the record is what people and reports read. An empty object at
+`searches/NAME/steps/FINGERPRINT` says that a trial came to that step: the search wants it kept.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict
 
-from raycner.errors import Refusal
+from raycner.storage.documents import Document
 from raycner.storage.store import ObjectStore
 
 _JSON = ConfigDict(ser_json_inf_nan="strings")
@@ -89,26 +88,18 @@ class SearchRecord:
 
     def write(self, store: ObjectStore) -> None:
         """Keep it, in the place of an earlier one."""
-        said = json.loads(_RECORDS.dump_json(self))
-        store.write(self.key(self.name), f"{json.dumps(said, indent=1, sort_keys=True, allow_nan=False)}\n".encode())
+        _RECORDS.write(store, self.key(self.name), self)
 
     @classmethod
     def all(cls, store: ObjectStore) -> "list[SearchRecord]":
         """The searches of a store, by name."""
         keys = [key for key in store.list("searches") if key.endswith("/search.json")]
-        return [cls._read(store, key) for key in keys]
-
-    @classmethod
-    def _read(cls, store: ObjectStore, key: str) -> "SearchRecord":
-        try:
-            return _RECORDS.validate_json(store.read(key))
-        except ValidationError as error:
-            what = f"not a search of schema 1 ({error.errors(include_url=False)[0]['msg'].lower()})"
-            remedy = "remove the file and search again: the finished steps are still in the store"
-            raise Refusal(what, where=f"{store}/{key}", remedy=remedy) from None
+        return [_RECORDS.read(store, key) for key in keys]
 
 
-_RECORDS = TypeAdapter(SearchRecord)
+_RECORDS = Document(
+    SearchRecord, "search", "remove the file and search again: the finished steps are still in the store"
+)
 
 
 def want(store: ObjectStore, name: str, fingerprint: str) -> None:

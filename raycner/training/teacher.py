@@ -148,21 +148,21 @@ class Column:
     """What a frozen teacher says of a split, mapped from a file: a row per word, or whatever places its output has."""
 
     def __init__(self, path: Path, sentences: int) -> None:
-        self._path = path
+        self._file = path.open("wb")
         self._bounds = np.zeros((sentences, 2), np.int64)
         self._size = 0
 
     def write(self, position: int, rows: NDArray[Any]) -> None:
         """Append the rows [places, ...] of one sentence; all have one type and shape."""
-        with self._path.open("ab") as file:
-            file.write(rows.tobytes())
+        self._file.write(rows.tobytes())
         self._bounds[position] = self._size, self._size + len(rows)
         self._size += len(rows)
         self._dtype, self._shape = rows.dtype, rows.shape[1:]
 
     @cached_property
     def _rows(self) -> NDArray[Any]:
-        return np.memmap(self._path, self._dtype, "r", shape=(self._size, *self._shape))
+        self._file.close()
+        return np.memmap(self._file.name, self._dtype, "r", shape=(self._size, *self._shape))
 
     def read(self, positions: Tensor, reach: Tensor) -> Tensor:
         """[B, P, ...] the rows of these sentences at the places of `reach` [B, P], zero elsewhere."""

@@ -1,0 +1,34 @@
+"""Documents: dataclasses that lie in a store as JSON, read back with every field checked, and never unpickled."""
+
+import json
+from typing import Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from raycner.errors import Refusal
+from raycner.storage.store import ObjectStore
+
+T = TypeVar("T")
+
+
+class Document(Generic[T]):
+    """The form of one kind of document. `noun` and `remedy` are what is said of a file that is none."""
+
+    def __init__(self, kind: type[T], noun: str, remedy: str) -> None:
+        self._adapter, self._noun, self._remedy = TypeAdapter(kind), noun, remedy
+
+    def read(self, store: ObjectStore, key: str) -> T:
+        """The document at `key`. Raises FileNotFoundError where there is none, `Refusal` where it cannot be read."""
+        try:
+            return self._adapter.validate_json(store.read(key))
+        except ValidationError as error:
+            flaw = error.errors(include_url=False)[0]
+            where = ".".join(map(str, flaw["loc"]))
+            what = f"not a {self._noun} of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
+            raise Refusal(what, where=f"{store}/{key}", remedy=self._remedy) from None
+
+    def write(self, store: ObjectStore, key: str, value: T) -> None:
+        """Keep it, in the place of an earlier one."""
+        said = json.loads(self._adapter.dump_json(value))
+        text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        store.write(key, f"{text}\n".encode())
