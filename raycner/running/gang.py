@@ -1,5 +1,6 @@
 """One group of Ray Train workers, which walks all the steps that are missing: starting one costs tens of seconds."""
 
+import asyncio
 import contextlib
 import threading
 import time
@@ -17,11 +18,36 @@ from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 
 
-def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Notice) -> None:
+class Gate:
+    """An actor that a gang stops at before each step, until it is let through or told to go home."""
+
+    def __init__(self) -> None:
+        self._steps, self._closed, self._news = 0, False, asyncio.Condition()
+
+    async def open(self, steps: int) -> None:
+        """Let so many steps through, counted from the first."""
+        await self._become(steps, False)
+
+    async def close(self) -> None:
+        await self._become(self._steps, True)
+
+    async def passed(self, step: int) -> bool:
+        """Wait in front of a step (from 1); whether to go on."""
+        async with self._news:
+            await self._news.wait_for(lambda: self._closed or step <= self._steps)
+        return not self._closed
+
+    async def _become(self, steps: int, closed: bool) -> None:
+        async with self._news:
+            self._steps, self._closed = steps, closed
+            self._news.notify_all()
+
+
+def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Notice, gate: Any = None) -> None:
     """Walk the runs abreast, each step of every run before the next, on the workers that the first of them asks for.
 
     The cluster is connected to. Where a run stands is the store's to say: Ray resumes nothing, and what it leaves
-    behind is never read.
+    behind is never read. A `gate` (the handle of a `Gate`) says after each step whether there is to be another.
     """
     from ray import train as ray_train
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -33,7 +59,7 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
     attempt = uuid.uuid4().hex[:12]  # never used again: no state of Ray's is ever resumed
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"configs": list(configs), "fingerprints": list(fingerprints), "board": board},
+        train_loop_config={"configs": list(configs), "fingerprints": list(fingerprints), "board": board, "gate": gate},
         torch_config=TorchConfig(backend="nccl" if compute.gpus_per_worker else "gloo"),
         scaling_config=ray_train.ScalingConfig(
             num_workers=compute.workers,
@@ -59,13 +85,14 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
 
 def _work(told: dict[str, Any]) -> Refusal | None:
     """What every worker of a gang does; a refusal is handed back, since trying again would not mend it."""
+    import ray
     from ray import train as ray_train
     from ray.train.torch import get_device
 
     if torch.cuda.is_available():
         torch.cuda.set_device(get_device())
     torch.set_num_threads(told["configs"][0].compute.cpus_per_worker)
-    board, heard = told["board"], 0.0
+    board, gate, heard = told["board"], told["gate"], 0.0
 
     def notice(event: str, **facts: Any) -> None:
         nonlocal heard
@@ -76,9 +103,14 @@ def _work(told: dict[str, Any]) -> Refusal | None:
         if event == "record":
             ray_train.report({"step": facts["record"].index})
 
+    def passed(step: int) -> bool:
+        return gate is None or ranks.told(lambda: bool(ray.get(gate.passed.remote(step))))
+
     try:
-        for _ in zip(*(walk(config, told["fingerprints"], notice) for config in told["configs"]), strict=True):
-            pass
+        walking = zip(*(walk(config, told["fingerprints"], notice) for config in told["configs"]), strict=True)
+        step = 1
+        while passed(step) and next(walking, None):
+            step += 1
     except Refusal as refusal:
         return refusal
     return None

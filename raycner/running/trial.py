@@ -4,19 +4,21 @@ A trial that fits one device trains in its own process, which is used again for 
 several workers starts a gang. Either way its steps lie in the store, so a trial that is begun again goes on.
 """
 
+import itertools
 import math
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ray
 import torch
 from ray import tune
 
 from raycner.config import RunConfig
 from raycner.errors import Refusal
-from raycner.running.gang import gang
+from raycner.running.gang import Gate, gang
 from raycner.running.objective import Dev, Objective
 from raycner.running.study import Plan, Settings
 from raycner.running.walk import Walked, silent, walk
@@ -62,7 +64,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial."""
         self._drawn = dict(new_config)
-        self._walking: Iterator[tuple[Walked, ...]] | None = None
+        self._walking: Generator[tuple[Walked, ...]] | None = None
         self._records: list[list[StepRecord]] = []
         self._values: dict[str, float] = dict.fromkeys(self._task.plan.study.objectives, 0.0)
         self._trained = 0
@@ -103,6 +105,10 @@ class Trial(tune.Trainable):  # type: ignore[misc]
         self._values = self._task.objective([[Dev.of(record) for record in run] for run in runs])
         return ""
 
+    def cleanup(self) -> None:
+        if self._walking is not None:
+            self._walking.close()
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the steps lie in the store."""
 
@@ -119,7 +125,7 @@ def _broken(record: StepRecord) -> str:
     return ""
 
 
-def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Iterator[tuple[Walked, ...]]:
+def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Generator[tuple[Walked, ...]]:
     """The runs, step by step."""
     compute = configs[0].compute
     if compute.workers > 1:
@@ -129,9 +135,10 @@ def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Itera
     yield from zip(*(walk(config, fingerprints, silent) for config in configs), strict=True)
 
 
-def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Iterator[tuple[Walked, ...]]:
-    """The same, from workers of a gang that this process drives."""
+def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Generator[tuple[Walked, ...]]:
+    """The same, from workers of a gang that this process drives: they wait until a step is asked for."""
     said: queue.Queue[Walked | Exception | None] = queue.Queue()
+    gate = ray.remote(num_cpus=0)(Gate).remote()
     shared = False
 
     def notice(event: str, **facts: Any) -> None:
@@ -142,17 +149,26 @@ def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Itera
 
     def drive() -> None:
         try:
-            gang(configs, fingerprints, notice)
+            gang(configs, fingerprints, notice, gate)
             said.put(None)
         except Exception as error:
             said.put(error)
 
-    threading.Thread(target=drive, daemon=True).start()
-    abreast: list[Walked] = []
-    while (heard := said.get()) is not None:
-        if isinstance(heard, Exception):
-            raise heard
-        abreast.append(heard)
-        if len(abreast) == len(configs):
-            yield tuple(abreast)
-            abreast = []
+    driving = threading.Thread(target=drive, daemon=True)
+    driving.start()
+    try:
+        for step in itertools.count(1):
+            gate.open.remote(step)
+            abreast: dict[str, Walked] = {}  # a gang that begins anew tells all again
+            while len(abreast) < len(configs):
+                heard = said.get()
+                if heard is None:
+                    return
+                if isinstance(heard, Exception):
+                    raise heard
+                if heard.record.index + 1 == step:
+                    abreast.setdefault(heard.record.fingerprint, heard)
+            yield tuple(abreast.values())
+    finally:
+        gate.close.remote()
+        driving.join()  # or the workers would keep their places, for which the next trial waits
