@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -19,6 +20,10 @@ from raycner.results.address import find_runs
 from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, render_search, show, summary
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from raycner.running.event_log import EventLog
+    from raycner.running.progress import ProgressDisplay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,17 +107,15 @@ def _plan(told: argparse.Namespace, console: Console) -> None:
 
 def _run(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
-    from raycner.running.progress import ProgressDisplay
     from raycner.running.runner import run
 
     config = RunConfig.load(told.layers)
-    with ProgressDisplay(console) as progress:
+    with _display(told, console) as progress:
         ledger = run(config, progress)
     render([ledger], console)
 
 
 def _compare(told: argparse.Namespace, console: Console) -> None:
-    from raycner.running.progress import ProgressDisplay
     from raycner.running.rows import entries, read
     from raycner.running.runner import run
 
@@ -120,8 +123,8 @@ def _compare(told: argparse.Namespace, console: Console) -> None:
     table = entries(rows, told.layers, told.seeds, told.orders)
     ledgers, names = [], {}
     for number, entry in enumerate(table, start=1):
-        with ProgressDisplay(Console(stderr=True)) as progress:
-            progress.say(f"run {number} of {len(table)}: {entry}")
+        with _display(told, Console(stderr=True)) as progress:
+            progress("say", line=f"run {number} of {len(table)}: {entry}")
             ledgers.append(run(entry.config, progress))
         names[ledgers[-1].run] = entry.row
     found = summary(ledgers, names)
@@ -130,6 +133,7 @@ def _compare(told: argparse.Namespace, console: Console) -> None:
 
 
 def _search(told: argparse.Namespace, console: Console) -> None:
+    from raycner.running.event_log import EventLog
     from raycner.running.progress import ProgressDisplay
     from raycner.running.scoreboard import Scoreboard
     from raycner.running.search import baseline, forecast, search
@@ -141,10 +145,10 @@ def _search(told: argparse.Namespace, console: Console) -> None:
         counted = forecast(plan, ProgressDisplay(console))
         console.print(str(counted), highlight=False)
         return
-    with ProgressDisplay(console) as progress:
-        progress.say("trial 0, which all others are compared with")
+    with _display(told, console) as progress:
+        progress("say", line="trial 0, which all others are compared with")
         against = baseline(plan, progress)
-    with Scoreboard(console) as board:
+    with Scoreboard(console) if told.log == "text" else EventLog(sys.stderr) as board:
         found = search(plan, told.space, against, board, told.database)
     render_search(found, ObjectStore(plan.job.store), console)
 
@@ -246,15 +250,22 @@ def _extend(told: argparse.Namespace, console: Console) -> None:
     from raycner.results.address import find_run
     from raycner.results.gains import gains_view
     from raycner.running.extend import extend, extended
-    from raycner.running.progress import ProgressDisplay
 
     store = ObjectStore(told.store)
     ledger = find_run(told.run, store)
     config = extended(ledger, store, told.types, told.source, told.corpus, told.layers)
-    with ProgressDisplay(console) as progress:
+    with _display(told, console) as progress:
         longer = extend(ledger, config, progress)
     console.print(f"{longer.run}", highlight=False)
     console.print(gains_view(*longer.records()[-2:]), highlight=False)
+
+
+def _display(told: argparse.Namespace, console: Console) -> "EventLog | ProgressDisplay":
+    """Who is told what goes on in a run."""
+    from raycner.running.event_log import EventLog
+    from raycner.running.progress import ProgressDisplay
+
+    return EventLog(sys.stderr) if told.log == "json" else ProgressDisplay(console)
 
 
 def _print(found: Summary, told: argparse.Namespace, console: Console, searches: Sequence[SearchRecord] = ()) -> None:

@@ -30,6 +30,10 @@ def _parser() -> argparse.ArgumentParser:
     job = argparse.ArgumentParser(add_help=False)
     job.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
 
+    watched = argparse.ArgumentParser(add_help=False)
+    how = "tell what goes on to people, or in a line of JSON an event, on standard error (default: text)"
+    watched.add_argument("--log", choices=("text", "json"), default="text", help=how)
+
     prepare = verbs.add_parser("prepare", parents=[job], help="read the corpora of a job into its store")
     prepare.set_defaults(verb="prepare")
 
@@ -39,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     plan.set_defaults(verb="plan")
 
     run = verbs.add_parser(
-        "run", parents=[job], help="train the missing steps of a job and report; the same line resumes"
+        "run", parents=[job, watched], help="train the missing steps of a job and report; the same line resumes"
     )
     run.set_defaults(verb="run")
 
@@ -53,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     views.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")
 
     compare = verbs.add_parser(
-        "compare", parents=[job, views], help="run every row of a table on a job, and report on them"
+        "compare", parents=[job, watched, views], help="run every row of a table on a job, and report on them"
     )
     compare.add_argument("--rows", required=True, metavar="FILE", help="a YAML file of rows, each laid over the job")
     compare.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="of every row (default: 0)")
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
     compare.set_defaults(verb="compare")
 
-    search = verbs.add_parser("search", help="search the settings of a job; the same line resumes")
+    search = verbs.add_parser("search", parents=[watched], help="search the settings of a job; the same line resumes")
     search.add_argument("space", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
     search.add_argument("layers", nargs="*", metavar="LAYER", help=LAYERS)
     search.add_argument("--base", metavar="JOB", help="search on this job instead of the study's own")
@@ -117,7 +121,9 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--encoder", metavar="PATH", help="where the run's pretrained encoder lies now")
     export.set_defaults(verb="export")
 
-    extend = verbs.add_parser("extend", help="teach a run of the protocol steps new types, from a source of their own")
+    extend = verbs.add_parser(
+        "extend", parents=[watched], help="teach a run of the protocol steps new types, from a source of their own"
+    )
     extend.add_argument("run", metavar="RUN", help="a run, or the beginning of its name")
     extend.add_argument("layers", nargs="*", metavar="LAYER", help=f"{LAYERS}; of old steps nothing may change")
     extend.add_argument("--types", required=True, type=lambda text: text.split(","), metavar="TYPE,TYPE,...")

@@ -106,6 +106,9 @@ class ComputeConfig:
 
     workers: int = 0
     """Ray Train workers; 0 trains in this process, without Ray."""
+    min_workers: int = 0
+    """A gang may begin with so few workers, lose some, and take more as nodes join, up to `workers`; 0: all or none.
+    What is optimised stays the same, since batches are global; each change begins the epoch anew."""
     gpus_per_worker: float = 0.0
     cpus_per_worker: int = 1
     max_failures: int = 3
@@ -125,6 +128,8 @@ class ComputeConfig:
                 raise ValueError(f"{key} {value}: not negative")
         if self.cpus_per_worker < 1:
             raise ValueError("cpus_per_worker is at least 1")
+        if self.min_workers > self.workers:
+            raise ValueError(f"min_workers {self.min_workers}: more than workers {self.workers}")
 
 
 @dataclass(frozen=True, kw_only=True)

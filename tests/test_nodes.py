@@ -1,43 +1,78 @@
-"""A run over two nodes of a cluster that is already there: RAY_ADDRESS leads to it, and two workers share each step."""
+"""Runs over two nodes of a cluster that is already there, and over one that becomes two: RAY_ADDRESS leads to it."""
 
 import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
 
 import runs
+from raycner.storage.ledger import StepRecord
 from test_ray import descendants
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
-def test_two_workers_on_two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each node has room for one worker; what they learn is what one process learns, up to the order of sums."""
+FP64 = ("scenario.first=2", "optim.precision=fp64")
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A cluster whose head has room for one worker, and to which RAY_ADDRESS leads; nothing of it outlives the test."""
     for variable in [name for name in os.environ if name.startswith("RAY_")]:
         monkeypatch.delenv(variable)
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    settings = ("scenario.first=2", "optim.precision=fp64")
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    runs.finish(alone, *settings)
     before = {pid for pid, _ in descendants(os.getpid())}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     try:
-        nodes.add_node(num_cpus=1)
-        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
-        said = runs.finish(shared, *settings, "compute.workers=2")
-        assert "starting 2 Ray Train workers" in said
-        assert [record.workers for record in runs.ledger(shared).records()] == [2, 2]
-        ones, twos = runs.ledger(alone).records(), runs.ledger(shared).records()
-        assert [record.fingerprint for record in ones] == [record.fingerprint for record in twos]
-        for one, two in zip(ones, twos, strict=True):
-            assert (one.dev, one.test) == (two.dev, two.test)
-            for ours, theirs in zip(one.epochs, two.epochs, strict=True):
-                assert ours.losses == pytest.approx(theirs.losses, rel=1e-9)
-        assert runs.finish(shared, *settings, "compute.workers=2").count("taken from the store") == 2
+        yield cluster
     finally:
-        nodes.shutdown()
+        cluster.shutdown()
     left = {pid for pid, _ in descendants(os.getpid())} - before
     assert not left, "processes are left behind"
+
+
+def same(ones: Sequence[StepRecord], others: Sequence[StepRecord]) -> None:
+    """They learned the same, up to the order of sums."""
+    assert [record.fingerprint for record in ones] == [record.fingerprint for record in others]
+    for one, other in zip(ones, others, strict=True):
+        assert (one.dev, one.test) == (other.dev, other.test)
+        for ours, theirs in zip(one.epochs, other.epochs, strict=True):
+            assert ours.losses == pytest.approx(theirs.losses, rel=1e-9)
+
+
+def test_two_workers_on_two_nodes(nodes: Cluster, tmp_path: Path) -> None:
+    """Each node has room for one worker; what they learn is what one process learns."""
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    runs.finish(alone, *FP64)
+    nodes.add_node(num_cpus=1)
+    said = runs.finish(shared, *FP64, "compute.workers=2")
+    assert "starting 2 Ray Train workers" in said
+    assert [record.workers for record in runs.ledger(shared).records()] == [2, 2]
+    same(runs.ledger(alone).records(), runs.ledger(shared).records())
+    assert runs.finish(shared, *FP64, "compute.workers=2").count("taken from the store") == 2
+
+
+def test_an_elastic_gang_grows_when_a_node_joins(nodes: Cluster, tmp_path: Path) -> None:
+    """It begins with one worker where there is room for one, goes on with two, and learns what one process learns."""
+    settings = (*FP64, "optim.first.epochs=120", "optim.epochs=2")
+    alone, elastic = tmp_path / "alone", tmp_path / "elastic"
+    runs.finish(alone, *settings)
+    line = runs.command(elastic, *settings, "compute.workers=2", "compute.min_workers=1")
+    driver = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    end = time.monotonic() + 240
+    while not any(elastic.glob("snapshots/*/epoch-*/MANIFEST")):
+        assert driver.poll() is None and time.monotonic() < end, driver.communicate()[0]
+        time.sleep(0.05)
+    nodes.add_node(num_cpus=1)
+    said = driver.communicate(timeout=300)[0]
+    assert driver.returncode == 0 and "starting 1 to 2 Ray Train workers" in said, said
+    assert [record.workers for record in runs.ledger(elastic).records()][-1] == 2
+    same(runs.ledger(alone).records(), runs.ledger(elastic).records())

@@ -25,6 +25,9 @@ SETTINGS = {
 }
 """What Ray is told by its environment, where the environment does not say otherwise."""
 
+NO_DASHBOARD = "http://127.0.0.1:9"
+"""Where nobody listens. Else Ray Train looks for a dashboard for 12 s when a gang ends, in a cluster that has none."""
+
 
 @contextlib.contextmanager
 def cluster(cpus: int) -> Iterator[None]:
@@ -33,10 +36,12 @@ def cluster(cpus: int) -> Iterator[None]:
         os.environ.setdefault(variable, value)
     import ray
 
-    address = os.environ.get("RAY_ADDRESS")
-    where: dict[str, Any] = {"address": address} if address else {"address": "local", "num_cpus": cpus}
-    if not address and not any(variable.startswith("RAY_AUTH_") for variable in os.environ):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # which Ray finds there, and asks for from now on
+    where: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
+    if not where["address"]:
+        where = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        os.environ.setdefault("RAY_API_SERVER_ADDRESS", NO_DASHBOARD)
+        if not any(variable.startswith("RAY_AUTH_") for variable in os.environ):
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # which Ray finds there, and asks for from now on
     with _own_sigterm():
         ray.init(**where, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
     try:

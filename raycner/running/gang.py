@@ -17,6 +17,9 @@ from raycner.running.walk import Notice, walk
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 
+RESIZE = 10.0
+"""How many seconds apart an elastic gang looks for room for more workers."""
+
 
 class Gate:
     """An actor that a gang stops at before each step, until it is let through or told to go home."""
@@ -62,7 +65,8 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
         train_loop_config={"configs": list(configs), "fingerprints": list(fingerprints), "board": board, "gate": gate},
         torch_config=TorchConfig(backend="nccl" if compute.gpus_per_worker else "gloo"),
         scaling_config=ray_train.ScalingConfig(
-            num_workers=compute.workers,
+            num_workers=(compute.min_workers, compute.workers) if compute.min_workers else compute.workers,
+            elastic_resize_monitor_interval_s=RESIZE,
             use_gpu=compute.gpus_per_worker > 0,
             resources_per_worker={"CPU": compute.cpus_per_worker}
             | ({"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}),

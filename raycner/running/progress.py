@@ -51,8 +51,8 @@ class ProgressDisplay:
         else:
             self.say(reason)
 
-    def step(self, index: int, of: int, types: Sequence[str], epochs: int) -> None:
-        """A step begins."""
+    def step(self, index: int, of: int, types: Sequence[str], epochs: int, **_: str) -> None:
+        """A step begins; its run and its fingerprint are for logs."""
         self._index, self._of, self._epochs, self._epoch, self._shared = index, of, epochs, 0, False
         self._types = ", ".join(types) if len(types) <= 3 else f"{types[0]} ... {types[-1]} ({len(types)} types)"
         self._bar.figures = ""

@@ -30,7 +30,8 @@ def run(config: RunConfig, notice: Notice) -> RunLedger:
         begin(config, store, scenario, specs)
         compute = config.compute
         if compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
-            told("wait", reason=f"starting {compute.workers} Ray Train workers")
+            number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
+            told("wait", reason=f"starting {number} Ray Train workers")
             with cluster(compute.workers * compute.cpus_per_worker + 1):
                 gang([config], fingerprints, told)
         else:

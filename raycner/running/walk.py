@@ -85,10 +85,12 @@ def walk(config: RunConfig, fingerprints: Sequence[str], notice: Notice) -> Iter
     store = ObjectStore(config.store)
     scenario = Scenario.open(config.scenario, store, fingerprints)
     specs = plan(config, scenario)
-    ledger = RunLedger.find(store, name(config, specs)) if ranks.rank() == 0 else None
+    run = name(config, specs)
+    ledger = RunLedger.find(store, run) if ranks.rank() == 0 else None
     parent: StepCheckpoint | None = None
     for spec, experience in zip(specs, scenario, strict=True):
-        notice("step", index=spec.index, of=len(specs), types=experience.inventory.new, epochs=spec.optim.epochs)
+        place = {"run": run, "index": spec.index, "of": len(specs), "fingerprint": spec.fingerprint}
+        notice("step", **place, types=experience.inventory.new, epochs=spec.optim.epochs)
         step = StepCheckpoint.find(store, spec.fingerprint)
         trained = step is None
         if step is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from ray.cluster_utils import Cluster
 
 import runs
 from drills.conftest import SECONDS
@@ -267,6 +268,36 @@ def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: lis
     assert before.items() <= drill.committed().items(), "a committed step was trained again"
     assert not list(damages(ObjectStore(str(store)), lambda _: None))
     seconds.append(took)
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_one_of_two_nodes_killed(
+    number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: list[float]
+) -> None:
+    """An elastic gang goes on with the worker that is left; the same line need not be typed again."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        node = cluster.add_node(num_cpus=1)
+        monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+        line = runs.command(tmp_path, *SETTINGS, "compute.workers=2", "compute.min_workers=1")
+        drill = Drill(tmp_path, Random(number), line)
+        drill.begin()
+        drill.until(lambda: training(drill), later=1.0)
+        cluster.remove_node(node, allow_graceful=False)
+        before, began = drill.committed(), time.monotonic()
+        said = drill.ended([])
+        assert drill.driver is not None and drill.driver.returncode == 0, said
+        seconds.append(time.monotonic() - began)
+    finally:
+        cluster.shutdown()
+    assert before.items() <= drill.committed().items(), "a committed step was trained again"
+    assert runs.ledger(tmp_path).records()[-1].workers == 1
+    assert [r.fingerprint for r in runs.ledger(tmp_path).records()] == [
+        r.fingerprint for r in runs.ledger(whole).records()
+    ]
+    assert living(ObjectStore(str(tmp_path))) == {}
 
 
 @pytest.mark.s3
