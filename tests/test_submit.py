@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -24,18 +23,7 @@ SETTINGS = (*runs.SMALL, "scenario.first=2", "optim.first.epochs=12", "compute.w
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """What a person has set who may speak to the cluster."""
-    token = tmp_path / "token"
-    token.write_text("0123456789abcdef" * 4, encoding="utf-8")
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return settings | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_worker_niceness": "0",
-        "OMP_NUM_THREADS": "1",
-    }
+    return runs.with_token(tmp_path / "token")
 
 
 @pytest.fixture

@@ -56,6 +56,8 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.util.queue import Queue
 
+    from raycner.running.gloo import GlooConfig
+
     compute = configs[0].compute
     board = Queue(actor_options={"num_cpus": 0})
     store = ObjectStore(configs[0].store)
@@ -63,7 +65,7 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
     trainer = TorchTrainer(
         _work,
         train_loop_config={"configs": list(configs), "fingerprints": list(fingerprints), "board": board, "gate": gate},
-        torch_config=TorchConfig(backend="nccl" if compute.gpus_per_worker else "gloo"),
+        torch_config=TorchConfig(backend="nccl") if compute.gpus_per_worker else GlooConfig(),
         scaling_config=ray_train.ScalingConfig(
             num_workers=(compute.min_workers, compute.workers) if compute.min_workers else compute.workers,
             elastic_resize_monitor_interval_s=RESIZE,
