@@ -276,6 +276,7 @@ def test_one_of_two_nodes_killed(
 ) -> None:
     """An elastic gang goes on with the worker that is left; the same line need not be typed again."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
