@@ -59,7 +59,7 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
     from raycner.running.gloo import GlooConfig
 
     compute = configs[0].compute
-    board = Queue(actor_options={"num_cpus": 0})
+    board = Queue(actor_options=beside_the_driver())
     store = ObjectStore(configs[0].store)
     attempt = uuid.uuid4().hex[:12]  # never used again: no state of Ray's is ever resumed
     trainer = TorchTrainer(
@@ -87,6 +87,15 @@ def gang(configs: Sequence[RunConfig], fingerprints: Sequence[str], notice: Noti
     store.remove(f"ray/{attempt}")
     if isinstance(result.return_value, Refusal):
         raise result.return_value
+
+
+def beside_the_driver() -> dict[str, Any]:
+    """How an actor is started that must live as long as its driver: on the same node, on no CPU of it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
 
 
 def _work(told: dict[str, Any]) -> Refusal | None:

@@ -18,7 +18,7 @@ from ray import tune
 
 from raycner.config import RunConfig
 from raycner.errors import Refusal
-from raycner.running.gang import Gate, gang
+from raycner.running.gang import Gate, beside_the_driver, gang
 from raycner.running.objective import Dev, Objective
 from raycner.running.study import Plan, Settings
 from raycner.running.walk import Walked, silent, walk
@@ -138,7 +138,7 @@ def _abreast(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Gener
 def _by_gang(configs: Sequence[RunConfig], fingerprints: Sequence[str]) -> Generator[tuple[Walked, ...]]:
     """The same, from workers of a gang that this process drives: they wait until a step is asked for."""
     said: queue.Queue[Walked | Exception | None] = queue.Queue()
-    gate = ray.remote(num_cpus=0)(Gate).remote()
+    gate = ray.remote(**beside_the_driver())(Gate).remote()
     shared = False
 
     def notice(event: str, **facts: Any) -> None:
