@@ -70,7 +70,8 @@ class OptimConfig:
     """At most this many slots (pieces or words, padding included) per update."""
     select: Literal["new", "seen", "last"] = "seen"
     """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
-    forgetting); seen, all types so far; last, nobody's: the last epoch is kept."""
+    forgetting); seen, all types so far; last, nobody's: the last epoch is kept. Of equal scores the later epoch's state
+    is kept: where dev is so small that nothing is ever found in it, that is the last one too."""
     patience: int = younger(default=0)
     """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
     calibration: Literal["none", "read_out", "carried"] = "none"

@@ -62,7 +62,7 @@ def test_the_best_state_is_what_is_kept(store: ObjectStore) -> None:
     spec, experience = first_step(store, "optim.first.epochs=6", "optim.schedule=constant", "optim.lr=0.05")
     network, record = train(spec, experience, None, Listener())
     dev_scores = [epoch.dev_score for epoch in record.epochs]
-    assert record.best_epoch == dev_scores.index(max(dev_scores))
+    assert record.best_epoch == max(range(len(dev_scores)), key=lambda epoch: (dev_scores[epoch], epoch))
     assert micro(evaluate(network, [Feed(part, network) for part in experience.dev])) == max(dev_scores)
     assert record.dev == evaluate(network, [Feed(part, network) for part in experience.dev])
 
@@ -83,10 +83,11 @@ def scores_said(monkeypatch: pytest.MonkeyPatch, scores: Sequence[float]) -> Non
     ("patience", "scores", "best"),
     [
         (0, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0], 0),
-        (1, [0.1, 0.2, 0.2], 1),
-        (2, [0.1, 0.2, 0.1, 0.3, 0.2, 0.3], 3),
-        (3, [0.0, 0.0, 0.0, 0.0], 0),
+        (1, [0.1, 0.2, 0.2], 2),
+        (2, [0.1, 0.2, 0.1, 0.3, 0.2, 0.3], 5),
+        (3, [0.0, 0.0, 0.0, 0.0], 3),
         (2, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 5),
+        (0, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], 5),
     ],
 )
 def test_a_step_ends_when_its_score_has_not_risen_for_so_long(

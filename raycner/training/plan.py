@@ -15,7 +15,7 @@ from raycner.networks.heads import GrowthConfig
 from raycner.networks.network import ModelConfig
 from raycner.values import fingerprint, suggest
 
-NUMERICS = 1
+NUMERICS = 2
 """Raised by every change that alters what a step learns (CHANGELOG, Numerics), and so renames every step."""
 
 

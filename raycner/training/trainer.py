@@ -153,12 +153,12 @@ class Course:
             self.network.load_state_dict(resumed.network)
             _restore(self.optimizer, resumed)
         for epoch in range(len(done), self.optim.epochs):
-            if self.optim.patience and epoch - best_epoch > self.optim.patience:
+            if self.optim.patience and _since_a_rise(done) >= self.optim.patience:
                 break
             started = time.monotonic()
             losses = self.epoch(epoch)
             score = self.score()
-            if self.optim.select == "last" or score > best_score:
+            if self.optim.select == "last" or score >= best_score:
                 best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
             done += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
@@ -233,6 +233,12 @@ class Course:
             seconds=time.monotonic() - self.began,
             workers=ranks.world_size(),
         )
+
+
+def _since_a_rise(epochs: Sequence[EpochRecord]) -> int:
+    """How many epochs the dev score has not risen for."""
+    scores = [epoch.dev_score for epoch in epochs]
+    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
 
 
 def rate(optim: OptimConfig, epochs: float) -> float:
