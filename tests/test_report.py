@@ -13,6 +13,7 @@ from rich.console import Console
 from scipy.stats import ttest_rel
 
 from raycner.results.report import SCHEMA, as_markdown, render, summary
+from raycner.results.scores import corpus_name
 from raycner.results.tables import DASH, duration, figure, listed, short, stretches
 from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, PseudoRecord, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
@@ -466,6 +467,40 @@ def test_progressions_by_hand():
     json.dumps(found, allow_nan=False)
     for width in (60, 80, 140):
         assert max(map(len, shown(*ledgers, width=width).splitlines())) <= width
+
+
+def test_corpora_of_ones_own_are_told_apart_by_their_folders():
+    said = {"corpus": "columns", "target": "PER", "share": 0.8, "split_seed": 0, "order": []}
+    ledgers = [
+        run(
+            [[80.0 - less], [75.0 - less, 60.0 - less]],
+            [["LOC"], ["PER"]],
+            protocol="progressive",
+            scenario=said | {"source": f"data/{name}/"},
+            corpus=name,
+            run=name,
+        )
+        for name, less in (("tweets", 0.0), ("letters", 9.0))
+    ]
+    found = {one["corpus"]: one["types"]["PER"]["sub"]["mean"] for one in summary(ledgers)["progressions"]}
+    assert found == {"tweets": pytest.approx(60.0), "letters": pytest.approx(51.0)}
+    text = shown(*ledgers, width=140)
+    assert all(f"{name}, progressive: 2 types in 2 steps" in text for name in found)
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        (None, "columns"),
+        ("data/gum", "gum"),
+        ("s3://bucket/letters/", "letters"),
+        ("mine.jsonl", "mine.jsonl"),
+        ("data/**/*_gold_conll", "columns"),
+        ("..", "columns"),
+    ],
+)
+def test_a_corpus_is_called_what_its_folder_is_called(source: str | None, name: str):
+    assert corpus_name({"corpus": "columns", "source": source}) == name
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycner.results.pseudo import pseudo_view
-from raycner.results.scores import Average, Run, Step, learns_tasks
+from raycner.results.scores import Average, Run, Step, corpus_name, learns_tasks
 from raycner.results.tables import (
     FIGURE,
     duration,
@@ -128,7 +128,7 @@ def _key(run: Run) -> Text:
 def _heading(run: Run, settings: Mapping[str, Any]) -> Text:
     scenario = run["config"]["scenario"]
     types = len(types_of(run["plan"]))
-    said = f"{scenario['corpus']}, {scenario['protocol']}: {many(types, 'type')} in {many(len(run['plan']), 'step')}"
+    said = f"{corpus_name(scenario)}, {scenario['protocol']}: {many(types, 'type')} in {many(len(run['plan']), 'step')}"
     said += f", order {scenario['permutation']}" if learns_tasks(scenario) else ""
     heading = Text.assemble((run["label"], "bold"), f", seed {run['seed']}", (f"  {said}", "dim"))
     for line in setting_lines(settings):

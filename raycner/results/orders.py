@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raycner.results.comparison import Comparison, Row, Spread, setup, spread
-from raycner.results.scores import Run
+from raycner.results.scores import Run, corpus_name
 from raycner.results.tables import PLUS_MINUS, figure, many, named, spreads, stretches, table
 
 NOTE = (
@@ -73,7 +73,7 @@ def _orders(found: Mapping[str, Comparison]) -> Orders:
         if own:
             rows.append(_row(own))
     return {
-        "corpus": first["scenario"]["corpus"],
+        "corpus": corpus_name(first["scenario"]),
         "setup": setup(first),
         "tasks": first["plan"],
         "orders": sorted(found),

@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raycner.results.comparison import Comparison, Row, Spread, spread
-from raycner.results.scores import Run, Step, bounded
+from raycner.results.scores import Run, Step, bounded, corpus_name
 from raycner.results.tables import figure, stretches, table
 
 OVERALL = "overall"
@@ -80,7 +80,7 @@ def _progression(comparison: Comparison, row: Row, runs: Sequence[Run], scratch:
         }
         for name in [*old, target, OVERALL]
     }
-    corpus = comparison["scenario"]["corpus"]
+    corpus = corpus_name(comparison["scenario"])
     return {"corpus": corpus, "target": target, "system": row["label"], "seeds": row["finished"], "types": types}
 
 

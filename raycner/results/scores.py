@@ -6,6 +6,7 @@ occurs neither in gold nor in the predictions).
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -153,6 +154,13 @@ def bounded(scenario: Mapping[str, Any]) -> str:
     """The protocol of a scenario or, if that is an upper bound, the one that it bounds."""
     name: str = scenario["protocol"]
     return (PROTOCOLS[name].bounds if name in PROTOCOLS else None) or name
+
+
+def corpus_name(scenario: Mapping[str, Any]) -> str:
+    """What a reader calls the corpus: the folder or file it is read from; else, as of a file pattern, its layout."""
+    name = PurePosixPath(scenario.get("source") or "").name
+    layout: str = scenario["corpus"]
+    return layout if name in ("", "..") or set(name) & set("*?[") else name
 
 
 def learns_tasks(scenario: Mapping[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycner.results.comparison import Comparison, Score, setup, spell
-from raycner.results.scores import Run
+from raycner.results.scores import Run, corpus_name
 
 DASH = "\N{EN DASH}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -101,7 +101,7 @@ def types_of(plan: Sequence[Sequence[str]]) -> list[str]:
 def title(comparison: Comparison) -> str:
     """What is learned, and in how many steps."""
     plan, scenario = comparison["plan"], comparison["scenario"]
-    said = f"{scenario['corpus']}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
+    said = f"{corpus_name(scenario)}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
     return f"{said}, {setup(comparison)} in order {scenario['permutation']}" if setup(comparison) else said
 
 
