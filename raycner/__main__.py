@@ -15,15 +15,24 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from raycner.arguments import parse
-from raycner.errors import Refusal
-from raycner.results.address import find_runs
-from raycner.results.report import Summary, add_duels, add_published, as_markdown, render, render_search, show, summary
+from raycner.errors import InputError
+from raycner.reporting.report import (
+    Summary,
+    add_published,
+    add_significance,
+    as_markdown,
+    render,
+    render_search,
+    show,
+    summary,
+)
+from raycner.storage.run_names import find_runs
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 if TYPE_CHECKING:
-    from raycner.running.event_log import EventLog
-    from raycner.running.progress import ProgressDisplay
+    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.progress import ProgressDisplay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with end:
             return VERBS[told.verb](told, console) or 0
-    except Refusal as refusal:
+    except InputError as refusal:
         errors.print(f"raycner: {refusal}", style="red", markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
@@ -71,9 +80,9 @@ class Termination:
 
 
 def _prepare(told: argparse.Namespace, console: Console) -> None:
+    from raycner.callbacks.progress import ProgressDisplay
     from raycner.config import RunConfig
-    from raycner.running.progress import ProgressDisplay
-    from raycner.running.walk import prepare
+    from raycner.orchestration.run_steps import prepare
 
     _, scenario = prepare(RunConfig.load(told.layers), ProgressDisplay(console))
     for corpus in scenario.corpora:
@@ -86,11 +95,11 @@ def _prepare(told: argparse.Namespace, console: Console) -> None:
 
 
 def _plan(told: argparse.Namespace, console: Console) -> None:
+    from raycner.callbacks.progress import ProgressDisplay
     from raycner.config import RunConfig
-    from raycner.running.progress import ProgressDisplay
-    from raycner.running.walk import prepare
+    from raycner.orchestration.run_steps import prepare
+    from raycner.training.checkpoint import StepCheckpoint
     from raycner.training.plan import plan
-    from raycner.training.teacher import StepCheckpoint
 
     config = RunConfig.load(told.layers)
     store, scenario = prepare(config, ProgressDisplay(console))
@@ -107,7 +116,7 @@ def _plan(told: argparse.Namespace, console: Console) -> None:
 
 def _run(told: argparse.Namespace, console: Console) -> None:
     from raycner.config import RunConfig
-    from raycner.running.runner import run
+    from raycner.orchestration.runner import run
 
     config = RunConfig.load(told.layers)
     with _display(told, console) as progress:
@@ -116,8 +125,8 @@ def _run(told: argparse.Namespace, console: Console) -> None:
 
 
 def _compare(told: argparse.Namespace, console: Console) -> None:
-    from raycner.running.rows import entries, read
-    from raycner.running.runner import run
+    from raycner.orchestration.runner import run
+    from raycner.orchestration.table_rows import entries, read
 
     rows = read(told.rows)
     table = entries(rows, told.layers, told.seeds, told.orders)
@@ -128,16 +137,16 @@ def _compare(told: argparse.Namespace, console: Console) -> None:
             ledgers.append(run(entry.config, progress))
         names[ledgers[-1].run] = entry.row
     found = summary(ledgers, names)
-    add_duels(found, {name: row.against for name, row in rows.items() if row.against})
+    add_significance(found, {name: row.against for name, row in rows.items() if row.against})
     _print(found, told, console)
 
 
 def _search(told: argparse.Namespace, console: Console) -> None:
-    from raycner.running.event_log import EventLog
-    from raycner.running.progress import ProgressDisplay
-    from raycner.running.scoreboard import Scoreboard
-    from raycner.running.search import baseline, forecast, search
-    from raycner.running.study import Plan, load
+    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.progress import ProgressDisplay
+    from raycner.callbacks.search_progress import Scoreboard
+    from raycner.tuning.search import baseline, forecast, search
+    from raycner.tuning.study import Plan, load
 
     asked = {name: getattr(told, name) for name in ("base", "trials", "seeds", "beam", "strategy", "sampler")}
     plan = Plan.of(load(told.space), told.layers, told.space, {k: v for k, v in asked.items() if v is not None})
@@ -148,8 +157,8 @@ def _search(told: argparse.Namespace, console: Console) -> None:
     with _display(told, console) as progress:
         progress("say", line="trial 0, which all others are compared with")
         against = baseline(plan, progress)
-    with Scoreboard(console) if told.log == "text" else EventLog(sys.stderr) as board:
-        found = search(plan, told.space, against, board, told.database)
+    with Scoreboard(console) if told.log == "text" else EventLog(sys.stderr) as event_queue:
+        found = search(plan, told.space, against, event_queue, told.database)
     render_search(found, ObjectStore(plan.job.store), console)
 
 
@@ -157,8 +166,8 @@ def _report(told: argparse.Namespace, console: Console) -> None:
     store = ObjectStore(told.store)
     ledgers = find_runs(told.runs, store)
     if not ledgers and not told.json:
-        raise Refusal(
-            "no run has been made", where=told.store, remedy="start one with `raycner run JOB`, or name a store"
+        raise InputError(
+            "no run has been made", location=told.store, hint="start one with `raycner run JOB`, or name a store"
         )
     searches = SearchRecord.all(store)
     asked = [search for search in searches if any(fnmatch(search.name, f"{name}*") for name in told.runs or ("",))]
@@ -166,7 +175,7 @@ def _report(told: argparse.Namespace, console: Console) -> None:
 
 
 def _store_ls(told: argparse.Namespace, console: Console) -> None:
-    from raycner.results.contents import contents_view
+    from raycner.reporting.terminal.store_view import contents_view
 
     console.print(contents_view(ObjectStore(told.store)), highlight=False)
 
@@ -183,7 +192,7 @@ def _store_verify(told: argparse.Namespace, console: Console) -> int:
 
 
 def _store_gc(told: argparse.Namespace, console: Console) -> None:
-    from raycner.results.contents import leftovers_view
+    from raycner.reporting.terminal.store_view import leftovers_view
     from raycner.storage.housekeeping import leftovers
 
     found = leftovers(ObjectStore(told.store), told.unused_days)
@@ -205,7 +214,7 @@ def _predict(told: argparse.Namespace, console: Console) -> None:
         return
     from raycner.data.passages import form_of, passages
     from raycner.data.sources import single
-    from raycner.results.predict import Predictor, as_plain, counted, sink
+    from raycner.inference.predictor import Predictor, as_plain, counted, sink
 
     files = [(single(name), told.form or form_of(name)) for name in told.files]
     predictor = Predictor.of(told.step, told.store, told.encoder)
@@ -216,11 +225,13 @@ def _predict(told: argparse.Namespace, console: Console) -> None:
 
 
 def _predict_many(told: argparse.Namespace, console: Console) -> None:
-    from raycner.results.predict import counted
-    from raycner.running.bulk import Bulk
+    from raycner.inference.bulk import Bulk
+    from raycner.inference.predictor import counted
 
     if told.output is None or told.ray < 1:
-        raise Refusal("it needs a worker, and a folder of outputs", where="--ray", remedy="say --ray N --output FOLDER")
+        raise InputError(
+            "it needs a worker, and a folder of outputs", location="--ray", hint="say --ray N --output FOLDER"
+        )
     given = {"store": told.store, "form": told.form, "encoder": told.encoder}
     bulk = Bulk.of(told.step, told.files, told.output, **given)
     there = len(bulk.files) - len(bulk.missing)
@@ -232,11 +243,11 @@ def _predict_many(told: argparse.Namespace, console: Console) -> None:
     console.print(line, highlight=False, soft_wrap=True)
     if refused:
         more = f" (and {len(refused) - 1} more files)" if len(refused) > 1 else ""
-        raise Refusal(f"{refused[0].refused}{more}")
+        raise InputError(f"{refused[0].refused}{more}")
 
 
 def _export(told: argparse.Namespace, console: Console) -> None:
-    from raycner.results.export import export
+    from raycner.inference.export import export
 
     form = export(told.step, told.folder, ObjectStore(told.store), told.encoder)
     if form == "pipeline":
@@ -247,9 +258,9 @@ def _export(told: argparse.Namespace, console: Console) -> None:
 
 
 def _extend(told: argparse.Namespace, console: Console) -> None:
-    from raycner.results.address import find_run
-    from raycner.results.gains import gains_view
-    from raycner.running.extend import extend, extended
+    from raycner.orchestration.extend import extend, extended
+    from raycner.reporting.terminal.extension_report import gains_view
+    from raycner.storage.run_names import find_run
 
     store = ObjectStore(told.store)
     ledger = find_run(told.run, store)
@@ -262,8 +273,8 @@ def _extend(told: argparse.Namespace, console: Console) -> None:
 
 def _display(told: argparse.Namespace, console: Console) -> "EventLog | ProgressDisplay":
     """Who is told what goes on in a run."""
-    from raycner.running.event_log import EventLog
-    from raycner.running.progress import ProgressDisplay
+    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.progress import ProgressDisplay
 
     return EventLog(sys.stderr) if told.log == "json" else ProgressDisplay(console)
 
@@ -284,7 +295,7 @@ def _print(found: Summary, told: argparse.Namespace, console: Console, searches:
 
 
 def _draw(found: Summary, told: argparse.Namespace, searches: Sequence[SearchRecord]) -> None:
-    from raycner.results import page
+    from raycner.reporting.html import page
 
     sections = page.contents(found, searches)
     errors = Console(stderr=True)

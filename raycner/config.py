@@ -5,20 +5,21 @@ YAML holds only what differs from the defaults of the dataclasses.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from raycner.data.scenarios import ScenarioConfig
-from raycner.errors import Refusal
-from raycner.methods import Method
+from raycner.data.scenarios.scenario import ScenarioConfig
+from raycner.errors import InputError
+from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
 from raycner.methods.finetuning import Finetuning
+from raycner.methods.method import Method
 from raycner.networks.heads.tags import Cosine, LinearTags, TagHead, TagRows
 from raycner.networks.network import ModelConfig
-from raycner.values import Plain, build, plain, unhashed, younger
+from raycner.settings import build, flat, merge, nested
 
 log = logging.getLogger(__name__)
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
@@ -72,12 +73,12 @@ class OptimConfig:
     """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
     forgetting); seen, all types so far; last, nobody's: the last epoch is kept. Of equal scores the later epoch's state
     is kept: where dev is so small that nothing is ever found in it, that is the last one too."""
-    patience: int = younger(default=0)
+    patience: int = omit_default_from_hash(default=0)
     """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
     calibration: Literal["none", "read_out", "carried"] = "none"
     """New-type bias calibration, scored beside the raw read-out: none; read_out, of predictions only; carried, of the
     next step's teacher too (linear head). A step's own weights never change by it."""
-    conlleval: bool = younger(default=False)
+    conlleval: bool = omit_default_from_hash(default=False)
     """Also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one entity: what the
     progressive taggers were published in."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
@@ -144,8 +145,8 @@ class RunConfig:
     method: Method = field(default_factory=Finetuning)
     """How forgetting is resisted."""
     optim: OptimConfig = OptimConfig()
-    compute: ComputeConfig = unhashed(default=ComputeConfig())
-    store: str = unhashed(default="store")
+    compute: ComputeConfig = not_hashed(default=ComputeConfig())
+    store: str = not_hashed(default="store")
     """Where corpora, steps and ledgers last: a folder or any URI."""
     seed: int = 0
     at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -155,8 +156,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         for number in self.at:
             if not number.isdigit() or number == "0":
-                raise Refusal(
-                    f"{number!r} is no step", where="at", remedy="number the steps from 1: at.2.method.weight=1"
+                raise InputError(
+                    f"{number!r} is no step", location="at", hint="number the steps from 1: at.2.method.weight=1"
                 )
             self.during(int(number) - 1)
         if self.seed < 0:
@@ -165,21 +166,21 @@ class RunConfig:
         if not issubclass(module, self.method.heads):
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
-            raise Refusal(line, where="method.name", remedy="choose another method or model.head.name")
+            raise InputError(line, location="method.name", hint="choose another method or model.head.name")
         needs = {"read_out": TagHead, "carried": LinearTags}.get(self.optim.calibration)
         if needs is not None and not issubclass(module, needs):
             line = f"{self.optim.calibration!r} shifts a bias that head {self.model.head.name!r} does not have"
-            raise Refusal(
-                line, where="optim.calibration", remedy="set model.head.name=linear, or optim.calibration=none"
+            raise InputError(
+                line, location="optim.calibration", hint="set model.head.name=linear, or optim.calibration=none"
             )
         if self.scenario.reading.nested and issubclass(module, TagRows):
             line = f"head {self.model.head.name!r} says one tag of a word, so entities of it cannot overlap"
-            raise Refusal(
-                line, where="scenario.reading.nested", remedy="set model.head={name: spans, decoding: nested}"
+            raise InputError(
+                line, location="scenario.reading.nested", hint="set model.head={name: spans, decoding: nested}"
             )
         if isinstance(self.model.head, Cosine) and self.model.head.norm_axis == "sequence" and self.compute.workers > 1:
             line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
-            raise Refusal(line, where="model.head.norm_axis", remedy="set compute.workers=1, or norm_axis=hidden")
+            raise InputError(line, location="model.head.norm_axis", hint="set compute.workers=1, or norm_axis=hidden")
 
     def during(self, index: int) -> "RunConfig":
         """What step `index`, from 0, is told."""
@@ -189,8 +190,8 @@ class RunConfig:
         said = self.at[number]
         for key in flat(said):
             if not key.startswith(MAY_DIFFER):
-                remedy = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
-                raise Refusal("this cannot differ from step to step", where=f"at.{number}.{key}", remedy=remedy)
+                hint = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
+                raise InputError("this cannot differ from step to step", location=f"at.{number}.{key}", hint=hint)
         return build(RunConfig, merge(plain(replace(self, at={})), said), f"at.{number}")
 
     @classmethod
@@ -202,7 +203,7 @@ class RunConfig:
     def laid(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
         """Dotted settings, laid over what layers say."""
         for key, value in settings.items():
-            base = merge(base, _nested(key, value))
+            base = merge(base, nested(key, value))
         return build(cls, base)
 
 
@@ -214,70 +215,25 @@ def read(layers: Iterable[str]) -> dict[str, Plain]:
     return merged
 
 
-def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
-    """Nested settings under their dotted names.
-
-    >>> flat({"method": {"name": "dld", "base": {"kd_weight": 2.0}}})
-    {'method.name': 'dld', 'method.base.kd_weight': 2.0}
-    """
-    named: dict[str, Plain] = {}
-    for key, value in settings.items():
-        path = f"{where}.{key}" if where else str(key)
-        named |= flat(value, path) if isinstance(value, Mapping) else {path: value}
-    return named
-
-
-def merge(
-    base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "", say: Callable[[str], object] = str
-) -> dict[str, Plain]:
-    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings: `say` is
-    told so.
-
-    >>> merge({"optim": {"lr": 0.1, "epochs": 3}}, {"optim": {"epochs": 5}})
-    {'optim': {'lr': 0.1, 'epochs': 5}}
-    """
-    name = layer.get("name")
-    if name is not None and base.get("name", name) != name:
-        dropped = [key for key in base if key != "name" and key not in layer]
-        if dropped:
-            say(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
-        base = {}
-    merged = dict(base)
-    for key, value in layer.items():
-        path = f"{where}.{key}" if where else key
-        if isinstance(value, Mapping):
-            under = merged.get(key)
-            merged[key] = merge(under if isinstance(under, Mapping) else {}, value, path, say)
-        else:
-            merged[key] = value
-    return merged
-
-
 def _override(text: str) -> dict[str, Plain]:
     path, _, said = text.partition("=")
     try:
         value: Plain = yaml.safe_load(said)
     except yaml.YAMLError:
         value = said
-    return _nested(path, value)
-
-
-def _nested(path: str, value: Plain) -> dict[str, Plain]:
-    *parents, last = path.split(".")
-    layer = {last: value}
-    for key in reversed(parents):
-        layer = {key: layer}
-    return layer
+    return nested(path, value)
 
 
 def _file(name: str) -> dict[str, Plain]:
     try:
         said = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
-        remedy = "name a YAML file, or write KEY=VALUE"
-        raise Refusal(f"cannot read it ({error.strerror})", where=name, remedy=remedy) from None
+        hint = "name a YAML file, or write KEY=VALUE"
+        raise InputError(f"cannot read it ({error.strerror})", location=name, hint=hint) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Refusal(f"not YAML: {error}", where=name, remedy="mend the file") from None
+        raise InputError(f"not YAML: {error}", location=name, hint="mend the file") from None
     if not isinstance(said or {}, Mapping):
-        raise Refusal(f"expected settings, found {type(said).__name__}", where=name, remedy="write KEY: VALUE lines")
+        raise InputError(
+            f"expected settings, found {type(said).__name__}", location=name, hint="write KEY: VALUE lines"
+        )
     return dict(said or {})

@@ -114,7 +114,7 @@ def trained_layers(tmp_path_factory: pytest.TempPathFactory, tiny_layers: list[s
 def trained(trained_layers: list[str]) -> str:
     """The store of that run."""
     from raycner.config import RunConfig
-    from raycner.running.runner import run
+    from raycner.orchestration.runner import run
 
     run(RunConfig.load(trained_layers), lambda *_, **__: None)
     return str(RunConfig.load(trained_layers).store)

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from raycner.errors import Refusal
-from raycner.methods import Method
+from raycner.errors import InputError
 from raycner.methods.add_ner import AddNER
+from raycner.methods.method import Method
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HEADS, GrowthConfig
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, GrowthConfig
 from raycner.networks.heads.stepwise import StepwiseHead
-from raycner.values import build
+from raycner.settings import build
 from test_methods import ONE, TWO, softmax
 
 THREE = TWO.grow(("food",))
@@ -93,5 +93,5 @@ def test_padding_weighs_nothing() -> None:
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"kd_weight": -1.0}])
 def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Refusal, match="kd_weight is not negative"):
+    with pytest.raises(InputError, match="kd_weight is not negative"):
         build(Method, {"name": "add_ner", **wrong})

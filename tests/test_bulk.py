@@ -8,8 +8,8 @@ import pytest
 from pyarrow import fs
 
 from raycner.__main__ import main
-from raycner.errors import Refusal
-from raycner.running.bulk import SIGN, Bulk
+from raycner.errors import InputError
+from raycner.inference.bulk import SIGN, Bulk
 
 LINES = ["Ada gave the red fox some soup in Oslo .", "", "It rained all day . Then Bo Finch slept in New Rome !"]
 
@@ -51,13 +51,13 @@ def test_outputs_in_the_folder_that_is_read_are_not_read(source: Path, trained: 
 
 def test_what_cannot_be_asked_is_refused(source: Path, tmp_path: Path, trained: str) -> None:
     (source / "b_20b.txt").write_text(LINES[0])
-    with pytest.raises(Refusal, match="one output"):
+    with pytest.raises(InputError, match="one output"):
         bulk(source, tmp_path / "out", trained)
-    with pytest.raises(Refusal, match="no such file or folder"):
+    with pytest.raises(InputError, match="no such file or folder"):
         bulk(tmp_path / "nowhere", tmp_path / "out", trained)
-    with pytest.raises(Refusal, match="say --form"):
+    with pytest.raises(InputError, match="say --form"):
         bulk(source / "photo.jpg", tmp_path / "out", trained)
-    with pytest.raises(Refusal, match="runs there"):
+    with pytest.raises(InputError, match="runs there"):
         bulk(source / "a.txt", tmp_path / "out", trained, step="nobody")
     assert not (tmp_path / "out").exists()
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_asked_is_refused(source: Path, tmp_path: Path, trained: 
 def test_outputs_of_another_step_are_left_alone(source: Path, tmp_path: Path, trained: str) -> None:
     bulk(source, tmp_path / "out", trained, step="columns:1")
     assert (tmp_path / "out" / SIGN).exists()
-    with pytest.raises(Refusal, match="name another folder"):
+    with pytest.raises(InputError, match="name another folder"):
         bulk(source, tmp_path / "out", trained, step="columns:2")
 
 

@@ -7,16 +7,16 @@ import torch
 
 import runs
 from raycner.config import RunConfig
-from raycner.data.scenarios import Experience, Scenario
-from raycner.data.scoring import macro
-from raycner.errors import Refusal
+from raycner.data.metrics import macro
+from raycner.data.scenarios.scenario import Experience, Scenario
+from raycner.errors import InputError
 from raycner.networks.network import Network
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
-from raycner.training.batches import Feed
 from raycner.training.calibration import GRID, calibrate
+from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.evaluation import evaluate
-from raycner.training.teacher import StepCheckpoint
+from raycner.training.loader import SplitLoader
 
 LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.reading.sentences=240")
 
@@ -67,7 +67,7 @@ def overconfident(store: Path) -> tuple[Network, Experience]:
 
 def test_delta_finds_what_is_too_much(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
-    dev = [Feed(part, network) for part in experience.dev]
+    dev = [SplitLoader(part, network) for part in experience.dev]
     raw = macro(evaluate(network, dev))
     delta = calibrate(network, None, experience.dev)
     assert 1.5 <= delta <= 4.5
@@ -78,13 +78,13 @@ def test_delta_finds_what_is_too_much(stores: dict[str, Path]) -> None:
 def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
     network.head.calibrate(2.0)
-    batch = Feed(experience.dev[0], network).batch(range(6))
-    before, said = network.glance(batch).logits, network.predict(batch)
-    network.head.carry()
+    batch = SplitLoader(experience.dev[0], network).batch(range(6))
+    before, said = network.forward_eval(batch).logits, network.predict(batch)
+    network.head.bake_in()
     shift = torch.tensor([0.0, 2.0, 2.0])
-    torch.testing.assert_close(network.glance(batch).logits, before - shift)
+    torch.testing.assert_close(network.forward_eval(batch).logits, before - shift)
     assert [set(p) for p in network.predict(batch)] == [set(p) for p in said]
-    output = network.glance(batch)
+    output = network.forward_eval(batch)
     torch.testing.assert_close(output.product_positive + output.product_negative, output.logits)
 
 
@@ -116,6 +116,6 @@ def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_p
 
 
 def test_a_head_without_a_bias_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="shifts a bias that head 'cosine' does not have"):
+    with pytest.raises(InputError, match="shifts a bias that head 'cosine' does not have"):
         runs.small(tmp_path, "model.head.name=cosine", "optim.calibration=carried")
     assert RunConfig.load(["model.head.name=cosine", "optim.calibration=read_out"]).optim.calibration == "read_out"

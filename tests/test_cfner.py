@@ -21,24 +21,24 @@ import runs
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Scenario, Split
-from raycner.errors import Refusal
-from raycner.methods import METHODS, Method, balance
+from raycner.data.scenarios.scenario import Scenario, Split
+from raycner.errors import InputError
 from raycner.methods.cfner import CFNER, Matches
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
+from raycner.methods.method import METHODS, Method, balance
 from raycner.networks import neighbours
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
+from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.tags import TagOutput
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
+from raycner.settings import build
 from raycner.training import ranks
-from raycner.training.batches import Feed
+from raycner.training.loader import SplitLoader
 from raycner.training.teacher import Teacher
-from raycner.values import build
 
 # Neighbours
 
@@ -130,9 +130,9 @@ class Step:
         return method.annotate(self.split, Teacher(self.teacher, Path()))
 
     def batch(self, method: Method, positions: Sequence[int]) -> Batch:
-        return method.collate(Feed(self.annotated(method), self.student), positions)
+        return method.collate(SplitLoader(self.annotated(method), self.student), positions)
 
-    def losses(self, method: Method, positions: Sequence[int]) -> dict[str, Mean]:
+    def losses(self, method: Method, positions: Sequence[int]) -> dict[str, LossSum]:
         return method.losses(self.student, self.teacher, self.batch(method, positions))
 
 
@@ -141,11 +141,11 @@ def step(tiny_config: RunConfig, tiny_corpus: Corpus) -> Step:
     first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
     torch.manual_seed(0)
     teacher = Network(tiny_config.model)
-    teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
+    teacher.start_step(first.inventory, [s.words for s in first.train.sentences()])
     with torch.no_grad():
         teacher.head.rows.normal_()
     student = copy.deepcopy(teacher)
-    student.begin(second.inventory, [s.words for s in second.train.sentences()])
+    student.start_step(second.inventory, [s.words for s in second.train.sentences()])
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -162,7 +162,7 @@ def never_in_doubt(step: Step) -> Step:
 
 def spoken(step: Step, position: int) -> tuple[Tensor, Tensor]:
     """The teacher's states and logits of one sentence."""
-    said = step.teacher(Feed(step.split, step.teacher).batch([position]))
+    said = step.teacher(SplitLoader(step.split, step.teacher).batch([position]))
     return said.states[0], said.logits[0]
 
 
@@ -257,12 +257,12 @@ def test_a_batch_brings_the_sentences_of_its_neighbours_each_once(step: Step) ->
     method, positions = CFNER(), [5, 2, 9]
     split = step.annotated(method)
     found = said_of(split.columns["matches"])
-    feed = Feed(split, step.student)
+    feed = SplitLoader(split, step.student)
     batch = method.collate(feed, positions)
     beside = [position for other in batch.beside for position in other.positions.tolist()]
     wanted = {at for (position, _), others in found.items() if position in positions for at, _ in others}
     assert sorted(beside) == sorted(wanted)
-    said = torch.cat([step.student.glance(other).logits.flatten(0, 1) for other in batch.beside])
+    said = torch.cat([step.student.forward_eval(other).logits.flatten(0, 1) for other in batch.beside])
     near = batch.columns["neighbours"]
     assert near.shape == (*batch.mask.shape, 3)
     for row, position in enumerate(positions):
@@ -270,14 +270,14 @@ def test_a_batch_brings_the_sentences_of_its_neighbours_each_once(step: Step) ->
             others = found.get((position, word), [])
             assert (near[row, word] >= 0).sum() == len(others)
             for slot, (at, there) in zip(near[row, word].tolist(), others, strict=False):
-                alone = step.student.glance(feed.batch([at])).logits[0, there]
+                alone = step.student.forward_eval(feed.batch([at])).logits[0, there]
                 torch.testing.assert_close(said[slot], alone)
 
 
 def test_asking_before_the_epoch_is_asking_with_every_batch_while_the_student_stands_still(step: Step) -> None:
     now, before = CFNER(), CFNER(refresh="epoch")
-    feed = Feed(step.annotated(now), step.student)
-    feed.split = before.review(feed)
+    feed = SplitLoader(step.annotated(now), step.student)
+    feed.split = before.on_epoch_start(feed)
     for positions in ([5, 2, 9], [0], list(range(8))):
         again, heard = now.collate(feed, positions), before.collate(feed, positions)
         assert heard.beside == ()
@@ -319,7 +319,7 @@ def test_the_network_looks_as_it_is_without_learning_from_it(step: Step) -> None
 # Effects
 
 
-def gradients(step: Step, terms: dict[str, Mean]) -> list[Tensor]:
+def gradients(step: Step, terms: dict[str, LossSum]) -> list[Tensor]:
     total = torch.stack([term.total / term.count.clamp(min=1) for term in terms.values()]).sum()
     return list(torch.autograd.grad(total, list(step.student.parameters())))
 
@@ -369,7 +369,7 @@ class Saying:
     def __call__(self, _: Batch) -> TagOutput:
         return self.said
 
-    def glance(self, _: Batch) -> Any:
+    def forward_eval(self, _: Batch) -> Any:
         return dataclasses.replace(self.said, logits=self._beside)
 
 
@@ -481,7 +481,7 @@ def test_batches_know_the_epoch(tmp_path: Path) -> None:
     seen: list[int] = []
     honest = CFNER.losses
 
-    def listening(self: CFNER, student: Any, teacher: Any, batch: Batch) -> dict[str, Mean]:
+    def listening(self: CFNER, student: Any, teacher: Any, batch: Batch) -> dict[str, LossSum]:
         seen.append(batch.epoch)
         return honest(self, student, teacher, batch)
 
@@ -519,5 +519,5 @@ def test_dld_composes_with_it(step: Step) -> None:
     ids=str,
 )
 def test_settings_out_of_range_are_refused(said: dict[str, Any]) -> None:
-    with pytest.raises(Refusal):
+    with pytest.raises(InputError):
         build(METHODS["cfner"], said)

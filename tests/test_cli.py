@@ -103,7 +103,7 @@ def test_a_method_on_a_head_it_cannot_train_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from raycner.methods.extend_ner import ExtendNER
-    from raycner.networks.heads import Head
+    from raycner.networks.heads.head import Head
 
     class Spans(Head):  # type: ignore[type-arg]
         """A family of heads that no method here trains."""

@@ -15,19 +15,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raycner.config import ComputeConfig, FirstStepConfig, OptimConfig, RunConfig
-from raycner.data.scenarios import ScenarioConfig, StepConfig
-from raycner.errors import Refusal
-from raycner.methods import METHODS, Method
+from raycner.data.scenarios.scenario import ScenarioConfig, StepConfig
+from raycner.errors import InputError
+from raycner.hashing import canonical, plain
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
+from raycner.methods.method import METHODS, Method
 from raycner.methods.self_training import SelfTraining
-from raycner.networks.encoders import ENCODERS, EncoderConfig
 from raycner.networks.encoders.bilstm import Bilstm
+from raycner.networks.encoders.encoder import ENCODERS, EncoderConfig
 from raycner.networks.encoders.pretrained import Pretrained
-from raycner.networks.heads import HEADS, Head, HeadConfig
+from raycner.networks.heads.head import HEADS, Head, HeadConfig
 from raycner.networks.heads.tags import Cosine, Linear
-from raycner.values import Family, build, canonical, plain
+from raycner.registry import Registry
+from raycner.settings import build
 
 
 def load(*layers: str) -> RunConfig:
@@ -35,7 +37,7 @@ def load(*layers: str) -> RunConfig:
 
 
 def refusal(*layers: str) -> str:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         load(*layers)
     assert "\n" not in str(refused.value)
     return str(refused.value)
@@ -163,7 +165,7 @@ def test_a_method_and_a_head_must_fit() -> None:
     class Deaf(Head[Any]):
         pass
 
-    @HEADS.kind("deaf")
+    @HEADS.register("deaf")
     class DeafConfig(HeadConfig):
         module: typing.ClassVar[type[Head[Any]]] = Deaf
 
@@ -213,7 +215,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(inside[0]), max_size=2).map(tuple)
     if origin is not None and issubclass(origin, Mapping):
         return st.dictionaries(values(inside[0]), values(inside[1]), max_size=2)
-    if isinstance(vars(hint).get("family"), Family):
+    if isinstance(vars(hint).get("family"), Registry):
         return st.deferred(lambda: st.one_of([fields(kind) for kind in hint.family.values()]))
     if dataclasses.is_dataclass(hint):
         return fields(hint)
@@ -289,6 +291,6 @@ def test_a_step_may_be_told_otherwise_than_the_run() -> None:
     ],
 )
 def test_what_a_step_cannot_be_told(layer: str, line: str) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         RunConfig.load(["method.name=extend_ner", layer])
     assert line in str(refused.value)

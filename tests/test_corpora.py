@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from raycner.data import corpora, layouts
 from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
 from raycner.data.entities import Entity, decode, encode
-from raycner.data.layouts import LAYOUTS, Row, layout
 from raycner.data.layouts.few_nerd import FINE, TYPES
+from raycner.data.layouts.layout import LAYOUTS, Row, layout
 from raycner.data.sources import find
-from raycner.errors import Refusal
+from raycner.errors import InputError
+from raycner.settings import build
 from raycner.storage.store import ObjectStore
-from raycner.values import build
 
 EXCERPT = """\
 Ada\tB-person
@@ -207,11 +207,11 @@ def test_bad_brackets_are_refused_at_their_line(
     text = as_conll2012([(("one", "two"), (Entity(0, 2, "x"),))])
     assert was in text
     (tmp_path / "train.gold_conll").write_text(text.replace(was, put, 1))
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(tmp_path, store, "conll2012")
-    assert refused.value.where == f"{tmp_path}/train.gold_conll:{line}"
+    assert refused.value.location == f"{tmp_path}/train.gold_conll:{line}"
     assert refused.value.what.startswith(what)
-    assert refused.value.remedy
+    assert refused.value.hint
     assert no_trace(store)
 
 
@@ -244,9 +244,9 @@ def test_few_nerd_has_fine_types_and_coarse_ones(tmp_path: Path, store: ObjectSt
 )
 def test_what_is_not_few_nerds_is_refused(tag: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
     (tmp_path / "train.txt").write_text(f"a\tperson-actor\n\nb\tO\nc\t{tag}\n")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(tmp_path, store, "few_nerd")
-    assert (refused.value.where, refused.value.what) == (f"{tmp_path}/train.txt:4", what)
+    assert (refused.value.location, refused.value.what) == (f"{tmp_path}/train.txt:4", what)
 
 
 @st.composite
@@ -288,12 +288,12 @@ def test_nested_entities_are_kept_where_they_are_asked_for(tmp_path: Path, store
     spans = [[0, 2, "x"], [1, 3, "y"], [0, 2, "y"], [1, 2, "x"]]
     line = json.dumps({"tokens": ["a", "b", "c"], "entities": spans}) + "\n"
     source.write_text(line * 3)
-    with pytest.raises(Refusal, match=r"spans 0\.\.2 \(x\) and 0\.\.2 \(y\) overlap"):
+    with pytest.raises(InputError, match=r"spans 0\.\.2 \(x\) and 0\.\.2 \(y\) overlap"):
         read(source, store, "jsonl")
     corpus = read(source, store, "jsonl", nested=True)
     assert said_by(corpus) == [(("a", "b", "c"), tuple(sorted(Entity(*span) for span in spans)))]
     source.write_text(line.replace('[1, 3, "y"]', '[0, 2, "x"]') * 3)
-    with pytest.raises(Refusal, match=r"train\.jsonl:1: .*overlap"):
+    with pytest.raises(InputError, match=r"train\.jsonl:1: .*overlap"):
         read(source, store, "jsonl", nested=True)
 
 
@@ -377,7 +377,7 @@ def test_a_corpus_opens_by_its_fingerprint(folder: Path, store: ObjectStore) -> 
     again = Corpus.open(store, corpus.fingerprint)
     assert said_by(again) == SENTENCES
     assert (again.types, again.notes, again.source) == (corpus.types, corpus.notes, corpus.source)
-    with pytest.raises(Refusal, match="no corpus 0123456789abcdef"):
+    with pytest.raises(InputError, match="no corpus 0123456789abcdef"):
         Corpus.open(store, "0123456789abcdef")
 
 
@@ -547,21 +547,21 @@ def test_a_name_with_a_pattern_sign_is_itself(tmp_path: Path) -> None:
 def test_a_source_that_has_no_training_file_is_refused(source: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "only_test").mkdir()
     (tmp_path / "only_test" / "test.conll").touch()
-    with pytest.raises(Refusal, match=what) as refused:
+    with pytest.raises(InputError, match=what) as refused:
         find(f"{tmp_path}/{source}", [])
-    assert "scenario.source" in refused.value.remedy
+    assert "scenario.source" in refused.value.hint
 
 
 def test_no_credential_is_shown() -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         find("nosuch://key:secret@bucket/folder?token=secret", [])
-    assert "secret" not in refused.value.where
+    assert "secret" not in refused.value.location
 
 
 def test_unknown_layouts_and_missing_sources_are_refused(store: ObjectStore) -> None:
-    with pytest.raises(Refusal, match=r"scenario\.corpus: .*'colums'.*did you mean columns\?"):
+    with pytest.raises(InputError, match=r"scenario\.corpus: .*'colums'.*did you mean columns\?"):
         prepare("colums", "x", ReadingConfig(), store, quiet)
-    with pytest.raises(Refusal, match=r"scenario\.source: the layout columns needs files"):
+    with pytest.raises(InputError, match=r"scenario\.source: the layout columns needs files"):
         prepare("columns", None, ReadingConfig(), store, quiet)
 
 
@@ -630,11 +630,11 @@ def test_bad_columns_are_refused_at_their_line(
         (folder / f"{bad}.conll").unlink()
     for name in ("dev.conll", "train.conll"):
         (folder / name).write_text(text)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(folder, store)
-    assert refused.value.where == f"{folder}/train.conll" + (f":{line}" if line else "")
+    assert refused.value.location == f"{folder}/train.conll" + (f":{line}" if line else "")
     assert refused.value.what.startswith(what)
-    assert refused.value.remedy
+    assert refused.value.hint
     assert no_trace(store)
 
 
@@ -661,11 +661,11 @@ def test_bad_columns_are_refused_at_their_line(
 def test_bad_objects_are_refused_at_their_line(line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.jsonl"
     source.write_text(f"{as_entities(SENTENCES)}\n{line}\n", encoding="utf-8")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(source, store, "jsonl")
-    assert refused.value.where == f"{source}:5"
+    assert refused.value.location == f"{source}:5"
     assert refused.value.what.startswith(what)
-    assert refused.value.remedy
+    assert refused.value.hint
     assert no_trace(store)
 
 
@@ -683,9 +683,9 @@ def test_bad_tags_in_objects_are_refused_at_their_line(
 ) -> None:
     source = tmp_path / "train.jsonl"
     source.write_text(f"{as_tags(SENTENCES)}{line}\n", encoding="utf-8")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(source, store, "jsonl")
-    assert refused.value.where == f"{source}:4"
+    assert refused.value.location == f"{source}:4"
     assert refused.value.what.startswith(what)
     assert no_trace(store)
 
@@ -701,16 +701,16 @@ def test_bad_tags_in_objects_are_refused_at_their_line(
 def test_what_is_no_text_is_refused(content: bytes, line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.conll"
     source.write_bytes(content)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         read(source, store)
-    assert (refused.value.where, refused.value.what) == (f"{source}{line}", what)
+    assert (refused.value.location, refused.value.what) == (f"{source}{line}", what)
     assert no_trace(store)
 
 
 def test_a_torn_archive_is_refused(tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.conll.gz"
     source.write_bytes(gzip.compress(EXCERPT.encode() * 9)[:-20])
-    with pytest.raises(Refusal, match=r"train\.conll\.gz: cannot be read"):
+    with pytest.raises(InputError, match=r"train\.conll\.gz: cannot be read"):
         read(source, store)
     assert no_trace(store)
 
@@ -721,26 +721,26 @@ def test_a_fault_far_down_leaves_nothing_behind(
     monkeypatch.setattr(corpora, "BATCH", 10)
     source = tmp_path / "train.conll"
     source.write_text("a B-x\n\n" * 200 + "a I-x\n")
-    with pytest.raises(Refusal, match=r"train\.conll:401: I-x without"):
+    with pytest.raises(InputError, match=r"train\.conll:401: I-x without"):
         read(source, store)
     assert no_trace(store)
 
 
 def test_a_set_scheme_is_held_to(folder: Path, store: ObjectStore) -> None:
-    with pytest.raises(Refusal, match=r"train\.conll:1: tag 'B-person' is not IO; .*reading\.scheme"):
+    with pytest.raises(InputError, match=r"train\.conll:1: tag 'B-person' is not IO; .*reading\.scheme"):
         read(folder, store, scheme="IO")
 
 
 def test_a_type_that_is_not_the_named_corpuss_is_refused(folder: Path, store: ObjectStore) -> None:
-    with pytest.raises(Refusal, match=r"train\.conll:5: type 'animal' is not one of this corpus") as refused:
+    with pytest.raises(InputError, match=r"train\.conll:5: type 'animal' is not one of this corpus") as refused:
         read(folder, store, "conll2003")
-    assert "columns" in refused.value.remedy
+    assert "columns" in refused.value.hint
     assert no_trace(store)
 
 
 def test_a_corpus_without_entities_is_refused(folder: Path, store: ObjectStore) -> None:
     (folder / "train.conll").write_text("Nobody O\n\n" * 3)
-    with pytest.raises(Refusal, match="no entity in the training sentences"):
+    with pytest.raises(InputError, match="no entity in the training sentences"):
         read(folder, store)
     assert no_trace(store)
 
@@ -748,7 +748,7 @@ def test_a_corpus_without_entities_is_refused(folder: Path, store: ObjectStore) 
 def test_a_corpus_too_small_to_carve_is_refused(tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.conll"
     source.write_text("Ada B-x\n\nBob B-x\n")
-    with pytest.raises(Refusal, match="2 training sentences are too few to carve dev and test from"):
+    with pytest.raises(InputError, match="2 training sentences are too few to carve dev and test from"):
         read(source, store)
     assert no_trace(store)
 
@@ -781,7 +781,7 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
     [{"dev_share": 0}, {"dev_share": 0.6, "test_share": 0.4}, {"tag_column": 0}, {"seed": -1}, {"sentences": 3}],
 )
 def test_impossible_settings_are_refused(given: dict[str, object]) -> None:
-    with pytest.raises(Refusal, match=r"scenario\.reading"):
+    with pytest.raises(InputError, match=r"scenario\.reading"):
         build(ReadingConfig, given, "scenario.reading")
 
 

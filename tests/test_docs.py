@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import yaml
 
-from raycner.data.layouts import LAYOUTS
-from raycner.data.scenarios import PROTOCOLS
-from raycner.methods import METHODS
-from raycner.networks.encoders import ENCODERS
-from raycner.networks.heads import HEADS
+from raycner.data.layouts.layout import LAYOUTS
+from raycner.data.scenarios.scenario import PROTOCOLS
+from raycner.methods.method import METHODS
+from raycner.networks.encoders.encoder import ENCODERS
+from raycner.networks.heads.head import HEADS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -11,8 +11,8 @@ from socket import gethostname
 import pytest
 
 import runs
-from raycner.running.runner import run
-from raycner.storage.leases import Lease
+from raycner.orchestration.runner import run
+from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
 from test_ray import descendants
 
@@ -49,17 +49,17 @@ def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None
     """Else it would wipe what the first driver has put on record."""
     config = runs.small(tmp_path)
     before = run(config, runs.silent)
-    lease = Lease(ObjectStore(str(tmp_path)), f"runs/{before.run}")
-    assert lease.take()
+    lock = Lock(ObjectStore(str(tmp_path)), f"runs/{before.run}")
+    assert lock.take()
     said: list[str] = []
 
-    def notice(event: str, **facts: object) -> None:
+    def emit(event: str, **facts: object) -> None:
         if event == "say":
             said.append(str(facts["line"]))
             assert runs.ledger(tmp_path).finished
-            lease.drop()
+            lock.drop()
 
-    assert run(config, notice).finished
+    assert run(config, emit).finished
     assert said == [f"run {before.run} is held by process {os.getpid()} on {gethostname()}; waiting"]
 
 

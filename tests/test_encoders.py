@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import EncoderConfig
 from raycner.networks.encoders.bilstm import Bilstm
+from raycner.networks.encoders.encoder import EncoderConfig
 from raycner.networks.encoders.pretrained import Pretrained, TouchedEmbedding
 from raycner.networks.heads.tags import Cosine, Linear
 from raycner.networks.losses import IGNORE
@@ -35,7 +35,7 @@ ONE = TypeInventory().grow(("animal",))
 def network(encoder: EncoderConfig, head: Any = None, said: Sequence[Sequence[str]] = SAID, seed: int = 0) -> Network:
     torch.manual_seed(seed)
     made = Network(ModelConfig(encoder=encoder, head=head or Linear(init_std=0.5)))
-    made.begin(ONE, said)
+    made.start_step(ONE, said)
     return made.double()
 
 
@@ -45,7 +45,7 @@ def batch(made: Network, said: Sequence[Sequence[str]]) -> Batch:
 
 
 def words_of(made: Network, said: Sequence[Sequence[str]]) -> Tensor:
-    with made.quietly():
+    with made.eval_mode():
         return made.states(batch(made, said)).words
 
 
@@ -66,7 +66,7 @@ def test_each_word_is_spoken_for_by_its_first_piece(tiny_bert: str) -> None:
         assert said.starts.tolist() == [places.index(word) for word in range(len(words))]
         assert len(said) == len(whole["input_ids"])
     together = batch(made, SAID)
-    with made.quietly():
+    with made.eval_mode():
         states = made.states(together)
     assert states.words.shape == (4, 10, 32)
     torch.testing.assert_close(states.words[0, 1], states.slots[0, 4], rtol=0, atol=0)  # [CLS] A d a g
@@ -95,7 +95,7 @@ def test_padding_never_matters(encoder: EncoderConfig) -> None:
         alone = words_of(made, [words])[0]
         torch.testing.assert_close(together[row, : len(words)], alone, rtol=0, atol=1e-9)
         assert not together[row, len(words) :].any()
-    with made.quietly():
+    with made.eval_mode():
         said = [made.predict(batch(made, [words]))[0].keys() for words in SAID]
         assert [found.keys() for found in made.predict(batch(made, SAID))] == said
 
@@ -148,7 +148,7 @@ def test_words_beyond_reach_have_no_state_and_teach_nothing(tiny_bert: str) -> N
     sentence = Sentence(0, tuple(long), frozenset({Entity(2, 5, "animal")}))
     cut = made.collate([sentence], [tokens], [0])
     assert cut.targets.tolist() == [[0, 0, 1, IGNORE, IGNORE]]
-    with made.quietly():
+    with made.eval_mode():
         states = made.states(cut)
         assert not states.words[0, 3:].any()
         with torch.no_grad():
@@ -178,9 +178,9 @@ def trained(embeddings: Any, tiny_bert: str, head: Any = None) -> Network:
     made = network(Pretrained(path=tiny_bert, embeddings=embeddings), head)
     for said in (SAID, LATER):
         if said is LATER:
-            made.settle()
+            made.finalize()
             torch.manual_seed(1)
-            made.begin(made.inventory.grow(("food",)), said)
+            made.start_step(made.inventory.grow(("food",)), said)
         made.train()
         optimizer = torch.optim.AdamW(made.parameters(), lr=0.01, weight_decay=0.0)
         for update in range(4):
@@ -197,8 +197,8 @@ def test_touched_embeddings_are_full_embeddings(tiny_bert: str, head: Any) -> No
     fewer = sum(parameter.numel() for parameter in touched.parameters())
     assert fewer < sum(parameter.numel() for parameter in full.parameters())
     torch.testing.assert_close(words_of(touched, [*SAID, ODD]), words_of(full, [*SAID, ODD]), rtol=0, atol=1e-9)
-    touched.settle()
-    full.settle()
+    touched.finalize()
+    full.finalize()
     assert touched.state_dict().keys() == full.state_dict().keys()
     for name, weight in full.state_dict().items():
         torch.testing.assert_close(touched.state_dict()[name], weight, rtol=0, atol=1e-9, msg=name)
@@ -220,18 +220,18 @@ def test_frozen_embeddings_stay(tiny_bert: str) -> None:
 def test_a_settled_encoder_is_plain_again(tiny_bert: str) -> None:
     made = network(Pretrained(path=tiny_bert))
     assert isinstance(made.encoder.model.get_input_embeddings(), TouchedEmbedding)
-    made.settle()
+    made.finalize()
     plainly = Network(ModelConfig(encoder=Pretrained(path=tiny_bert))).double().encoder.state_dict()
     assert made.encoder.state_dict().keys() == plainly.keys()
     for name, weight in plainly.items():
         torch.testing.assert_close(made.encoder.state_dict()[name], weight, rtol=0, atol=0)
-    made.settle()
+    made.finalize()
     assert made.encoder.state_dict().keys() == plainly.keys(), "twice is once"
 
 
 def test_a_checkpoint_restores_the_network(encoder: EncoderConfig) -> None:
     made = network(encoder)
-    made.settle()
+    made.finalize()
     again = Network.restore(made.config, made.inventory, made.encoder.memory(), made.state_dict()).double()
     again.load_state_dict(made.state_dict())  # in double
     torch.testing.assert_close(words_of(again, [*SAID, ODD]), words_of(made, [*SAID, ODD]), rtol=0, atol=0)
@@ -258,7 +258,7 @@ def test_the_vocabulary_only_grows() -> None:
     encoder: Any = made.encoder
     words, chars, rows = dict(encoder.word_ids), dict(encoder.char_ids), encoder.words.weight.detach().clone()
     before = words_of(made, SAID)
-    made.begin(made.inventory.grow(("food",)), [["Zebras", "eat", "Ada"]])
+    made.start_step(made.inventory.grow(("food",)), [["Zebras", "eat", "Ada"]])
     assert words.items() <= encoder.word_ids.items()
     assert chars.items() <= encoder.char_ids.items()
     assert encoder.word_ids.keys() - words.keys() == {"Zebras", "eat"}
@@ -285,9 +285,9 @@ def test_digits_are_read_as_one_digit() -> None:
 def test_a_teacher_reads_its_students_batch() -> None:
     teacher = network(bilstm())
     student = copy.deepcopy(teacher)
-    student.begin(student.inventory.grow(("food",)), [["Zebras", "ζ", "Ada"]])
+    student.start_step(student.inventory.grow(("food",)), [["Zebras", "ζ", "Ada"]])
     said = [["Zebras", "met", "Ada", "ζ"], ["Bo"]]
-    with teacher.quietly():
+    with teacher.eval_mode():
         theirs = teacher.states(batch(student, said)).words
     torch.testing.assert_close(theirs, words_of(teacher, said), rtol=0, atol=0)
 
@@ -326,13 +326,13 @@ def test_what_is_no_file_of_word_vectors_is_refused(tmp_path: Path, content: byt
     glove = tmp_path / "glove.txt"
     if content is not None:
         glove.write_bytes(content)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         network(bilstm(word_width=3, vectors=str(glove)), said=[["The", "the"]])
     assert line in str(refused.value)
 
 
 def test_a_missing_file_of_word_vectors_is_refused_when_planning() -> None:
-    with pytest.raises(Refusal, match=r"model\.encoder\.vectors"):
+    with pytest.raises(InputError, match=r"model\.encoder\.vectors"):
         bilstm(vectors="no/such/file.txt").identity()
 
 
@@ -343,7 +343,7 @@ def test_what_is_no_encoder_is_refused(tmp_path: Path, made: str) -> None:
         folder.mkdir()
     if made == "odd":
         (folder / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         Pretrained(path=str(folder)).build(fresh=True)
     assert str(refused.value).startswith(f"model.encoder.path: no encoder at '{folder}'")
     assert "name a folder with config.json" in str(refused.value)

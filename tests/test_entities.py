@@ -18,7 +18,7 @@ from raycner.data.entities import (
     flaw,
     split_tag,
 )
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 SCHEMES: tuple[Scheme, ...] = ("BIO", "BIOES", "IO", "IOB1")
 TYPES = ("person", "LOC", "person-actor", "or")  # "or" ends "actor": types are compared whole
@@ -146,7 +146,7 @@ def test_an_inventory_only_grows() -> None:
     inventory = TypeInventory().grow(["b", "a"]).grow(["c"])
     assert (inventory.types, inventory.sizes) == (("b", "a", "c"), (2, 1))
     assert (inventory.old, inventory.new, inventory.block(0)) == (("b", "a"), ("c",), ("b", "a"))
-    with pytest.raises(Refusal, match="'a' is learned twice"):
+    with pytest.raises(InputError, match="'a' is learned twice"):
         inventory.grow(["a"])
     with pytest.raises(ValueError, match="do not add up"):
         TypeInventory(("a",), (2,))

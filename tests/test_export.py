@@ -15,13 +15,13 @@ from fixtures_tiny import spoken
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.entities import TypeInventory
-from raycner.errors import Refusal
+from raycner.errors import InputError
+from raycner.inference.export import export
+from raycner.inference.predictor import Found, Predictor
 from raycner.networks.network import ModelConfig, Network
-from raycner.results.export import export
-from raycner.results.predict import Found, Predictor
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
+from raycner.settings import build
 from raycner.storage.store import ObjectStore
-from raycner.values import build
 
 TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(200, 7)]
 READ = """
@@ -90,7 +90,7 @@ def test_the_encoder_may_lie_elsewhere_now(bert_run: str, tiny_bert: str, tmp_pa
     copied = shutil.copytree(tiny_bert, tmp_path / "elsewhere")
     there = Predictor.of("columns", bert_run, encoder=str(copied))
     assert there.text(TEXTS[:9]) == Predictor.of("columns", bert_run).text(TEXTS[:9])
-    with pytest.raises(Refusal, match="no encoder at"):
+    with pytest.raises(InputError, match="no encoder at"):
         Predictor.of("columns", bert_run, encoder=str(tmp_path / "nowhere"))
 
 
@@ -166,7 +166,7 @@ def test_nothing_is_left_when_it_fails(trained: str, tmp_path: Path, monkeypatch
     def fail(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr("raycner.results.export.card", fail)
+    monkeypatch.setattr("raycner.inference.export.card", fail)
     with pytest.raises(RuntimeError):
         export("columns", tmp_path / "exported", ObjectStore(trained))
     assert not list(tmp_path.iterdir())
@@ -179,7 +179,7 @@ def test_an_empty_folder_is_filled(trained: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no exported network"):
+    with pytest.raises(InputError, match="no exported network"):
         Predictor.load(tmp_path)
 
 
@@ -188,8 +188,8 @@ def test_linear_rows_say_what_the_head_says(tiny_bert: str) -> None:
     network = Network(
         build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}, "head": {"scheme": "BIOES"}})
     )
-    network.begin(TypeInventory().grow(("x",)), [["Ada"]])
-    network.settle()
+    network.start_step(TypeInventory().grow(("x",)), [["Ada"]])
+    network.finalize()
     network.head.calibrate(0.5)
     weight, bias = network.head.linear()  # type: ignore[operator]
     states = torch.randn(7, 32)

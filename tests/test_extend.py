@@ -9,8 +9,8 @@ from fixtures_tiny import spoken
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.entities import encode
-from raycner.results.gains import changes, f1_by_type
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
+from raycner.reporting.terminal.extension_report import changes, f1_by_type
 from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 

@@ -17,17 +17,17 @@ import runs
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity
-from raycner.data.scenarios import Scenario, Split
-from raycner.errors import Refusal
+from raycner.data.scenarios.scenario import Scenario, Split
+from raycner.errors import InputError
 from raycner.methods.gen_cner import GenCNER, threshold
 from raycner.networks.batch import Batch
-from raycner.networks.heads import Prediction
+from raycner.networks.heads.head import Prediction
 from raycner.networks.heads.triplets import END, NEVER, TripletOutput, Triplets
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
 from raycner.storage.ledger import PseudoRecord
-from raycner.training.batches import Feed
+from raycner.training.loader import SplitLoader
 from raycner.training.teacher import Teacher
 
 
@@ -54,11 +54,11 @@ class Step:
         torch.manual_seed(0)
         model = replace(config.model, head=Triplets())
         self.network = Network(model)
-        self.network.begin(first.inventory, [s.words for s in second.train.sentences()])
+        self.network.start_step(first.inventory, [s.words for s in second.train.sentences()])
         self.network.eval()
         self.student = Network(model)
-        self.student.begin(first.inventory, [s.words for s in second.train.sentences()])
-        self.student.begin(second.inventory, [])
+        self.student.start_step(first.inventory, [s.words for s in second.train.sentences()])
+        self.student.start_step(second.inventory, [])
         self.split = second.train
         self.teacher = Teacher(self.network, Path())
 
@@ -96,8 +96,8 @@ def test_the_surest_triplets_are_kept_and_accounted_for(
         for i, found in enumerate(said)
     ]
     proposed = [sure for sentence in beside for sure in sentence]
-    assert split.account is not None
-    record = split.account["animal"]
+    assert split.pseudo_stats is not None
+    record = split.pseudo_stats["animal"]
     assert record.proposed == len(proposed)
     assert record.kept == sum(len(split[i].pseudo) for i in range(len(split))) >= math.ceil(share * len(proposed))
     assert record.threshold == threshold(proposed, share)
@@ -112,8 +112,8 @@ def test_the_surest_triplets_are_kept_and_accounted_for(
 def test_a_type_may_have_a_confidence_of_its_own(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     said = step.first_words(monkeypatch)
     split = GenCNER(thresholds={"animal": 0.8}).annotate(step.split, step.teacher)
-    assert split.account is not None
-    assert split.account["animal"].threshold == 0.8
+    assert split.pseudo_stats is not None
+    assert split.pseudo_stats["animal"].threshold == 0.8
     for i, found in enumerate(said):
         assert split[i].pseudo <= {e for e, sure in found.items() if sure >= 0.8}
 
@@ -130,7 +130,7 @@ def test_what_gives_way_to_gold(step: Step, collisions: Any, monkeypatch: pytest
 
 
 def collated(step: Step, method: GenCNER, positions: Sequence[int]) -> Batch:
-    return method.collate(Feed(method.annotate(step.split, step.teacher), step.student), positions)
+    return method.collate(SplitLoader(method.annotate(step.split, step.teacher), step.student), positions)
 
 
 def test_the_teacher_says_of_its_triplets_what_it_would_say_live(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,12 +211,12 @@ def softmax(logits: Sequence[float]) -> list[float]:
     ],
 )
 def test_senseless_settings_are_refused(settings: str, said: str) -> None:
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(InputError, match=said):
         RunConfig.load(["method.name=gen_cner", "model.head.name=triplets", settings])
 
 
 def test_a_type_that_is_not_learned_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refusal, match="no type called 'persom' is learned"):
+    with pytest.raises(InputError, match="no type called 'persom' is learned"):
         run(
             runs.small(tmp_path, "model.head.name=triplets", "method={name: gen_cner, thresholds: {persom: 0.5}}"),
             runs.silent,

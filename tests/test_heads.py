@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from raycner.data.entities import Entity, Sentence, TypeInventory, breaches
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HEADS, GrowthConfig
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, GrowthConfig
 from raycner.networks.heads.tags import CosineTags, LinearTags, TagHead, viterbi
 from raycner.networks.losses import IGNORE
 
@@ -200,7 +200,7 @@ def test_frozen_rows_stay_bit_for_bit(config: Any, kind: str) -> None:
     old = len(head.columns(TWO))
     assert torch.equal(head.weight[:old], before[:old])
     assert not torch.equal(head.weight[old:], before[old:])
-    head.settle()
+    head.finalize()
     assert torch.equal(head.weight[:old], before[:old])
     head.grow(THREE.grow(("person",)), GrowthConfig())
     assert not len(head.frozen), "freezing is for one step"
@@ -218,7 +218,7 @@ def test_every_parameter_gets_a_gradient(config: Any) -> None:
 def test_nothing_to_learn_is_zero_in_the_graph(config: Any) -> None:
     head = grown(config, TWO)
     states, batch = random_states()
-    said = head.loss(head(states, batch.silenced()), batch.silenced())
+    said = head.loss(head(states, batch.masked()), batch.masked())
     said.total.backward()
     assert (said.total.item(), said.count.item()) == (0.0, 0)
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
@@ -231,9 +231,9 @@ def test_a_checkpoint_restores_the_head(config: Any, freeze: bool) -> None:
     head.grow(THREE, GrowthConfig(freeze_old=freeze))
     states, batch = random_states()
     before = head(states, batch).logits
-    head.settle()
+    head.finalize()
     again: TagHead = config.build(WIDTH)
-    again.reshape(THREE)
+    again.load_shape(THREE)
     again.load_state_dict(copy.deepcopy(head.state_dict()))
     assert again.inventory == THREE
     assert again.tags == head.tags
@@ -247,7 +247,7 @@ def test_settled_states_depend_on_the_inventory_alone(config: Any) -> None:
     for freeze in (True, False):
         head = grown(config, TWO)
         head.grow(THREE, GrowthConfig(freeze_old=freeze))
-        head.settle()
+        head.finalize()
         shapes.append({name: weight.shape for name, weight in head.state_dict().items()})
     assert shapes[0] == shapes[1]
 
@@ -263,7 +263,9 @@ def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) ->
     targets = torch.zeros(3, 4, dtype=torch.long)
     targets[0, 1], targets[1, 0], targets[2, 3], targets[2, 2] = begin, begin, 1, IGNORE
     states, batch = read(words, targets)
-    sums, counts = (sum(parts) for parts in zip(*(head.centres(*cut(states, batch, i)) for i in range(3)), strict=True))
+    sums, counts = (
+        sum(parts) for parts in zip(*(head.class_means(*cut(states, batch, i)) for i in range(3)), strict=True)
+    )
     assert counts.tolist() == [8.0, 1.0, *[0.0] * (begin - 2), 2.0, *[0.0] * (len(head.prefixes) - 1)]
     head.imprint(sums, counts)
     mean = (words[0, 1] / words[0, 1].norm() + words[1, 0] / words[1, 0].norm()) / 2
@@ -300,7 +302,7 @@ def test_each_new_tag_that_occurs_has_its_own_direction(config: Any) -> None:
 @every_head
 def test_a_type_that_never_occurs_cannot_be_imprinted(config: Any) -> None:
     head = grown(config, TWO, THREE)
-    with pytest.raises(Refusal, match=r"type 'food' never occurs.*model\.growth\.imprint=none"):
+    with pytest.raises(InputError, match=r"type 'food' never occurs.*model\.growth\.imprint=none"):
         head.imprint(torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags)))
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import runs
 from raycner.__main__ import main
-from raycner.errors import Refusal
-from raycner.storage import leases
+from raycner.errors import InputError
+from raycner.storage import locks as locks
 from raycner.storage.housekeeping import damages, leftovers
 from raycner.storage.searches import want
 from raycner.storage.store import ObjectStore
@@ -42,9 +42,9 @@ def store(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objec
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease is watched no longer than a test can wait."""
-    monkeypatch.setattr(leases, "PATIENCE", 0.2)
-    monkeypatch.setattr(leases, "ASK", 0.02)
-    monkeypatch.setattr(leases, "BEAT", 0.02)
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    monkeypatch.setattr(locks, "ASK", 0.02)
+    monkeypatch.setattr(locks, "BEAT", 0.02)
 
 
 def left(store: ObjectStore, unused_days: float = 30.0) -> dict[str, str]:
@@ -141,20 +141,20 @@ def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: p
 
 
 def test_nothing_is_tidied_while_somebody_works(store: ObjectStore) -> None:
-    lease = leases.Lease(store, "runs/demo")
-    assert lease.take()
+    lock = locks.Lock(store, "runs/demo")
+    assert lock.take()
     try:
-        with pytest.raises(Refusal, match=r"runs/demo is being worked on by process \d+ on "):
+        with pytest.raises(InputError, match=r"runs/demo is being worked on by process \d+ on "):
             leftovers(store)
     finally:
-        lease.drop()
+        lock.drop()
     assert left(store) == {}
 
 
 def test_an_unreadable_ledger_keeps_everything(store: ObjectStore) -> None:
     ledger = runs.ledger(store.uri).run
     store.write(f"runs/{ledger}/ledger.json", b"{")
-    with pytest.raises(Refusal, match="not a ledger"):
+    with pytest.raises(InputError, match="not a ledger"):
         leftovers(store)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from raycner.analysis.published import setting_of
 from raycner.config import ComputeConfig, RunConfig
 from raycner.data.layouts.few_nerd import TYPES
-from raycner.data.scenarios import Scenario, ScenarioConfig
+from raycner.data.scenarios.scenario import Scenario, ScenarioConfig
 from raycner.methods.add_ner import AddNER
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
@@ -18,9 +19,8 @@ from raycner.methods.gen_cner import GenCNER
 from raycner.methods.podnet import PODNet
 from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads.tags import Cosine, Linear
-from raycner.results.published import setting_of
-from raycner.running.runner import run
-from raycner.running.walk import prepare
+from raycner.orchestration.run_steps import prepare
+from raycner.orchestration.runner import run
 from raycner.training.plan import plan
 
 REPOSITORY = Path(__file__).parents[1]

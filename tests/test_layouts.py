@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import Entity, encode
-from raycner.data.layouts import LAYOUTS, ReadingConfig, Row
-from raycner.data.layouts import parquet as tables
-from raycner.errors import Refusal
+from raycner.data.layouts.layout import LAYOUTS, ReadingConfig, Row
+from raycner.data.layouts.layout import parquet as tables
+from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
 SENTENCES = [
@@ -55,7 +55,7 @@ def joined(sentences: Said) -> tuple[str, list[tuple[int, int, str]]]:
 
 
 def refused(layout: str, source: Path | str, **reading: object) -> str:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(InputError) as caught:
         rows(layout, source, **reading)
     line = str(caught.value)
     assert "\n" not in line and line.count(str(source).partition("*")[0].rstrip("/")) == 1
@@ -346,7 +346,7 @@ def test_datasets_on_disk_are_read_with_the_names_of_their_classes(tmp_path: Pat
 
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(Refusal, match="no such folder, and the hub says") as caught:
+    with pytest.raises(InputError, match="no such folder, and the hub says") as caught:
         LAYOUTS["datasets"].find("nobody/no-such-dataset", [])
     assert "\n" not in str(caught.value)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage.ledger import CorpusNote, EpochRecord, PlannedStep, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
@@ -163,7 +163,7 @@ def test_a_broken_ledger_is_refused_by_name_and_passed_over_aloud(
         begin(store, run)
     store.write("runs/broken/ledger.json", garbage)
     store.write("runs/a-run/checkpoints/ledger.json", b"somebody else's")
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         RunLedger.open(store, "broken")
     assert f"{store.uri}/runs/broken/ledger.json: not a ledger" in str(error.value)
     assert "\n" not in str(error.value)
@@ -180,5 +180,5 @@ def test_a_record_of_another_shape_is_refused(store: ObjectStore, field: str, va
     said = json.loads(store.read(key))
     said["records"][0][field] = value
     store.write(key, json.dumps(said).encode())
-    with pytest.raises(Refusal, match=rf"records\.0\.{field}"):
+    with pytest.raises(InputError, match=rf"records\.0\.{field}"):
         RunLedger.open(store, "a-run")

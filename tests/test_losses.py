@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raycner.networks import losses
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 B, T, C, OLD, H = 2, 4, 5, 3, 7
 Array = NDArray[np.float64]
@@ -32,7 +32,7 @@ def softmax(z: Array) -> Array:
     return shifted / shifted.sum(-1, keepdims=True)
 
 
-def value(mean: Mean) -> float:
+def value(mean: LossSum) -> float:
     return float(mean.total.detach())
 
 
@@ -200,7 +200,7 @@ def test_nca_without_a_margin_is_cross_entropy_where_the_right_tag_leads() -> No
 
 
 OTHER, ANSWERS = normal(7, B, T, C), torch.arange(B * T).reshape(B, T) % C
-OF_ONE: dict[str, Callable[[Tensor, Tensor], Mean]] = {
+OF_ONE: dict[str, Callable[[Tensor, Tensor], LossSum]] = {
     "cosine_distance": lambda z, where: losses.cosine_distance(z, OTHER, where),
     "absolute_difference": lambda z, where: losses.absolute_difference(z, OTHER, where),
     "margin_ranking": lambda z, where: losses.margin_ranking(z[..., 0], z[..., 2:], where, margin=9.0, top=2),
@@ -221,7 +221,7 @@ def test_terms_of_lucir_and_podnet_have_true_gradients_and_read_what_is_asked(na
     assert not torch.autograd.grad(nothing.total, z)[0].any()
 
 
-Divergence = Callable[..., Mean]
+Divergence = Callable[..., LossSum]
 DIVERGENCES: list[Any] = [losses.distillation, losses.squared_error, losses.bernoulli]
 
 
@@ -326,7 +326,7 @@ def test_the_two_decompositions_are_not_the_same() -> None:
 
 
 def test_a_mean_is_weighted_shared_anew_and_joined() -> None:
-    said = Mean(torch.tensor(6.0), torch.tensor(3))
+    said = LossSum(torch.tensor(6.0), torch.tensor(3))
     assert (float((0.5 * said).total), int((0.5 * said).count)) == (3.0, 3)
     assert (float(said.over(WHERE).total), int(said.over(WHERE).count)) == (6.0, 4)
     both = said + said.over(WHERE)

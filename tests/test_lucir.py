@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from raycner.errors import Refusal
-from raycner.methods import METHODS, Method, num_old_tags, tag_balance
+from raycner.errors import InputError
 from raycner.methods.lucir import LUCIR
+from raycner.methods.method import METHODS, Method, num_old_tags, tag_balance
 from raycner.networks.batch import Batch
-from raycner.values import build
+from raycner.settings import build
 from test_methods import ONE, TWO, Saying
 
 TARGETS = torch.tensor([[0, 3, 0, -100]])
@@ -71,6 +71,6 @@ def test_the_margin_holds_outside_above_new_tags_and_asks_nothing_of_old_ones() 
 
 @pytest.mark.parametrize("wrong", [{"top": 0}, {"margin": -1.0}, {"feature_weight": -1.0}])
 def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Refusal, match="not negative"):
+    with pytest.raises(InputError, match="not negative"):
         build(Method, {"name": "lucir", **wrong})
     assert METHODS["lucir"] is LUCIR

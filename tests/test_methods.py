@@ -19,22 +19,23 @@ from torch import Tensor
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity, TypeInventory
-from raycner.data.scenarios import Scenario, Split
-from raycner.methods import METHODS, Method, balance
+from raycner.data.scenarios.scenario import Scenario, Split
+from raycner.hashing import plain
 from raycner.methods.dld import DLD, PARTS
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
+from raycner.methods.method import METHODS, Method, balance
 from raycner.methods.self_training import SelfTraining
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HEADS, HeadConfig, Prediction
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
 from raycner.networks.heads.tags import TagHead, TagOutput
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 from raycner.networks.network import ModelConfig, Network
-from raycner.training.batches import Feed
+from raycner.settings import build
+from raycner.training.loader import SplitLoader
 from raycner.training.teacher import Teacher
-from raycner.values import build, plain
 
 ONE = TypeInventory().grow(("animal",))
 TWO = ONE.grow(("city",))
@@ -84,7 +85,7 @@ class Step:
     def batch(self, positions: Sequence[int]) -> Batch:
         """As the method wants it: with what it annotates, and what it looks at beside."""
         split = self.method.annotate(self.split, Teacher(self.teacher, Path()))
-        return self.method.collate(Feed(split, self.student), positions)
+        return self.method.collate(SplitLoader(split, self.student), positions)
 
 
 @pytest.fixture
@@ -104,19 +105,19 @@ def step(tiny_config: RunConfig, tiny_corpus: Corpus, method: Method, head: Head
     first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
     torch.manual_seed(0)
     teacher = Network(dataclasses.replace(tiny_config.model, head=head))
-    teacher.begin(first.inventory, [s.words for s in first.train.sentences()])
+    teacher.start_step(first.inventory, [s.words for s in first.train.sentences()])
     with torch.no_grad():
         for parameter in teacher.head.parameters():
             parameter.add_(torch.randn_like(parameter))
     student = copy.deepcopy(teacher)
-    student.begin(second.inventory, [s.words for s in second.train.sentences()])
+    student.start_step(second.inventory, [s.words for s in second.train.sentences()])
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return Step(teacher.eval().requires_grad_(False), student, second.train, method)
 
 
-def total(terms: dict[str, Mean]) -> Tensor:
+def total(terms: dict[str, LossSum]) -> Tensor:
     return torch.stack([term.total for term in terms.values()]).sum()
 
 
@@ -135,7 +136,7 @@ def test_losses_are_finite_and_reach_the_student_only(method: Method, step: Step
 
 @every_pair
 def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step) -> None:
-    batches = [step.batch(range(8)), step.batch([3]), step.batch(range(8)).silenced(), step.batch([0]).silenced()]
+    batches = [step.batch(range(8)), step.batch([3]), step.batch(range(8)).masked(), step.batch([0]).masked()]
     without = next(i for i in range(len(step.split)) if not step.split[i].entities)
     batches.append(step.batch([without]))
     named = [list(method.losses(step.student, step.teacher, batch)) for batch in batches]
@@ -144,7 +145,7 @@ def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step
 
 @every_pair
 def test_a_silenced_batch_weighs_nothing_but_stays_in_the_graph(method: Method, step: Step) -> None:
-    terms = method.losses(step.student, step.teacher, step.batch([0, 1]).silenced())
+    terms = method.losses(step.student, step.teacher, step.batch([0, 1]).masked())
     total(terms).backward()
     assert all((term.total.item(), term.count.item()) == (0.0, 0) for term in terms.values())
     assert all(p.grad is not None and not p.grad.any() for p in step.student.parameters())
@@ -167,7 +168,7 @@ def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: St
     batch = step.batch(range(4))
     live = method.losses(step.student, step.teacher, batch)
     said = step.teacher(batch)
-    columns = SimpleNamespace(**{field: getattr(said, field) for field in method.recalls})
+    columns = SimpleNamespace(**{field: getattr(said, field) for field in method.teacher_outputs})
     recalled = method.losses(step.student, lambda _: columns, batch)
     assert {name: term.total.item() for name, term in recalled.items()} == {
         name: term.total.item() for name, term in live.items()
@@ -205,7 +206,7 @@ def test_distilling_a_teacher_into_itself_asks_for_nothing(method: Method, step:
 
 def test_after_growth_distillation_pushes_the_new_tags_down_and_squared_error_does_not(step: Step) -> None:
     student = copy.deepcopy(step.teacher).requires_grad_()
-    student.begin(step.student.inventory, [])
+    student.start_step(step.student.inventory, [])
     batch = step.batch(range(8))
     kl = ExtendNER().losses(student, step.teacher, batch)["kd"]
     assert kl.total.item() > 0, "new tags take mass that the teacher gave to old ones"
@@ -466,6 +467,6 @@ def test_methods_that_annotate_nothing_leave_the_split_alone(step: Step) -> None
 
 def test_labels_tell_what_is_wrapped_around_what() -> None:
     assert DLD(base=DLD(base=ExtendNER())).label == "dld(dld(extend_ner))"
-    assert DLD(base=ExtendNER()).recalls == ("logits", "product_positive", "product_negative")
-    assert DLD(base=ExtendNER(), decomposition="none").recalls == ("logits",)
+    assert DLD(base=ExtendNER()).teacher_outputs == ("logits", "product_positive", "product_negative")
+    assert DLD(base=ExtendNER(), decomposition="none").teacher_outputs == ("logits",)
     assert DLD(base=SelfTraining(thresholds={"city": 0.5})).types == {"city"}

@@ -14,16 +14,16 @@ import yaml
 
 import runs as jobs
 from raycner.__main__ import main
+from raycner.analysis.formatting import DASH
 from raycner.config import RunConfig
-from raycner.errors import Refusal
-from raycner.results.page import Section, contents, export, html, write
-from raycner.results.report import add_duels, add_published, summary
-from raycner.results.searches import course
-from raycner.results.tables import DASH
+from raycner.errors import InputError
+from raycner.hashing import plain
+from raycner.reporting.html.page import Section, contents, export, html, write
+from raycner.reporting.report import add_published, add_significance, summary
+from raycner.reporting.terminal.search_view import course
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
 from raycner.storage.store import ObjectStore
-from raycner.values import plain
 from test_report import PLAN, SCORES, run, shifted
 
 HOSTILE = '</text></svg><script src="http://evil.example/x.js">alert(1)</script>&amp; $\\frac{1}{2}$ _"\''
@@ -110,7 +110,7 @@ def everything() -> list[Section]:
     other = run(shifted(-4.0), PLAN, label="extend_ner", method={"name": "extend_ner"}, shares=False)
     found = summary([*ours, bound, other])
     add_published(found)
-    add_duels(found, {"extend_ner": "dld(extend_ner)"})
+    add_significance(found, {"extend_ner": "dld(extend_ner)"})
     return contents(found, [search(*TRIALS, run=ours[0].run)])
 
 
@@ -288,7 +288,7 @@ def test_what_came_out_of_files_is_text_and_nothing_else():
     hostile = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
     twin = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
     found = summary([hostile, twin])
-    add_duels(found, {HOSTILE: "_twin"})
+    add_significance(found, {HOSTILE: "_twin"})
     sections = contents(found, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
     reader = read(html(sections))
     assert "script" not in reader.tags
@@ -330,7 +330,7 @@ def test_every_plot_is_exported_as_png_and_svg(tmp_path: Path):
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path):
     (tmp_path / "file").touch()
     for deed in (write, export):
-        with pytest.raises(Refusal, match="cannot be written"):
+        with pytest.raises(InputError, match="cannot be written"):
             deed([], tmp_path / "file" / "inner")
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
-from raycner.data.scenarios import Scenario
+from raycner.data.scenarios.scenario import Scenario
+from raycner.hashing import plain
 from raycner.training import plan as planning
 from raycner.training.plan import StepSpec, plan
-from raycner.values import plain
 
 BASE = ["method.name=extend_ner"]
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from raycner.errors import Refusal
-from raycner.methods import Method
+from raycner.errors import InputError
+from raycner.methods.method import Method
 from raycner.methods.podnet import PODNet
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
+from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.tags import TagOutput
-from raycner.values import build
+from raycner.settings import build
 from test_methods import ONE, TWO, Saying
 
 TARGETS = torch.tensor([[0, 3, 0]])
@@ -88,5 +88,5 @@ def test_layers_are_pooled_in_the_precision_of_the_weights() -> None:
 
 @pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"margin": -1.0}, {"spatial_weight": -1.0}])
 def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Refusal, match="not negative"):
+    with pytest.raises(InputError, match="not negative"):
         build(Method, {"name": "podnet", **wrong})

@@ -14,17 +14,17 @@ import runs
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.entities import Entity, TypeInventory
-from raycner.data.layouts import LAYOUTS, ReadingConfig
+from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
+from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
-from raycner.data.scoring import add, tally
 from raycner.data.sources import find
+from raycner.inference.predictor import Found, Predictor
 from raycner.networks.network import ModelConfig, Network
-from raycner.results.address import find_step
-from raycner.results.predict import Found, Predictor
-from raycner.running.runner import run
-from raycner.running.walk import prepare
+from raycner.orchestration.run_steps import prepare
+from raycner.orchestration.runner import run
+from raycner.settings import build
+from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
-from raycner.values import build
 
 LINES = ["Ada gave the red fox some soup in Oslo .", "", "It rained all day . Then Bo Finch slept in New Rome !"]
 
@@ -80,7 +80,7 @@ def test_order_and_company_do_not_matter(predictor: Predictor) -> None:
 
 def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = predictor.text(LINES)
-    monkeypatch.setattr("raycner.results.predict.TOGETHER", 2)
+    monkeypatch.setattr("raycner.inference.predictor.TOGETHER", 2)
     asked: list[int] = []
 
     def coming() -> object:
@@ -98,8 +98,8 @@ def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.Monke
 def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> None:
     torch.manual_seed(1)
     network = Network(build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}}))
-    network.begin(TypeInventory().grow(("x", "y")), [["Ada"]])
-    network.settle()
+    network.start_step(TypeInventory().grow(("x", "y")), [["Ada"]])
+    network.finalize()
     predictor = Predictor(network)
     long = ["Ada", "Bo", "Finch", "."] * 60
     (found,) = predictor.words([long])

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 import raycner
-from raycner.data.layouts import LAYOUTS
-from raycner.results.published import CORPORA, Published, _figures, setting_of, system
-from raycner.results.report import Summary, add_published, as_markdown, show, summary
+from raycner.analysis.published import CORPORA, Published, _figures, setting_of, system
+from raycner.data.layouts.layout import LAYOUTS
+from raycner.reporting.report import Summary, add_published, as_markdown, show, summary
 from raycner.storage.ledger import RunLedger
 from test_report import line, run
 

@@ -8,11 +8,11 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 import runs
-from raycner.errors import Refusal
-from raycner.running.runner import run
+from raycner.errors import InputError
+from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
-from raycner.training.teacher import StepCheckpoint
+from raycner.training.checkpoint import StepCheckpoint
 
 
 def together(rank: int, store: str, fingerprint: str, meeting: str) -> None:
@@ -31,10 +31,10 @@ def together(rank: int, store: str, fingerprint: str, meeting: str) -> None:
     assert StepCheckpoint.find(ObjectStore(store), "nothing") is None
 
     def refuse() -> None:
-        raise Refusal(f"said by rank {rank}")
+        raise InputError(f"said by rank {rank}")
 
-    with pytest.raises(Refusal, match="said by rank 0"):
-        ranks.told(refuse)
+    with pytest.raises(InputError, match="said by rank 0"):
+        ranks.broadcast_from_rank0(refuse)
     dist.destroy_process_group()
 
 
@@ -45,4 +45,4 @@ def test_one_rank_looks_and_both_know(tmp_path: Path) -> None:
 
 
 def test_alone_one_looks_oneself() -> None:
-    assert ranks.told(lambda: 7) == 7
+    assert ranks.broadcast_from_rank0(lambda: 7) == 7

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import ttest_rel
 
-from raycner.results.report import SCHEMA, as_markdown, render, summary
-from raycner.results.scores import corpus_name
-from raycner.results.tables import DASH, duration, figure, listed, short, stretches
+from raycner.analysis.formatting import DASH, duration, figure, listed, short
+from raycner.analysis.scores import corpus_name
+from raycner.reporting.report import SCHEMA, as_markdown, render, summary
+from raycner.reporting.terminal.tables import stretches
 from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, PseudoRecord, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
@@ -108,7 +109,7 @@ def test_scores_of_one_run_by_hand():
     assert average["new"] == pytest.approx((60 + 50 + 85) / 3)
     assert found["forgetting"] == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
     assert found["mean_forgetting"] == pytest.approx(55 / 3)
-    assert found["backward_interference"] == pytest.approx(-55 / 4)
+    assert found["backward_transfer"] == pytest.approx(-55 / 4)
     assert (found["seconds"], found["workers"], found["finished"]) == (244.0, [2], True)
 
 
@@ -190,7 +191,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     assert set(found) == {"schema", "runs", "comparisons"}
     assert set(found["runs"][0]) == {
         *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
-        *("mean_forgetting", "backward_interference", "seconds", "workers"),
+        *("mean_forgetting", "backward_transfer", "seconds", "workers"),
     }
     assert set(found["runs"][0]["steps"][0]) == {
         *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
@@ -356,7 +357,7 @@ def test_tasks_by_hand():
     first, last = found["steps"]
     assert [*first["by_task"], *last["by_task"]] == pytest.approx([70, 55, 90])
     assert (first["tasks"], last["tasks"]) == (pytest.approx(70), pytest.approx((55 + 90) / 2))
-    assert found["backward_interference"] == pytest.approx((55 - 70) / 2)
+    assert found["backward_transfer"] == pytest.approx((55 - 70) / 2)
     text = shown(ledger)
     assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0"]
     assert "order P1" in text
@@ -520,7 +521,7 @@ def test_sums_lie_between_their_types_and_averages_between_their_steps(scores, s
         assert min(present) - 1e-9 <= step["macro"] <= max(present) + 1e-9
     macros = [step["macro"] for step in found["steps"]]
     assert min(macros) - 1e-9 <= found["average"]["macro"] <= max(macros) + 1e-9
-    assert found["backward_interference"] <= 1e-9
+    assert found["backward_transfer"] <= 1e-9
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(-5, 120))

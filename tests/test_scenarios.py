@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity
-from raycner.data.scenarios import PROTOCOLS, Scenario, ScenarioConfig, StepConfig
+from raycner.data.scenarios.scenario import PROTOCOLS, Scenario, ScenarioConfig, StepConfig
 from raycner.data.scenarios.tasks import ORDERS
-from raycner.errors import Refusal
+from raycner.errors import InputError
+from raycner.hashing import fingerprint
 from raycner.storage.store import ObjectStore
-from raycner.values import fingerprint
 
 
 class Kinds:
@@ -66,7 +66,7 @@ def letters(number: int) -> tuple[str, ...]:
 
 
 def refused(corpora: Made | Sequence[Made], **said: Any) -> str:
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(InputError) as refusal:
         scenario(corpora, **said)
     return str(refusal.value)
 

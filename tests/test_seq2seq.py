@@ -14,8 +14,8 @@ from torch import Tensor
 
 from raycner.data.entities import Entity, Sentence, TypeInventory, breaches
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import GrowthConfig
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.seq2seq import DecodedTags, Seq2Seq
 from raycner.networks.heads.tags import O
 from raycner.networks.losses import IGNORE
@@ -272,7 +272,7 @@ def test_new_rows_are_imprinted_with_the_decoder_s_features() -> None:
     begin = head.num_old
     batch = replace(batch, targets=torch.tensor([[0, begin, 0, 1], [begin, 0, 0, IGNORE]]))
     features = head(states, batch).features[..., : head.width]
-    head.imprint(*head.centres(states, batch))
+    head.imprint(*head.class_means(states, batch))
     mean = torch.nn.functional.normalize(features[0, 1], dim=-1) + torch.nn.functional.normalize(features[1, 0], dim=-1)
     said = torch.nn.functional.cosine_similarity(head.weight[begin, : head.width], mean, dim=0)
     assert said.item() == pytest.approx(1.0)

@@ -15,17 +15,17 @@ from torch import Tensor
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity, Sentence, TypeInventory
-from raycner.data.scenarios import Scenario, Split
-from raycner.errors import Refusal
+from raycner.data.scenarios.scenario import Scenario, Split
+from raycner.errors import InputError
 from raycner.methods.self_training import SelfTraining
 from raycner.methods.span_kl import SpanKL
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import GrowthConfig, Prediction
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import GrowthConfig, Prediction
 from raycner.networks.heads.spans import BLOCK, SpanHead, SpanOutput, Spans, num_spans, pairs, without_overlaps
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
-from raycner.training.batches import Feed
+from raycner.training.loader import SplitLoader
 from raycner.training.teacher import Teacher
 from test_heads import THREE, TWO, annotated, random_states, read
 
@@ -167,7 +167,7 @@ def test_spans_that_touch_an_unreachable_word_are_neither_learned_nor_found() ->
     head = grown(TWO)
     mask = torch.tensor([[True, True, False]])
     targets = head.targets([Sentence(0, tuple("abc"), frozenset({Entity(1, 3, "city")}))])
-    assert head.within(targets, mask)[0, :, 0].tolist() == [0, 0, 0, *[IGNORE] * 3]
+    assert head.mask_targets(targets, mask)[0, :, 0].tolist() == [0, 0, 0, *[IGNORE] * 3]
     states, batch = read(torch.zeros(1, 3, WIDTH))
     with torch.no_grad():
         head.rows.zero_()  # every span is as likely as not, which is enough
@@ -186,9 +186,9 @@ def test_growing_keeps_the_past(freeze: bool, init: Any) -> None:
     assert len(head.frozen) == (2 if freeze else 0)
     after = head(states, batch).logits
     torch.testing.assert_close(after[..., :2].detach(), before, rtol=1e-5, atol=1e-5)
-    head.settle()
+    head.finalize()
     again = Spans(vector=4).build(WIDTH)
-    again.reshape(THREE)
+    again.load_shape(THREE)
     again.load_state_dict(copy.deepcopy(head.state_dict()))
     assert again.inventory == THREE
     assert torch.equal(again(states, batch).logits, after)
@@ -244,7 +244,7 @@ def test_new_columns_learn_and_old_ones_are_held_and_neither_touches_the_other()
         def __call__(self, _: Batch) -> SpanOutput:
             return said
 
-        glance = __call__
+        forward_eval = __call__
 
     student: Any = Student()
     asked: Any = lambda _: teacher(states, batch)  # noqa: E731
@@ -260,7 +260,7 @@ def test_new_columns_learn_and_old_ones_are_held_and_neither_touches_the_other()
 def test_nothing_to_learn_is_zero_in_the_graph() -> None:
     head = grown(TWO, THREE)
     states, batch = labelled(head, *GOLD)
-    said = head.loss(head(states, batch), batch.silenced())
+    said = head.loss(head(states, batch), batch.masked())
     said.total.backward()
     assert (said.total.item(), said.count.item()) == (0.0, 0)
     assert head.rows.grad is not None and not head.rows.grad.any()
@@ -306,7 +306,7 @@ def taught(tiny_config: RunConfig, tiny_corpus: Corpus) -> tuple[Network, Split]
     first, second, *_ = Scenario(tiny_config.scenario, [tiny_corpus])
     torch.manual_seed(0)
     network = Network(replace(tiny_config.model, head=Spans()))
-    network.begin(first.inventory, [s.words for s in first.train.sentences()])
+    network.start_step(first.inventory, [s.words for s in first.train.sentences()])
     return network.eval(), second.train
 
 
@@ -317,10 +317,10 @@ def test_a_teachers_columns_are_its_scores(
     network, split = taught
     teacher = Teacher(network, tmp_path)
     live = Teacher(network, tmp_path)
-    teacher.study(split, fields)
-    batch = Feed(split, network).batch([3, 0, 7])
+    teacher.cache_outputs(split, fields)
+    batch = SplitLoader(split, network).batch([3, 0, 7])
     said, expected = teacher(batch), live(batch)
-    inside = network.head.reach(batch.mask)
+    inside = network.head.output_mask(batch.mask)
     for field in fields:
         column = getattr(said, field)
         assert column.dtype == getattr(expected, field).dtype
@@ -338,7 +338,7 @@ def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: 
         assert not any(a.overlaps(b) for a in sentence.pseudo for b in sentence.pseudo if a != b)
     assert not any(s.pseudo for s in SelfTraining(threshold=1.0).annotate(split, teacher).sentences())
     row = next(i for i, sentence in enumerate(said.sentences()) if sentence.pseudo)
-    assert (Feed(said, network).batch([row]).targets == 1).any()
+    assert (SplitLoader(said, network).batch([row]).targets == 1).any()
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: 
     ],
 )
 def test_what_spans_cannot_do_is_refused(settings: list[str], message: str) -> None:
-    with pytest.raises(Refusal, match=message):
+    with pytest.raises(InputError, match=message):
         RunConfig.load(["model.head.name=spans", *settings])
 
 
@@ -363,11 +363,11 @@ def test_nested_gold_needs_a_head_that_says_more_than_one_thing_of_a_word() -> N
     nested = "scenario.reading.nested=true"
     assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.reading.nested
     for name in ("linear", "cosine", "stepwise"):
-        with pytest.raises(Refusal, match=rf"scenario\.reading\.nested: head '{name}' says one tag of a word"):
+        with pytest.raises(InputError, match=rf"scenario\.reading\.nested: head '{name}' says one tag of a word"):
             RunConfig.load([nested, f"model.head.name={name}"])
 
 
 def test_span_kl_needs_spans() -> None:
     assert RunConfig.load(["method.name=span_kl", "model.head.name=spans"]).model.head == Spans()
-    with pytest.raises(Refusal, match="'span_kl' trains SpanHead, not head 'linear'"):
+    with pytest.raises(InputError, match="'span_kl' trains SpanHead, not head 'linear'"):
         RunConfig.load(["method.name=span_kl"])

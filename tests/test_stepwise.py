@@ -11,10 +11,10 @@ from torch import Tensor
 
 from raycner.config import RunConfig
 from raycner.data.entities import Entity, Sentence, TypeInventory, breaches
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HEADS, GrowthConfig
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, GrowthConfig
 from raycner.networks.heads.stepwise import StepwiseHead, merge
 from raycner.networks.losses import IGNORE
 from test_heads import THREE, TWO, WIDTH, annotated, random_states, read
@@ -90,9 +90,9 @@ def test_growing_keeps_the_past(freeze: bool, init: Any) -> None:
     assert after.size(-1) == before.size(-1) + 1 + 2
     torch.testing.assert_close(after[..., : before.size(-1)].detach(), before, rtol=1e-6, atol=1e-6)
     assert len(head.frozen) == (len(weight) if freeze else 0)
-    head.settle()
+    head.finalize()
     again = HEADS["stepwise"]().build(WIDTH)
-    again.reshape(THREE)
+    again.load_shape(THREE)
     again.load_state_dict(copy.deepcopy(head.state_dict()))
     assert (again.inventory, again.tags, again.blocks) == (THREE, head.tags, head.blocks)
     assert torch.equal(again(states, batch).logits, after)
@@ -115,7 +115,7 @@ def test_only_the_newest_block_is_supervised() -> None:
 def test_nothing_to_learn_is_zero_in_the_graph() -> None:
     head = grown(TWO, THREE)
     states, batch = random_states()
-    said = head.loss(head(states, batch.silenced()), batch.silenced())
+    said = head.loss(head(states, batch.masked()), batch.masked())
     said.total.backward()
     assert (said.total.item(), said.count.item()) == (0.0, 0)
     assert head.rows.grad is not None and not head.rows.grad.any()
@@ -128,7 +128,7 @@ def test_imprinting_points_the_newest_block_at_its_words(freeze: bool) -> None:
     before = head.weight.detach().clone()
     words = torch.randn(1, 4, WIDTH, generator=torch.Generator().manual_seed(2))
     states, batch = read(words, torch.tensor([[0, 6, 3, IGNORE]]))
-    sums, counts = head.centres(states, batch)
+    sums, counts = head.class_means(states, batch)
     assert counts.tolist() == [0, 0, 0, 0, 0, 2, 1, 0], "an old type is outside to the newest block"
     head.imprint(sums, counts)
     unit = words[0] / words[0].norm(dim=-1, keepdim=True)
@@ -136,7 +136,7 @@ def test_imprinting_points_the_newest_block_at_its_words(freeze: bool) -> None:
     for row, mean in ((5, (unit[0] + unit[2]) / 2), (6, unit[1]), (7, unit[1])):
         torch.testing.assert_close(head.weight[row, :WIDTH].detach(), norm * mean / mean.norm())
     assert torch.equal(head.weight[:5], before[:5])
-    with pytest.raises(Refusal, match="type 'food' never occurs"):
+    with pytest.raises(InputError, match="type 'food' never occurs"):
         head.imprint(sums, torch.tensor([0.0, 0, 0, 0, 0, 2, 0, 0]))
 
 
@@ -216,8 +216,8 @@ def test_words_out_of_reach_are_outside() -> None:
 def test_tag_methods_and_stepwise_blocks_do_not_mix() -> None:
     assert RunConfig.load(["method.name=add_ner", "model.head.name=stepwise"]).model.head == HEADS["stepwise"]()
     assert RunConfig.load(["model.head.name=stepwise"]).method.name == "finetuning"
-    with pytest.raises(Refusal, match="'add_ner' trains StepwiseHead, not head 'linear'"):
+    with pytest.raises(InputError, match="'add_ner' trains StepwiseHead, not head 'linear'"):
         RunConfig.load(["method.name=add_ner"])
     for name in ("extend_ner", "lucir", "podnet"):
-        with pytest.raises(Refusal, match=f"'{name}' trains TagHead, not head 'stepwise'"):
+        with pytest.raises(InputError, match=f"'{name}' trains TagHead, not head 'stepwise'"):
             RunConfig.load([f"method.name={name}", "model.head.name=stepwise"])

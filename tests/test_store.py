@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage import store as store_module
 from raycner.storage.store import MANIFEST, PIECE, ObjectStore, is_key
 
@@ -145,7 +145,7 @@ def test_what_is_no_key_is_refused_by_every_verb(store: ObjectStore, key: str, d
     calls = [*(lambda verb=verb: verb(key) for verb in verbs)]
     calls += [lambda: store.write(key, b""), lambda: store.push(directory, key), lambda: store.pull(key, directory)]
     for call in calls:
-        with pytest.raises(Refusal, match="cannot be a key"):
+        with pytest.raises(InputError, match="cannot be a key"):
             call()
     assert store.list("") == []
 
@@ -206,7 +206,7 @@ def test_what_cannot_be_pushed_leaves_what_was_there(store: ObjectStore, directo
     store.push(directory, KEY)
     with pytest.raises(NotADirectoryError):
         store.push(tmp_path / "nowhere", KEY)
-    with pytest.raises(Refusal, match="cannot be a key"):
+    with pytest.raises(InputError, match="cannot be a key"):
         store.push(lay(tmp_path / "bad", {"a b": b"x"}), KEY)
     assert store.damage(KEY) == ""
 
@@ -240,7 +240,7 @@ def test_a_file_that_disagrees_with_the_manifest(store, harm, phrase, directory:
     harm(store)
     assert phrase in store.damage(KEY)
     for use in (store.local, lambda key: store.pull(key, tmp_path / "pulled")):
-        with pytest.raises(Refusal, match=phrase):
+        with pytest.raises(InputError, match=phrase):
             use(KEY)
     assert "weights.safetensors" not in contents(tmp_path / "pulled")
     store.push(directory, KEY)
@@ -442,7 +442,7 @@ def test_a_cache_that_cannot_be_written_is_refused(
     monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "file" / "cache"))
     store = ObjectStore(s3_uri)
     store.push(directory, KEY)
-    with pytest.raises(Refusal, match="set RAYCNER_CACHE"):
+    with pytest.raises(InputError, match="set RAYCNER_CACHE"):
         store.local(KEY)
 
 
@@ -481,9 +481,9 @@ def test_a_uri_of_a_folder_with_a_space(tmp_path: Path) -> None:
     assert store.list("a") == ["a/b"]
 
 
-def refusal(error: pytest.ExceptionInfo[Refusal]) -> str:
+def refusal(error: pytest.ExceptionInfo[InputError]) -> str:
     assert "\n" not in str(error.value)
-    assert error.value.remedy
+    assert error.value.hint
     return str(error.value)
 
 
@@ -491,14 +491,14 @@ def refusal(error: pytest.ExceptionInfo[Refusal]) -> str:
     "uri", ["", "xx://a/b", "s3://", "s3:///a", "s3://bu cket/a", "s3://bucket?no=such", "file://a/b"]
 )
 def test_an_address_that_cannot_be_opened_is_refused(uri: str) -> None:
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         ObjectStore(uri)
     assert uri.partition("?")[0] in refusal(error)
 
 
 @pytest.mark.parametrize("uri", ["s3://hUsH:hIsT@bucket/a", "s3://hUsH:hI/sT@bucket", "hdfs://hUsH:hIsT@host:1/a"])
 def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         ObjectStore(uri)
     assert not any(secret in refusal(error) for secret in ("hUsH", "hI", "sT"))
 
@@ -506,7 +506,7 @@ def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = ObjectStore(str(tmp_path / "file" / "store"))
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         store.write("a", b"x")
     assert str(tmp_path / "file" / "store") in refusal(error)
     assert "not a directory" in refusal(error)
@@ -514,7 +514,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.s3
 def test_a_missing_bucket_is_refused(s3_uri: str) -> None:
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         ObjectStore(f"{s3_uri}-missing/some/folder")
     assert "no such bucket" in refusal(error)
 
@@ -533,7 +533,7 @@ def test_a_door_that_does_not_open_is_refused(
     s3_uri: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
-    with pytest.raises(Refusal) as error:
+    with pytest.raises(InputError) as error:
         ObjectStore(s3_uri).read("a")
     assert s3_uri in refusal(error)
     assert not any(os.environ[key] in str(error.value) for key in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"))
@@ -550,6 +550,6 @@ def test_a_key_that_stops_working_is_refused_by_every_verb(
     calls = [*(lambda verb=verb: verb(KEY) for verb in verbs)]
     calls += [lambda: store.write(KEY, b""), lambda: store.push(directory, KEY), lambda: store.pull(KEY, directory)]
     for call in calls:
-        with pytest.raises(Refusal) as error:
+        with pytest.raises(InputError) as error:
             call()
         assert "access denied" in refusal(error) or "signature does not match" in refusal(error)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from raycner.config import RunConfig
-from raycner.errors import Refusal
-from raycner.running.objective import Dev, Objective
-from raycner.running.study import Plan, draws, ends, load
+from raycner.errors import InputError
+from raycner.tuning.objective import Dev, Objective
+from raycner.tuning.study import Plan, draws, ends, load
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.py"))
 HEAD = "from raycner import Study\n"
@@ -75,7 +75,7 @@ def written(folder: Path, text: str) -> str:
 )
 def test_a_study_that_cannot_be_run_is_refused_before_the_first_trial(tmp_path: Path, text: str, line: str) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(InputError) as refused:
         Plan.of(load(path), [], path)
     assert line in str(refused.value)
 

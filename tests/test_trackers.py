@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from raycner.callbacks.trackers import TRACKERS, JsonLines, tracked
 from raycner.config import ComputeConfig, RunConfig
-from raycner.data.scoring import macro, micro
-from raycner.errors import Refusal
-from raycner.running.runner import run
-from raycner.running.trackers import TRACKERS, JsonLines, tracked
+from raycner.data.metrics import macro, micro
+from raycner.errors import InputError
+from raycner.hashing import fingerprint
+from raycner.orchestration.runner import run
 from raycner.storage.ledger import EpochRecord, StepRecord
-from raycner.values import fingerprint
 from runs import ledger, scores, silent, small
 
 
@@ -39,7 +39,7 @@ def record(index: int, epochs: int = 2) -> StepRecord:
 def test_a_setting_names_every_tracker() -> None:
     for name in ("none", *TRACKERS):
         RunConfig.load([f"compute.tracker={name}"])
-    with pytest.raises(Refusal, match=r"compute\.tracker"):
+    with pytest.raises(InputError, match=r"compute\.tracker"):
         RunConfig.load(["compute.tracker=wandb"])
 
 
@@ -119,7 +119,7 @@ def test_a_tracker_that_fails_is_said_once_and_harms_nothing(
 
 def test_a_place_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tracking").write_text("a file")
-    with pytest.raises(Refusal, match=r"compute\.tracker_path"), tracked(tracking(tmp_path), "mine", silent):
+    with pytest.raises(InputError, match=r"compute\.tracker_path"), tracked(tracking(tmp_path), "mine", silent):
         pass
 
 
@@ -129,7 +129,7 @@ def test_a_package_that_is_missing_is_refused(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with (
-        pytest.raises(Refusal, match=rf"{package} is not installed; pip install 'raycner\[{tracker}\]'"),
+        pytest.raises(InputError, match=rf"{package} is not installed; pip install 'raycner\[{tracker}\]'"),
         tracked(tracking(tmp_path, tracker), "mine", silent),
     ):
         pass

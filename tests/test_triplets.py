@@ -15,11 +15,11 @@ from torch import Tensor
 import runs
 from raycner.config import RunConfig
 from raycner.data.entities import Entity, Sentence, TypeInventory
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import Encoder, States
+from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.encoders.pretrained import Pretrained
-from raycner.networks.heads import GrowthConfig
+from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.triplets import (
     END,
     NEVER,
@@ -32,7 +32,7 @@ from raycner.networks.heads.triplets import (
     readable,
 )
 from raycner.networks.losses import IGNORE
-from raycner.running.runner import run
+from raycner.orchestration.runner import run
 
 WIDTH = 8
 TWO = TypeInventory().grow(("animal", "city"))
@@ -65,7 +65,7 @@ def listened(lengths: list[int], seed: int = 0) -> tuple[States, Tensor]:
 
 def asked(head: TripletHead, sentences: list[Sentence], seed: int = 0) -> tuple[States, Batch]:
     states, mask = listened([len(sentence.words) for sentence in sentences], seed)
-    return states, Batch(torch.arange(len(mask)), {}, mask, head.within(head.targets(sentences), mask))
+    return states, Batch(torch.arange(len(mask)), {}, mask, head.mask_targets(head.targets(sentences), mask))
 
 
 def sentence(*gold: Entity, pseudo: frozenset[Entity] = frozenset(), words: int = 6) -> Sentence:
@@ -172,9 +172,9 @@ def test_words_beyond_the_encoder_cannot_be_pointed_at() -> None:
     head = grown(TWO, THREE)
     targets = head.targets(SAID)
     mask = torch.arange(6) < torch.tensor([[6], [3], [5]])
-    assert head.within(targets, mask) is targets
+    assert head.mask_targets(targets, mask) is targets
     mask[0, 3:] = False
-    kept = [[symbol for symbol in row if symbol != IGNORE] for row in head.within(targets, mask).tolist()]
+    kept = [[symbol for symbol in row if symbol != IGNORE] for row in head.mask_targets(targets, mask).tolist()]
     assert kept == [
         linearise([Entity(0, 2, "city")], 6, PLACES),
         [END],
@@ -223,7 +223,7 @@ def test_every_parameter_gets_a_gradient_and_silence_none() -> None:
     head.loss(head(states, batch), batch).total.backward()
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())
     head.zero_grad()
-    loss = head.loss(head(states, batch.silenced()), batch.silenced())
+    loss = head.loss(head(states, batch.masked()), batch.masked())
     loss.total.backward()
     assert (loss.total.item(), loss.count.item()) == (0.0, 0)
     assert all(p.grad is not None and not p.grad.any() for p in head.parameters())
@@ -234,9 +234,9 @@ def test_a_checkpoint_restores_the_head() -> None:
     head.grow(THREE, GrowthConfig(freeze_old=True))
     states, batch = asked(head, SAID)
     before = head(states, batch).logits
-    head.settle()
+    head.finalize()
     again = Triplets(attention_heads=2).build(WIDTH).eval()
-    again.reshape(THREE)
+    again.load_shape(THREE)
     again.load_state_dict(copy.deepcopy(head.state_dict()))
     assert again.inventory == THREE
     assert torch.equal(again(states, batch).logits, before)
@@ -298,13 +298,13 @@ def test_types_begin_at_their_names() -> None:
     assert head.inventory.new == ("road",)
     head = grown(TWO, names={"food": "a meal"})
     head.grow(TWO.grow(("food", "mainRoad")), GrowthConfig(freeze_old=True))
-    head.christen(knowing)
+    head.init_from_type_names(knowing)
     assert told == ["a meal", "main road"]
     assert torch.equal(head.weight[:2], before)
     assert torch.equal(head.weight[2:].flatten(), torch.arange(2.0 * WIDTH))
     drawn = head.weight.detach().clone()
     ignorant: Any = SimpleNamespace(vectors=lambda _: None)
-    head.christen(ignorant)
+    head.init_from_type_names(ignorant)
     assert torch.equal(head.weight, drawn)
 
 
@@ -342,7 +342,7 @@ def test_a_checkpoint_is_one_model_again(bart: str) -> None:
     encoder = Pretrained(path=bart).build(fresh=True).eval()
     head = Triplets(path=bart).build(16).eval()
     head.grow(TWO, GrowthConfig())
-    head.christen(encoder)
+    head.init_from_type_names(encoder)
     words = [["Ada", "met", "Bo"], ["owls"]]
     inputs = encoder.collate(encoder.tokenize(words))
     states = encoder(inputs)
@@ -370,7 +370,7 @@ def test_learning_types_leaves_the_vocabulary_alone(bart: str) -> None:
     before = {name: weight.clone() for name, weight in encoder.state_dict().items()}
     head = Triplets(path=bart).build(16)
     head.grow(TWO, GrowthConfig())
-    head.christen(encoder)
+    head.init_from_type_names(encoder)
     with torch.no_grad():
         head.rows.add_(1.0)
     assert all(torch.equal(before[name], weight) for name, weight in encoder.state_dict().items())
@@ -410,7 +410,7 @@ def test_what_the_head_starts_from_names_the_step(bart: str, tiny_bert: str) -> 
 def test_what_cannot_decode_is_refused(bart: str, tiny_bert: str, settings: Any, width: int, said: str) -> None:
     if "path" in settings:
         settings = {"path": {"bart": bart, "bert": tiny_bert}.get(settings["path"], settings["path"])}
-    with pytest.raises(Refusal, match=said):
+    with pytest.raises(InputError, match=said):
         Triplets(**settings).build(width)
 
 
@@ -428,5 +428,5 @@ def test_senseless_settings_are_refused(settings: Any, said: str) -> None:
 
 
 def test_types_of_a_decoder_cannot_be_imprinted() -> None:
-    with pytest.raises(Refusal, match=r"model: head 'triplets' has no rows to imprint"):
+    with pytest.raises(InputError, match=r"model: head 'triplets' has no rows to imprint"):
         RunConfig.load(["model.head.name=triplets", "model.growth.imprint=train"])

@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 
 import runs
 from raycner.config import RunConfig
-from raycner.methods import METHODS
-from raycner.running.runner import run
-from raycner.running.walk import begin, prepare, walk
+from raycner.methods.method import METHODS
+from raycner.orchestration.run_steps import begin, prepare, run_steps
+from raycner.orchestration.runner import run
 from raycner.training.plan import plan
 
 WAYS = {
@@ -68,11 +68,11 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     for way in WAYS:
         told = config(folder, way, encoder)
         if rank == 0:
-            store, scenario = prepare(told, runs.silent)
+            store, scenario = prepare(told, runs.ignore_events)
             begin(told, store, scenario, plan(told, scenario))
         dist.barrier()
-        _, scenario = prepare(told, runs.silent)
-        for _ in walk(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
+        _, scenario = prepare(told, runs.ignore_events)
+        for _ in run_steps(told, [corpus.fingerprint for corpus in scenario.corpora], runs.ignore_events):
             pass
     dist.destroy_process_group()
 
@@ -82,7 +82,7 @@ def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path
     encoder = [] if kind == "bilstm" else ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}"]
     alone, together = tmp_path / "alone", tmp_path / "together"
     for way in WAYS:
-        run(config(alone, way, encoder), runs.silent)
+        run(config(alone, way, encoder), runs.ignore_events)
     mp.spawn(work, args=(together, encoder, str(tmp_path / "meeting")), nprocs=2)
     for way in WAYS:
         steps = sorted((alone / way / "steps").iterdir())

@@ -18,11 +18,11 @@ from itertools import groupby, pairwise
 from typing import Any
 
 from raycner.config import FirstStepConfig, RunConfig
-from raycner.data.layouts import LAYOUTS, ReadingConfig
-from raycner.data.scenarios import PROTOCOLS, StepConfig
-from raycner.methods import METHODS
-from raycner.networks.encoders import ENCODERS
-from raycner.networks.heads import HEADS
+from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
+from raycner.data.scenarios.scenario import PROTOCOLS, StepConfig
+from raycner.methods.method import METHODS
+from raycner.networks.encoders.encoder import ENCODERS
+from raycner.networks.heads.head import HEADS
 
 NOUNS = {int: "whole number", float: "number", bool: "true or false", str: "text", type(None): "nothing"}
 

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from pyarrow import ipc
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import LAYOUTS, Layout, ReadingConfig, Row
+from raycner.data.layouts.layout import LAYOUTS, Layout, ReadingConfig, Row
 from raycner.data.sources import PARTS, Part, RawFile, shown
-from raycner.errors import Refusal
+from raycner.errors import InputError
+from raycner.hashing import canonical
+from raycner.registry import suggest
 from raycner.storage.store import ObjectStore
-from raycner.values import canonical, suggest
 
 __all__ = ["PARTS", "Corpus", "Part", "ReadingConfig", "Rows", "prepare"]
 
@@ -160,8 +161,8 @@ class Corpus:
         try:
             return cls(store.local(_key(fingerprint)))
         except FileNotFoundError:
-            remedy = "prepare it again from its source"
-            raise Refusal(f"there is no corpus {fingerprint}", where=str(store.uri), remedy=remedy) from None
+            hint = "prepare it again from its source"
+            raise InputError(f"there is no corpus {fingerprint}", location=str(store.uri), hint=hint) from None
 
     def __getitem__(self, part: Part) -> Rows:
         return self._parts[part]
@@ -178,31 +179,31 @@ def prepare(
     source: str | None,
     reading: ReadingConfig,
     store: ObjectStore,
-    notice: Callable[[str], None] = print,
+    emit: Callable[[str], None] = print,
 ) -> Corpus:
     """The corpus of a source, read into the store unless these very bytes were read in this very way before.
 
-    `corpus` names a layout, `source` a file, a folder, a pattern or a URI of raw files; `notice` hears of progress.
-    Raises `Refusal` for whatever the files do not say well; the store is only written once all has been read.
+    `corpus` names a layout, `source` a file, a folder, a pattern or a URI of raw files; `emit` hears of progress.
+    Raises `InputError` for whatever the files do not say well; the store is only written once all has been read.
     """
     if corpus not in LAYOUTS:
-        remedy = suggest(corpus, LAYOUTS)
-        raise Refusal(f"no layout or corpus is called {corpus!r}", where="scenario.corpus", remedy=remedy)
+        hint = suggest(corpus, LAYOUTS)
+        raise InputError(f"no layout or corpus is called {corpus!r}", location="scenario.corpus", hint=hint)
     layout = LAYOUTS[corpus]
     notes: list[str] = []
     if not layout.has_files:
-        return _read(layout, [], corpus, reading, notes, store, notice)
+        return _read(layout, [], corpus, reading, notes, store, emit)
     if not source:
-        remedy = "set it to a file, a folder, a pattern or a URI"
-        raise Refusal(f"the layout {corpus} needs files", where="scenario.source", remedy=remedy)
+        hint = "set it to a file, a folder, a pattern or a URI"
+        raise InputError(f"the layout {corpus} needs files", location="scenario.source", hint=hint)
     files = layout.find(source, notes)
     known = f"corpora/sources/{_source_key(corpus, files, reading)}.json"
     name = f"{corpus} {shown(source)}"
     if store.exists(known):
         said = json.loads(store.read(known))
-        with suppress(FileNotFoundError, Refusal):  # what was lost or damaged meanwhile is read again
+        with suppress(FileNotFoundError, InputError):  # what was lost or damaged meanwhile is read again
             return Corpus(store.local(_key(said["fingerprint"])), notes=said["notes"], source=name)
-    made = _read(layout, files, name, reading, notes, store, notice)
+    made = _read(layout, files, name, reading, notes, store, emit)
     said = {"fingerprint": made.fingerprint, "notes": made.notes}
     store.write(known, json.dumps(said, ensure_ascii=False, indent=1).encode())
     return made
@@ -215,11 +216,11 @@ def _read(
     reading: ReadingConfig,
     notes: list[str],
     store: ObjectStore,
-    notice: Callable[[str], None],
+    emit: Callable[[str], None],
 ) -> Corpus:
     with tempfile.TemporaryDirectory(prefix="raycner-corpus-") as scratch:
         whole, folder = Path(scratch, "whole"), Path(scratch, "corpus")
-        _write(layout.read(files, reading, notes), whole, notice)
+        _write(layout.read(files, reading, notes), whole, emit)
         _carve(whole, folder, reading, notes, source)
         types = _types(folder, layout, notes, source)
         fingerprint = _fingerprint(folder, types)
@@ -276,14 +277,14 @@ class _Writer:
         self._pending.clear()
 
 
-def _write(rows: Iterable[Row], folder: Path, notice: Callable[[str], None]) -> None:
+def _write(rows: Iterable[Row], folder: Path, emit: Callable[[str], None]) -> None:
     folder.mkdir()
     with ExitStack() as stack:
         writers = {part: stack.enter_context(_Writer(folder / f"{part}.arrow")) for part in PARTS}
         for count, row in enumerate(rows, start=1):
             writers[row.part].add(row)
             if count % SAID_EVERY == 0:
-                notice(f"{count:,} sentences read")
+                emit(f"{count:,} sentences read")
 
 
 def _carve(whole: Path, folder: Path, reading: ReadingConfig, notes: list[str], source: str) -> None:
@@ -297,7 +298,7 @@ def _carve(whole: Path, folder: Path, reading: ReadingConfig, notes: list[str], 
     total = sizes["train"]
     if sum(carved.values()) >= total:
         found = f"{total} training sentences are too few to carve {' and '.join(carved)} from"
-        raise Refusal(found, where=source, remedy="give more sentences, or dev and test files")
+        raise InputError(found, location=source, hint="give more sentences, or dev and test files")
     order = np.random.RandomState(reading.seed).permutation(total)  # frozen across numpy's versions, unlike default_rng
     owner = np.full(total, "train", dtype="<U5")
     for (part, count), end in zip(carved.items(), accumulate(carved.values()), strict=True):
@@ -325,8 +326,8 @@ def _types(folder: Path, layout: Layout, notes: list[str], source: str) -> tuple
     train = Rows(folder / "train.arrow").types
     every = train.union(*(Rows(folder / f"{part}.arrow").types for part in PARTS))
     if not train:
-        remedy = "is the tag column the right one? (reading.tag_column)"
-        raise Refusal("no entity in the training sentences", where=source, remedy=remedy)
+        hint = "is the tag column the right one? (reading.tag_column)"
+        raise InputError("no entity in the training sentences", location=source, hint=hint)
     if every - train:
         notes.append(f"never in the training sentences: {', '.join(sorted(every - train))}")
     return tuple(kind for kind in layout.types or sorted(every) if kind in every)

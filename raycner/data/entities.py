@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 Scheme = Literal["BIO", "BIOES", "IO", "IOB1"]
 """How tags spell entities. IOB1 writes B- only between neighbours of one type; IO cannot part such neighbours."""
@@ -58,7 +58,7 @@ class TypeInventory:
             raise ValueError(f"sizes {self.sizes} do not add up to the {len(self.types)} types")
         repeated = [name for name, times in Counter(self.types).items() if times > 1]
         if repeated:
-            raise Refusal(f"type {repeated[0]!r} is learned twice", remedy="name each type in one step only")
+            raise InputError(f"type {repeated[0]!r} is learned twice", hint="name each type in one step only")
 
     def grow(self, new: Sequence[str]) -> "TypeInventory":
         """The inventory after one more step, which brings the types `new`.

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from raycner.data.layouts import brief
 from raycner.data.layouts.columns import blocks
 from raycner.data.layouts.jsonl import Object, objects
+from raycner.data.layouts.layout import brief
 from raycner.data.sources import RawFile
 from raycner.data.words import Place, sentences, spelt, words
-from raycner.errors import Refusal
-from raycner.values import Plain
+from raycner.errors import InputError
+from raycner.hashing import Plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Passage:
 
 
 def passages(file: RawFile, form: str) -> Iterator[Passage]:
-    """The passages of a file, one at a time. Raises `Refusal` at the line that cannot be read."""
+    """The passages of a file, one at a time. Raises `InputError` at the line that cannot be read."""
     return FORMS[form](file)
 
 
@@ -54,8 +54,8 @@ def form_of(name: str) -> str:
     suffixes = [s for s in PurePosixPath(name.lower()).suffixes if s not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in _SUFFIXES:
-        remedy = f"say --form {', '.join(FORMS)}"
-        raise Refusal(f"the name ends in none of {', '.join(_SUFFIXES)}", where=name, remedy=remedy)
+        hint = f"say --form {', '.join(FORMS)}"
+        raise InputError(f"the name ends in none of {', '.join(_SUFFIXES)}", location=name, hint=hint)
     return _SUFFIXES[suffix]
 
 
@@ -81,7 +81,9 @@ def _columns(file: RawFile) -> Iterator[Passage]:
         told = [cells[0] for _, cells in block]
         if "" in told:
             number = block[told.index("")][0]
-            raise Refusal("no word in the first column", where=f"{file.name}:{number}", remedy="write the word first")
+            raise InputError(
+                "no word in the first column", location=f"{file.name}:{number}", hint="write the word first"
+            )
         yield Passage.of_words(told)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyarrow import fs
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
@@ -51,15 +51,19 @@ class RawFile:
                 except StopIteration:
                     return
                 except OSError as error:
-                    raise Refusal(f"cannot be read: {error}", where=self.name, remedy="is the file whole?") from None
+                    raise InputError(
+                        f"cannot be read: {error}", location=self.name, hint="is the file whole?"
+                    ) from None
                 if len(line) > LONGEST:
-                    found, remedy = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
-                    raise Refusal(found, where=f"{self.name}:{number}", remedy=remedy)
+                    found, hint = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
+                    raise InputError(found, location=f"{self.name}:{number}", hint=hint)
                 try:
                     text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode()
                 except UnicodeDecodeError as error:
-                    where, remedy = f"{self.name}:{number}", "convert the file to UTF-8"
-                    raise Refusal(f"byte 0x{line[error.start]:02x} is not UTF-8", where=where, remedy=remedy) from None
+                    where, hint = f"{self.name}:{number}", "convert the file to UTF-8"
+                    raise InputError(
+                        f"byte 0x{line[error.start]:02x} is not UTF-8", location=where, hint=hint
+                    ) from None
                 yield number, text.removesuffix("\n").removesuffix("\r")
 
     def text(self) -> str:
@@ -68,28 +72,28 @@ class RawFile:
             try:
                 said: bytes = stream.read(LARGEST + 1)
             except OSError as error:
-                raise Refusal(f"cannot be read: {error}", where=self.name, remedy="is the file whole?") from None
+                raise InputError(f"cannot be read: {error}", location=self.name, hint="is the file whole?") from None
         if len(said) > LARGEST:
-            raise Refusal(f"more than {LARGEST >> 20} MiB in one document", where=self.name, remedy="is it text?")
+            raise InputError(f"more than {LARGEST >> 20} MiB in one document", location=self.name, hint="is it text?")
         try:
             return said.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             number = 1 + said.count(b"\n", 0, error.start)
             found = f"byte 0x{said[error.start]:02x} is not UTF-8"
-            raise Refusal(found, where=f"{self.name}:{number}", remedy="convert the file to UTF-8") from None
+            raise InputError(found, location=f"{self.name}:{number}", hint="convert the file to UTF-8") from None
 
     def seekable(self) -> Any:
         """The file, open for whoever reads it here and there."""
         try:
             return self.filesystem.open_input_file(self.path)
         except OSError as error:
-            raise Refusal(f"cannot be opened: {error}", where=self.name, remedy="may you read it?") from None
+            raise InputError(f"cannot be opened: {error}", location=self.name, hint="may you read it?") from None
 
     def _opened(self, compression: str | None) -> Any:
         try:
             return self.filesystem.open_input_stream(self.path, compression=compression)
         except OSError as error:
-            raise Refusal(f"cannot be opened: {error}", where=self.name, remedy="may you read it?") from None
+            raise InputError(f"cannot be opened: {error}", location=self.name, hint="may you read it?") from None
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def single(address: str) -> RawFile:
         return Piped("standard input", "train", fs.LocalFileSystem(), address)
     filesystem, path = _filesystem(address, address)
     if not filesystem.get_file_info(path).is_file:
-        raise Refusal("no such file", where=shown(address), remedy="name a file, or - for standard input")
+        raise InputError("no such file", location=shown(address), hint="name a file, or - for standard input")
     return RawFile(shown(address), "train", filesystem, path)
 
 
@@ -115,16 +119,16 @@ def every(source: str) -> dict[str, RawFile]:
     URI. Those whose names begin with . or _ are left out."""
     root, pattern = _parted(source)
     filesystem, base = _filesystem(root, source)
-    remedy = "name a file, a folder or a pattern"
+    hint = "name a file, a folder or a pattern"
     try:
         kind = filesystem.get_file_info(base).type
         if kind == fs.FileType.File:
             return {PurePosixPath(base).name: RawFile(shown(root), "train", filesystem, base)}
         if kind != fs.FileType.Directory:
-            raise Refusal("no such file or folder", where=shown(source), remedy=remedy)
+            raise InputError("no such file or folder", location=shown(source), hint=hint)
         listed = filesystem.get_file_info(fs.FileSelector(base, recursive=True))
     except OSError as error:
-        raise Refusal(f"cannot be listed: {error}", where=shown(source), remedy=remedy) from None
+        raise InputError(f"cannot be listed: {error}", location=shown(source), hint=hint) from None
     inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     folder = shown(root).rstrip("/")
     names = sorted(name for name in inside if _matches(name, pattern))
@@ -146,10 +150,10 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         if kind == fs.FileType.File:
             return [RawFile(shown(root), "train", filesystem, base)]
         if kind != fs.FileType.Directory:
-            raise Refusal("no such file or folder", where=shown(source), remedy="set scenario.source")
+            raise InputError("no such file or folder", location=shown(source), hint="set scenario.source")
         listed = filesystem.get_file_info(fs.FileSelector(base, recursive=len(pattern) > 1))
     except OSError as error:
-        raise Refusal(f"cannot be listed: {error}", where=shown(source), remedy="set scenario.source") from None
+        raise InputError(f"cannot be listed: {error}", location=shown(source), hint="set scenario.source") from None
     inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     names = sorted(name for name in inside if _matches(name, pattern))
     parts = {name: part for name in names if (part := part_of(name)) is not None}
@@ -157,8 +161,8 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
         found = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
-        remedy = "name files train*, dev*, test*, or give one file as scenario.source"
-        raise Refusal(found, where=shown(source), remedy=remedy)
+        hint = "name files train*, dev*, test*, or give one file as scenario.source"
+        raise InputError(found, location=shown(source), hint=hint)
     if pattern and len(parts) < len(names):
         notes.append(f"left out, as their names tell no part: {', '.join(n for n in names if n not in parts)}")
     ordered = sorted(parts, key=lambda name: (PARTS.index(parts[name]), name))
@@ -191,8 +195,8 @@ def _filesystem(root: str, source: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(root)  # type: ignore[no-any-return]
     except (pa.ArrowInvalid, OSError) as error:
-        remedy = "set scenario.source to a path or a URI that pyarrow.fs opens"
-        raise Refusal(f"cannot be opened: {error}", where=shown(source), remedy=remedy) from None
+        hint = "set scenario.source to a path or a URI that pyarrow.fs opens"
+        raise InputError(f"cannot be opened: {error}", location=shown(source), hint=hint) from None
 
 
 def _matches(name: str, pattern: list[str]) -> bool:

@@ -11,14 +11,14 @@ Shapes: B sentences, T words, C columns over all blocks.
 
 import torch
 
-from raycner.methods import Method, Student, Teacher, method
+from raycner.methods.method import METHODS, Method, Student, Teacher
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.stepwise import StepwiseHead
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 
-@method("add_ner")
+@METHODS.register("add_ner")
 class AddNER(Method):
     """CE on the newest block, KD on every older one."""
 
@@ -34,10 +34,10 @@ class AddNER(Method):
             raise ValueError("temperature is above 0, and kd_weight is not negative")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("logits",)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         said, z_old = student(batch), teacher(batch).logits
         words = batch.targets != IGNORE
         held = [
@@ -51,5 +51,5 @@ class AddNER(Method):
             for block in said.blocks
             if block.stop <= z_old.size(-1)
         ]
-        kd = Mean(torch.stack([block.total for block in held]).mean(), words.sum())
+        kd = LossSum(torch.stack([block.total for block in held]).mean(), words.sum())
         return {"ce": student.head.loss(said, batch), "kd": self.kd_weight * kd}

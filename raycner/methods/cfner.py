@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from raycner.data.scenarios import Split
-from raycner.methods import Feed, Method, Student, Teacher, balance, method
+from raycner.data.scenarios.scenario import Split
+from raycner.hashing import omit_default_from_hash
+from raycner.methods.method import METHODS, Method, SplitLoader, Student, Teacher, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead, TagOutput
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 from raycner.networks.neighbours import nearest
-from raycner.values import younger
 
 Numbers = NDArray[np.int64]
 
@@ -69,7 +69,7 @@ class Lent(NamedTuple):
     beside: tuple[Batch, ...]
 
 
-@method("cfner")
+@METHODS.register("cfner")
 class CFNER(Method):
     """Causal effects of neighbours on new types and on O."""
 
@@ -89,7 +89,7 @@ class CFNER(Method):
     """K: how many neighbours a word has, at most. Published: 3."""
     candidates: int = 0
     """How many words of a pool may be neighbours, from its beginning; 0 is all. Published: 5000."""
-    refresh: Literal["batch", "epoch"] = younger("batch")
+    refresh: Literal["batch", "epoch"] = omit_default_from_hash("batch")
     """When neighbours are asked again: with every batch, by the network as it is then, as published; or all of them
     before every epoch, which is much cheaper, and lets what they say be up to an epoch old."""
     curriculum: bool = False
@@ -111,7 +111,7 @@ class CFNER(Method):
             raise ValueError("confidence_start and confidence_end are from 0 to 1")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("logits",)
 
     def confidence(self, epoch: int) -> float:
@@ -142,7 +142,7 @@ class CFNER(Method):
         states = F.normalize(said.states[chosen], dim=-1)
         return batch.positions[rows].cpu(), words.cpu(), new[chosen].cpu(), states.cpu()
 
-    def review(self, feed: Feed) -> Split:
+    def on_epoch_start(self, feed: SplitLoader) -> Split:
         """With `refresh=epoch`, what the student says now of every matched word: the column `heard`, [P, C]."""
         if self.refresh == "batch":
             return feed.split
@@ -156,7 +156,7 @@ class CFNER(Method):
         order = torch.from_numpy(np.argsort(np.concatenate(asked)))
         return feed.split.with_columns(heard=torch.cat(heard)[order])
 
-    def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
+    def collate(self, feed: SplitLoader, positions: Sequence[int]) -> Batch:
         """The batch, and its words' neighbours as numbers of the words that are heard for it."""
         batch = feed.batch(positions)
         matches: Matches = feed.split.columns["matches"]
@@ -169,30 +169,30 @@ class CFNER(Method):
         columns["neighbours"] = neighbours.to(batch.mask.device)
         return replace(batch, columns={**batch.columns, **columns}, beside=lent.beside)
 
-    def _read_again(self, feed: Feed, near: Numbers) -> Lent:
+    def _read_again(self, feed: SplitLoader, near: Numbers) -> Lent:
         """The neighbours' sentences, each once."""
         matches: Matches = feed.split.columns["matches"]
         first = np.zeros(len(feed.words), dtype=np.int64)  # where each sentence's words begin among those beside
         beside: list[Batch] = []
         size = 0
-        for there, other in feed.packed(np.unique(matches.sentences[near[near >= 0]])):
+        for there, other in feed.batches_of(np.unique(matches.sentences[near[near >= 0]])):
             first[there] = size + other.mask.size(1) * np.arange(len(there))
             size += other.mask.numel()
             beside.append(other)
         return Lent(first[matches.sentences[near]] + matches.words[near], {}, tuple(beside))
 
-    def _heard_before(self, feed: Feed, near: Numbers) -> Lent:
+    def _heard_before(self, feed: SplitLoader, near: Numbers) -> Lent:
         """What the neighbours said before the epoch, each once."""
         lenders = np.unique(near[near >= 0])
         heard = feed.split.columns["heard"][torch.from_numpy(lenders)]
         return Lent(np.searchsorted(lenders, near), {"heard": heard}, ())
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         z, z_old = student(batch).logits, teacher(batch).logits
         old = z_old.size(-1)
         new, outside = batch.targets >= old, batch.targets == O
         near = batch.columns["neighbours"]
-        lent = [student.glance(other).logits.flatten(0, 1) for other in batch.beside]
+        lent = [student.forward_eval(other).logits.flatten(0, 1) for other in batch.beside]
         said = torch.cat([batch.columns.get("heard", z.detach().new_empty(0, z.size(-1))), *lent])  # [M, C]
         matched = (near >= 0).any(-1)
         if self.curriculum:

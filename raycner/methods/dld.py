@@ -16,12 +16,12 @@ from typing import Literal
 
 from torch import Tensor
 
-from raycner.data.scenarios import Split
-from raycner.methods import Feed, Method, Student, Teacher, balance, method
+from raycner.data.scenarios.scenario import Split
+from raycner.methods.method import METHODS, Method, SplitLoader, Student, Teacher, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 PARTS = {
     "product": {"positive": "product_positive", "negative": "product_negative"},
@@ -31,7 +31,7 @@ PARTS = {
 """Which fields of a tag head's output each decomposition compares."""
 
 
-@method("dld")
+@METHODS.register("dld")
 class DLD(Method):
     """Hold the support for each tag and the support against it apart."""
 
@@ -65,8 +65,8 @@ class DLD(Method):
         return f"dld({self.base.label})"
 
     @property
-    def recalls(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.base.recalls, *PARTS[self.decomposition].values())))
+    def teacher_outputs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.base.teacher_outputs, *PARTS[self.decomposition].values())))
 
     @property
     def types(self) -> Collection[str]:
@@ -75,13 +75,13 @@ class DLD(Method):
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         return self.base.annotate(split, teacher)
 
-    def review(self, feed: Feed) -> Split:
-        return self.base.review(feed)
+    def on_epoch_start(self, feed: SplitLoader) -> Split:
+        return self.base.on_epoch_start(feed)
 
-    def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
+    def collate(self, feed: SplitLoader, positions: Sequence[int]) -> Batch:
         return self.base.collate(feed, positions)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         z, z_old = student(batch), teacher(batch)
         where = batch.targets == O if self.words == "outside" else batch.targets != IGNORE
         scale = balance(student.inventory) if self.adaptive else 1.0
@@ -92,7 +92,7 @@ class DLD(Method):
         }
         return self.base.losses(student, teacher, batch) | held
 
-    def _divergence(self, student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+    def _divergence(self, student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
         if self.form == "mse":
             return losses.squared_error(student, teacher, where)
         divergence = losses.distillation if self.form == "kl" else losses.bernoulli

@@ -12,14 +12,14 @@ Shapes: B sentences, T words, C tags.
 
 from typing import Literal
 
-from raycner.methods import Method, Student, Teacher, balance, method
+from raycner.methods.method import METHODS, Method, Student, Teacher, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("extend_ner")
+@METHODS.register("extend_ner")
 class ExtendNER(Method):
     """CE on new types, KD on O."""
 
@@ -42,10 +42,10 @@ class ExtendNER(Method):
             raise ValueError("temperatures are above 0, and kd_weight is not negative")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("logits",)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         z, z_old = student(batch).logits, teacher(batch).logits
         new, outside = batch.targets >= z_old.size(-1), batch.targets == O
         ce = losses.cross_entropy(z, batch.targets, where=new)

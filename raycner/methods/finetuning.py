@@ -6,14 +6,14 @@ The published baseline of the CFNER family also freezes O and the old rows and i
 `model.growth`, a value of the model, and off here.
 """
 
-from raycner.methods import Method, Student, Teacher, method
+from raycner.methods.method import METHODS, Method, Student, Teacher
 from raycner.networks.batch import Batch
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("finetuning")
+@METHODS.register("finetuning")
 class Finetuning(Method):
     """Nothing resists forgetting."""
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:  # noqa: ARG002
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:  # noqa: ARG002
         return {"ce": student.head.loss(student(batch), batch)}

@@ -21,19 +21,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raycner.data.scenarios import Split
-from raycner.methods import Feed, Method, Student, Teacher, method
+from raycner.data.scenarios.scenario import Split
+from raycner.methods.method import METHODS, Method, SplitLoader, Student, Teacher
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads import Prediction
+from raycner.networks.heads.head import Prediction
 from raycner.networks.heads.triplets import END, NEVER, TripletHead, TripletOutput
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 Said = NDArray[Any]
 """[S, 1 + words + E'] a teacher's logits for the pseudo symbols of one sentence, padding left out."""
 
 
-@method("gen_cner")
+@METHODS.register("gen_cner")
 class GenCNER(Method):
     """Pseudo-triplets with a threshold per type, distilled; gold after them."""
 
@@ -68,7 +68,7 @@ class GenCNER(Method):
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         """Label with the surest triplets, and keep what the teacher says of each of their symbols: column `taught`."""
         said = self._beside_gold(split, teacher.predictions(split))
-        split = split.believing(said, {kind: self._threshold(kind, said) for kind in teacher.inventory.types})
+        split = split.with_pseudo_labels(said, {kind: self._threshold(kind, said) for kind in teacher.inventory.types})
         taught = dict(pair for kept in teacher.survey(split, _pseudo_logits) for pair in kept)
         return split.with_columns(taught=[taught[position] for position in range(len(split))])
 
@@ -89,7 +89,7 @@ class GenCNER(Method):
             return self.thresholds[kind]
         return threshold([sure for found in said for e, sure in found.items() if e.type == kind], self.keep_ratio)
 
-    def collate(self, feed: Feed, positions: Sequence[int]) -> Batch:
+    def collate(self, feed: SplitLoader, positions: Sequence[int]) -> Batch:
         """The batch, and what the teacher says where its triplets are to be said."""
         batch = feed.batch(positions)
         (size, symbols), words = batch.targets.shape, batch.mask.size(1)
@@ -104,7 +104,7 @@ class GenCNER(Method):
         columns = {"taught": taught.to(batch.mask.device), "pseudo": pseudo.to(batch.mask.device)}
         return replace(batch, columns={**batch.columns, **columns})
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:  # noqa: ARG002
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:  # noqa: ARG002
         z, symbols = student(batch).logits, batch.targets != IGNORE
         pseudo = symbols & batch.columns["pseudo"]
         ce = losses.cross_entropy(z, batch.targets, where=symbols if self.supervise == "all" else symbols & ~pseudo)

@@ -11,14 +11,14 @@ It was published with a cosine head (`model.head.name=cosine`), on which `margin
 Source: the CFNER code, whose values are the defaults. Shapes: B sentences, T words, C tags (C' old ones), H width.
 """
 
-from raycner.methods import Method, Student, Teacher, method, num_old_tags, tag_balance
+from raycner.methods.method import METHODS, Method, Student, Teacher, num_old_tags, tag_balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("lucir")
+@METHODS.register("lucir")
 class LUCIR(Method):
     """CE on new types, feature distillation and a margin on O."""
 
@@ -38,10 +38,10 @@ class LUCIR(Method):
             raise ValueError("weights and margin are not negative, and top is at least 1")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("states",)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         said, z = student(batch), student(batch).logits
         num_old = num_old_tags(student.inventory, z.size(-1))
         new, outside = batch.targets >= num_old, batch.targets == O

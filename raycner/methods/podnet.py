@@ -14,14 +14,14 @@ Source: the CFNER code, whose values are the defaults. Shapes: B sentences, T wo
 
 from typing import Literal
 
-from raycner.methods import Method, Student, Teacher, method, num_old_tags, tag_balance
+from raycner.methods.method import METHODS, Method, Student, Teacher, num_old_tags, tag_balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.tags import O, TagHead
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("podnet")
+@METHODS.register("podnet")
 class PODNet(Method):
     """NCA on new types, features of every layer held on O."""
 
@@ -45,10 +45,10 @@ class PODNet(Method):
             raise ValueError("weights and margin are not negative, and scale is above 0")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("states", "pooled")
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         said, held = student(batch), teacher(batch)
         num_tags = said.logits.size(-1)
         num_old = num_old_tags(student.inventory, num_tags)

@@ -11,13 +11,13 @@ Source: systems of the CFNER family; hard pseudo-labels without threshold are "C
 from collections.abc import Collection, Mapping
 from dataclasses import field
 
-from raycner.data.scenarios import Split
-from raycner.methods import Method, Student, Teacher, method
+from raycner.data.scenarios.scenario import Split
+from raycner.methods.method import METHODS, Method, Student, Teacher
 from raycner.networks.batch import Batch
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("self_training")
+@METHODS.register("self_training")
 class SelfTraining(Method):
     """Pseudo-labels above a confidence."""
 
@@ -38,7 +38,7 @@ class SelfTraining(Method):
 
     def annotate(self, split: Split, teacher: Teacher) -> Split:
         taus = {kind: self.thresholds.get(kind, self.threshold) for kind in teacher.inventory.types}
-        return split.believing(teacher.predictions(split), taus)
+        return split.with_pseudo_labels(teacher.predictions(split), taus)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:  # noqa: ARG002
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:  # noqa: ARG002
         return {"ce": student.head.loss(student(batch), batch)}

@@ -10,14 +10,14 @@ Source: the SpanKL code, whose values are the defaults. Shapes: B sentences, P s
 
 from typing import cast
 
-from raycner.methods import Method, Student, Teacher, method
+from raycner.methods.method import METHODS, Method, Student, Teacher
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.spans import SpanHead
-from raycner.networks.losses import Mean
+from raycner.networks.losses import LossSum
 
 
-@method("span_kl")
+@METHODS.register("span_kl")
 class SpanKL(Method):
     """BCE on new types, Bernoulli KL on old ones."""
 
@@ -33,10 +33,10 @@ class SpanKL(Method):
             raise ValueError("temperature is above 0, and kd_weight is not negative")
 
     @property
-    def recalls(self) -> tuple[str, ...]:
+    def teacher_outputs(self) -> tuple[str, ...]:
         return ("kept",)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, Mean]:
+    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
         head, said, z_old = cast(SpanHead, student.head), student(batch), teacher(batch).kept
         kd = losses.bernoulli_divergence(said.logits, z_old, head.asked(batch), temperature=self.temperature)
         return {"bce": head.learn(said, batch, first=z_old.size(-1)), "kd": self.kd_weight * head.shared(kd, batch)}

@@ -40,6 +40,6 @@ class Batch:
             epoch=self.epoch,
         )
 
-    def silenced(self) -> "Batch":
+    def masked(self) -> "Batch":
         """The same sentences with nothing to learn: what a rank works on when a batch has no sentence left for it."""
         return replace(self, targets=torch.full_like(self.targets, IGNORE))

@@ -16,7 +16,7 @@ IGNORE = -100
 
 
 @dataclass(frozen=True, eq=False)
-class Mean:
+class LossSum:
     """A mean in the making: each rank gives (total, count); the trainer divides once, by the count of all ranks."""
 
     total: Tensor
@@ -24,25 +24,25 @@ class Mean:
     count: Tensor
     """[] how many elements."""
 
-    def __rmul__(self, weight: float) -> "Mean":
-        return Mean(weight * self.total, self.count)
+    def __rmul__(self, weight: float) -> "LossSum":
+        return LossSum(weight * self.total, self.count)
 
-    def __add__(self, other: "Mean") -> "Mean":
+    def __add__(self, other: "LossSum") -> "LossSum":
         """The mean over the elements of both."""
-        return Mean(self.total + other.total, self.count + other.count)
+        return LossSum(self.total + other.total, self.count + other.count)
 
-    def over(self, where: Tensor) -> "Mean":
+    def over(self, where: Tensor) -> "LossSum":
         """The same total, shared among the words of `where` instead: how two losses come to weigh every word alike."""
-        return Mean(self.total, where.sum())
+        return LossSum(self.total, where.sum())
 
 
-def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> Mean:
+def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     """-log softmax(z)[y], summed over the words of `where`."""
     rows, labels = logits[where], targets[where]
-    return Mean(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
+    return LossSum(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
 
 
-def mixed_cross_entropy(logits: Tensor, lent: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> Mean:
+def mixed_cross_entropy(logits: Tensor, lent: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     """-log( (p[y] + q[y]) / 2 ), p = softmax(z) and q the mean of what the word's neighbours say, summed over `where`.
 
     Shapes: lent [M, C'] log-probabilities of M words, near [B, T, K] which of them are a word's neighbours, -1 for none
@@ -54,7 +54,7 @@ def mixed_cross_entropy(logits: Tensor, lent: Tensor, near: Tensor, targets: Ten
     p = -F.cross_entropy(logits[where], labels, reduction="none")
     said = lent[neighbours.clamp(min=0), labels[:, None]].masked_fill(neighbours < 0, float("-inf"))  # [n, K]
     q = said.logsumexp(-1) - (neighbours >= 0).sum(-1).log()
-    return Mean((math.log(2) - torch.logaddexp(p, q)).sum(), where.sum())
+    return LossSum((math.log(2) - torch.logaddexp(p, q)).sum(), where.sum())
 
 
 def distillation(
@@ -64,7 +64,7 @@ def distillation(
     *,
     student_temperature: float = 1.0,
     teacher_temperature: float = 1.0,
-) -> Mean:
+) -> LossSum:
     """KL(q || s) with q = softmax(z' / T_teacher) over the C' old tags and s = softmax(z / T_student) over all C tags.
 
     s is cut to the first C' tags and NOT renormalised, so the mass that new tags take from a word the teacher knows is
@@ -74,13 +74,13 @@ def distillation(
     old = teacher.size(-1)
     q = F.log_softmax(teacher[where] / teacher_temperature, dim=-1)
     s = F.log_softmax(student[where] / student_temperature, dim=-1)[..., :old]
-    return Mean((q.exp() * (q - s)).sum(), where.sum())
+    return LossSum((q.exp() * (q - s)).sum(), where.sum())
 
 
-def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """(z - z')^2, averaged over the C' old tags and summed over the words of `where`."""
     old = teacher.size(-1)
-    return Mean((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
+    return LossSum((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
 
 
 def bernoulli(
@@ -90,7 +90,7 @@ def bernoulli(
     *,
     student_temperature: float = 1.0,
     teacher_temperature: float = 1.0,
-) -> Mean:
+) -> LossSum:
     """BCE(sigmoid(z / T_student), sigmoid(z' / T_teacher)), averaged over the C' old tags, summed over `where`.
 
     Source: the form that decomposed distillation has in segmentation (DKD).
@@ -98,10 +98,10 @@ def bernoulli(
     old = teacher.size(-1)
     q = torch.sigmoid(teacher[where] / teacher_temperature)
     z = student[where][..., :old] / student_temperature
-    return Mean(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
+    return LossSum(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
 
 
-def multi_label(logits: Tensor, labels: Tensor, where: Tensor, *, positive_weight: float = 1.0) -> Mean:
+def multi_label(logits: Tensor, labels: Tensor, where: Tensor, *, positive_weight: float = 1.0) -> LossSum:
     """-[ w y log s(z) + (1 - y) log(1 - s(z)) ], s the sigmoid, averaged over types and summed over `where`.
 
     y is 1 for the types that `labels` name, and 0 for all others; w is `positive_weight`. Labels are few, so y is never
@@ -113,10 +113,10 @@ def multi_label(logits: Tensor, labels: Tensor, where: Tensor, *, positive_weigh
     named = logits[at[0], at[1], labels[at]]
     mended = positive_weight * F.softplus(-named) - F.softplus(named)
     total = (F.softplus(logits).sum(-1) * where).sum() + mended.sum()
-    return Mean(total / max(logits.size(-1), 1), where.sum())
+    return LossSum(total / max(logits.size(-1), 1), where.sum())
 
 
-def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, temperature: float = 1.0) -> Mean:
+def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, temperature: float = 1.0) -> LossSum:
     """KL( Bern(s(z' / T)) || Bern(s(z / T)) ), averaged over the E' old types and summed over `where`.
 
     With q = s(z' / T) and f(z) = T log(1 + e^(z / T)) it is ( q (z' - z) + f(z) - f(z') ) / T: no logarithm of a
@@ -128,48 +128,48 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, tem
     z, z_old = student[..., :old], teacher.to(student.dtype)
     q = torch.sigmoid(z_old / temperature)
     each = q * (z_old - z) + (F.softplus(z, 1 / temperature) - F.softplus(z_old, 1 / temperature))
-    return Mean((each.sum(-1) * where).sum() / (old * temperature), where.sum())
+    return LossSum((each.sum(-1) * where).sum() / (old * temperature), where.sum())
 
 
-def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
 
     Source: the distillation of features of LUCIR, also the flat term of PODNet.
     """
-    return Mean((1.0 - F.cosine_similarity(student[where], teacher[where], dim=-1)).sum(), where.sum())
+    return LossSum((1.0 - F.cosine_similarity(student[where], teacher[where], dim=-1)).sum(), where.sum())
 
 
-def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> Mean:
+def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """|a - a'|, averaged over the last axis and summed over the words of `where`. Shapes: [B, T, K] each.
 
     A difference within rounding, the square root of the number format's precision, is none: a step begins with student
     and teacher equal, where the gradient would be the sign of noise. Source: the spatial term of PODNet.
     """
     difference = F.hardshrink(student[where] - teacher[where], torch.finfo(student.dtype).eps ** 0.5)
-    return Mean(difference.abs().mean(-1).sum(), where.sum())
+    return LossSum(difference.abs().mean(-1).sum(), where.sum())
 
 
-def margin_ranking(right: Tensor, rivals: Tensor, where: Tensor, *, margin: float, top: int) -> Mean:
+def margin_ranking(right: Tensor, rivals: Tensor, where: Tensor, *, margin: float, top: int) -> LossSum:
     """max(0, margin - z_right + z_rival), averaged over the `top` strongest rivals, summed over the words of `where`.
 
     Zero where there is no rival. Shapes: right [B, T], rivals [B, T, R]. Source: LUCIR.
     """
     strongest = rivals[where].topk(min(top, rivals.size(-1)), dim=-1).values  # [N, K]
     short = (margin - right[where][:, None] + strongest).relu()
-    return Mean(short.sum() / max(short.size(-1), 1), where.sum())
+    return LossSum(short.sum() / max(short.size(-1), 1), where.sum())
 
 
-def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin: float) -> Mean:
+def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin: float) -> LossSum:
     """max(0, -s (z_y - margin) + log sum_{c != y} exp(s z_c)), summed over the words of `where`; s is `scale`.
 
     The right tag is to outweigh all others together by the margin; what does asks for nothing. Source: PODNet.
     """
     rows, right = scale * logits[where], targets[where][:, None]
     others = rows.scatter(-1, right, float("-inf")).logsumexp(-1)
-    return Mean((others - rows.gather(-1, right)[:, 0] + scale * margin).relu().sum(), where.sum())
+    return LossSum((others - rows.gather(-1, right)[:, 0] + scale * margin).relu().sum(), where.sum())
 
 
-def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float) -> Mean:
+def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float) -> LossSum:
     """-s z_y + log(sum_{c != y} exp(s z_c) + exp(s max_c z_c)), summed over the words of `where`; s is `scale`.
 
     What the published code of PODNet computes: its margin is taken off every tag, so that none is left, and the right
@@ -177,7 +177,7 @@ def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: floa
     """
     rows, right = scale * logits[where], targets[where][:, None]
     others = rows.scatter(-1, right, rows.amax(-1, keepdim=True)).logsumexp(-1)
-    return Mean((others - rows.gather(-1, right)[:, 0]).sum(), where.sum())
+    return LossSum((others - rows.gather(-1, right)[:, 0]).sum(), where.sum())
 
 
 def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

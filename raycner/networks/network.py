@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from raycner.data.entities import Sentence, TypeInventory
+from raycner.hashing import Plain
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import EncoderConfig, States, Tokens, Words
+from raycner.networks.encoders.encoder import EncoderConfig, States, Tokens, Words
 from raycner.networks.encoders.pretrained import Pretrained
-from raycner.networks.heads import GrowthConfig, Head, HeadConfig, Prediction
+from raycner.networks.heads.head import GrowthConfig, Head, HeadConfig, Prediction
 from raycner.networks.heads.spans import Spans
 from raycner.networks.heads.tags import Cosine, Linear
-from raycner.values import Plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Network(nn.Module):
     ) -> "Network":
         """The network that a checkpoint describes."""
         network = cls(config, memory, fresh=False)
-        network.head.reshape(inventory)
+        network.head.load_shape(inventory)
         network.load_state_dict(dict(weights))
         return network
 
@@ -87,29 +87,29 @@ class Network(nn.Module):
         """One batch of sentences, already tokenised, that stand at `positions` of their split."""
         inputs = self.encoder.collate(tokens)
         mask = inputs["starts"] >= 0
-        targets = self.head.within(self.head.targets(sentences), mask)
+        targets = self.head.mask_targets(self.head.targets(sentences), mask)
         return Batch(torch.as_tensor(positions), inputs, mask, targets)
 
-    def begin(self, inventory: TypeInventory, sentences: Iterable[Words]) -> None:
+    def start_step(self, inventory: TypeInventory, sentences: Iterable[Words]) -> None:
         """Make room for a step's new types, and make the encoder ready for its training sentences."""
         self.head.grow(inventory, self.config.growth)
         if self.config.growth.init == "normal":
-            self.head.christen(self.encoder)
+            self.head.init_from_type_names(self.encoder)
         self.encoder.adapt(sentences)
         self.to(self.device)
 
-    def settle(self) -> None:
+    def finalize(self) -> None:
         """End a step: afterwards `state_dict` has one form, whatever the step froze or left out."""
-        self.encoder.settle()
-        self.head.settle()
+        self.encoder.finalize()
+        self.head.finalize()
 
-    def glance(self, batch: Batch) -> Any:
+    def forward_eval(self, batch: Batch) -> Any:
         """`forward` in eval mode and without gradient: what is looked at, but not learned from."""
-        with self.quietly():
+        with self.eval_mode():
             return self(batch)
 
     @contextlib.contextmanager
-    def quietly(self) -> Iterator[None]:
+    def eval_mode(self) -> Iterator[None]:
         """In eval mode and without gradient, and back to the mode before."""
         mode = self.training
         self.eval()

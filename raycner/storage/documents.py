@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
 T = TypeVar("T")
@@ -14,18 +14,18 @@ T = TypeVar("T")
 class Document(Generic[T]):
     """The form of one kind of document. `noun` and `remedy` are what is said of a file that is none."""
 
-    def __init__(self, kind: type[T], noun: str, remedy: str) -> None:
-        self._adapter, self._noun, self._remedy = TypeAdapter(kind), noun, remedy
+    def __init__(self, kind: type[T], noun: str, hint: str) -> None:
+        self._adapter, self._noun, self._remedy = TypeAdapter(kind), noun, hint
 
     def read(self, store: ObjectStore, key: str) -> T:
-        """The document at `key`. Raises FileNotFoundError where there is none, `Refusal` where it cannot be read."""
+        """The document at `key`. Raises FileNotFoundError where there is none, `InputError` where it cannot be read."""
         try:
             return self._adapter.validate_json(store.read(key))
         except ValidationError as error:
             flaw = error.errors(include_url=False)[0]
             where = ".".join(map(str, flaw["loc"]))
             what = f"not a {self._noun} of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
-            raise Refusal(what, where=f"{store}/{key}", remedy=self._remedy) from None
+            raise InputError(what, location=f"{store}/{key}", hint=self._remedy) from None
 
     def write(self, store: ObjectStore, key: str, value: T) -> None:
         """Keep it, in the place of an earlier one."""

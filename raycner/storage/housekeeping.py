@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from time import time
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage import uploads
-from raycner.storage.leases import living
 from raycner.storage.ledger import RunLedger
+from raycner.storage.locks import live_locks
 from raycner.storage.searches import SearchRecord, wanted
 from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
 
@@ -54,7 +54,7 @@ def directories(store: ObjectStore, room: str) -> dict[str, int]:
 
 
 def referred(store: ObjectStore) -> set[str]:
-    """The steps that a run or a search refers to. Raises `Refusal` when a ledger, and so its steps, cannot be read."""
+    """The steps that a run or a search refers to. Raises `InputError` when a ledger cannot be read."""
     runs = (key.split("/") for key in store.list("runs"))
     ledgers = [RunLedger.open(store, run[1]) for run in runs if run[2:] == ["ledger.json"]]
     planned = {step.fingerprint for ledger in ledgers for step in ledger.planned}
@@ -62,25 +62,25 @@ def referred(store: ObjectStore) -> set[str]:
     return planned | done | wanted(store)
 
 
-def damages(store: ObjectStore, notice: Callable[[str], None]) -> Iterator[Damage]:
+def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]:
     """Read every byte of every committed directory, every ledger and every search, and say what is wrong.
 
-    `notice` hears each key before it is read.
+    `emit` hears each key before it is read.
     """
     steps: dict[str, str] = {}
     for room in ROOMS:
         for key in directories(store, room):
-            notice(key)
+            emit(key)
             if not store.exists(f"{key}/{MANIFEST}"):
                 continue  # its commit never ended: it is not there
             steps[key] = store.damage(key)
             if steps[key]:
                 yield Damage(key, steps[key])
     for key in store.list("runs"):
-        notice(key)
+        emit(key)
         try:
             ledger = RunLedger.open(store, key.split("/")[1])
-        except Refusal as refusal:
+        except InputError as refusal:
             yield Damage(key, refusal.what)
             continue
         for record in ledger.records():
@@ -88,18 +88,18 @@ def damages(store: ObjectStore, notice: Callable[[str], None]) -> Iterator[Damag
                 yield Damage(key, f"its step {record.index + 1}, {record.fingerprint}, is not in the store")
     try:
         SearchRecord.all(store)
-    except Refusal as refusal:
+    except InputError as refusal:
         yield Damage("searches", str(refusal))
 
 
 def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Leftover]:
     """What can go, and why. Nothing is removed by asking.
 
-    Raises `Refusal` while somebody is at work in the store, which this waits to see where there is any lease.
+    Raises `InputError` while somebody is at work in the store, which this waits to see where there is any lease.
     """
-    if working := living(store):
+    if working := live_locks(store):
         at_work = ", ".join(f"{key} is being worked on by {holder}" for key, holder in working.items())
-        raise Refusal(at_work, where=str(store), remedy="wait until that has ended")
+        raise InputError(at_work, location=str(store), hint="wait until that has ended")
     return [
         *_unwanted(store),
         *(

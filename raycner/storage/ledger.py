@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage.documents import Document
 from raycner.storage.store import ObjectStore
 
@@ -163,7 +163,7 @@ class RunLedger:
 
     @classmethod
     def open(cls, store: ObjectStore, run: str) -> "RunLedger":
-        """The ledger of a run. Raises FileNotFoundError when it has none, `Refusal` when the file cannot be read."""
+        """The ledger of a run. Raises FileNotFoundError when it has none, `InputError` when the file cannot be read."""
         return cls(store, _PAGES.read(store, cls.key(run)))
 
     @classmethod
@@ -182,7 +182,7 @@ class RunLedger:
         for run in (folders[1] for folders in runs if len(folders) == 3 and folders[2] == "ledger.json"):
             try:
                 ledgers.append(cls.open(store, run))
-            except (FileNotFoundError, Refusal) as error:
+            except (FileNotFoundError, InputError) as error:
                 logging.getLogger(__name__).warning("passed over: %s", error)
         return ledgers
 

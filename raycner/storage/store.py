@@ -27,8 +27,8 @@ from filelock import FileLock
 from pyarrow import fs
 from pydantic import TypeAdapter, ValidationError
 
-from raycner.errors import Refusal
-from raycner.values import fingerprint, plain
+from raycner.errors import InputError
+from raycner.hashing import fingerprint, plain
 
 MANIFEST = "MANIFEST"
 DRAFT = re.compile(r"~[0-9a-f]{32}\Z")
@@ -66,16 +66,16 @@ class ObjectStore:
 
     Opening asks the place once whether it is there; a local folder is made when first written to. Pickles as its URI.
 
-    Every verb raises `Refusal` when the place cannot be reached, read or written, or when a key is none.
+    Every verb raises `InputError` when the place cannot be reached, read or written, or when a key is none.
     """
 
     def __init__(self, uri: str) -> None:
         self._shown = re.sub(r"(?<=://).*@", "", uri).partition("?")[0]
         if not uri:
-            raise Refusal("the store's address is empty", remedy="give a folder or a URI such as s3://BUCKET/FOLDER")
+            raise InputError("the store's address is empty", hint="give a folder or a URI such as s3://BUCKET/FOLDER")
         if re.search(r"://[^@]*:[^@]*@", uri):
-            remedy = "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or what your cloud reads)"
-            raise Refusal("a secret in a URI would end up in logs and ledgers", where=self._shown, remedy=remedy)
+            hint = "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or what your cloud reads)"
+            raise InputError("a secret in a URI would end up in logs and ledgers", location=self._shown, hint=hint)
         if "://" not in uri:
             uri = self._shown = str(Path(uri).expanduser().absolute())
         self.uri = uri
@@ -85,7 +85,7 @@ class ObjectStore:
         self._is_local = isinstance(self._files, fs.LocalFileSystem)
         bucket = self._root.partition("/")[0]
         if bucket and self._info(bucket).type == fs.FileType.NotFound:
-            raise Refusal("no such bucket", where=self._shown, remedy="create it, or choose another store")
+            raise InputError("no such bucket", location=self._shown, hint="create it, or choose another store")
 
     def __str__(self) -> str:
         """The address as a message may say it: without user names and options."""
@@ -196,7 +196,7 @@ class ObjectStore:
     def pull(self, key: str, directory: Path) -> None:
         """Fetch the files of the directory committed at `key` into `directory`, each checked by its checksum.
 
-        Raises FileNotFoundError when nothing is committed there, `Refusal` when a file disagrees with the manifest.
+        Raises FileNotFoundError when nothing is committed there, `InputError` when a file disagrees with the manifest.
         """
         for name, stored in self._committed(key).files.items():
             target = directory / name
@@ -248,8 +248,10 @@ class ObjectStore:
                         self.pull(key, folder / name)
                         cache.write(f"{name}/{MANIFEST}", _spell(manifest))
             except OSError as error:
-                remedy = "set RAYCNER_CACHE to a folder that can be written"
-                raise Refusal(f"cannot keep a copy here ({_reason(error)})", where=str(folder), remedy=remedy) from None
+                hint = "set RAYCNER_CACHE to a folder that can be written"
+                raise InputError(
+                    f"cannot keep a copy here ({_reason(error)})", location=str(folder), hint=hint
+                ) from None
         with suppress(OSError):
             os.utime(folder / name)  # when it was last asked for: what is not asked for may be evicted
         return folder / name
@@ -267,8 +269,8 @@ class ObjectStore:
 
     def _path(self, key: str) -> str:
         if not is_key(key):
-            remedy = "use letters, digits, '.', '_' and '-', parted by '/'"
-            raise Refusal(f"{key!r} cannot be a key", where=self._shown, remedy=remedy)
+            hint = "use letters, digits, '.', '_' and '-', parted by '/'"
+            raise InputError(f"{key!r} cannot be a key", location=self._shown, hint=hint)
         return f"{self._root}/{key}"
 
     def _info(self, path: str) -> Any:
@@ -328,8 +330,8 @@ class ObjectStore:
             return f"{name} has {found.size} bytes instead of {stored.size}"
         return "" if found == stored else f"{name} has another sha256 than the manifest says"
 
-    def _damaged(self, key: str, flaw: str) -> Refusal:
-        return Refusal(f"damaged: {flaw}", where=f"{self._shown}/{key}", remedy="remove it, and have it made again")
+    def _damaged(self, key: str, flaw: str) -> InputError:
+        return InputError(f"damaged: {flaw}", location=f"{self._shown}/{key}", hint="remove it, and have it made again")
 
     @contextmanager
     def _refusing(self, done: str) -> Iterator[None]:
@@ -338,11 +340,11 @@ class ObjectStore:
             yield
         except (OSError, pa.ArrowException) as error:
             if "://" in self._shown:
-                remedy = "check the address, the credentials and region in the environment, and the network"
+                hint = "check the address, the credentials and region in the environment, and the network"
             else:
-                remedy = "choose a folder that can be read and written"
+                hint = "choose a folder that can be read and written"
             reason = _reason(error).replace(getattr(self, "uri", self._shown), self._shown)
-            raise Refusal(f"the store cannot be {done} ({reason})", where=self._shown, remedy=remedy) from None
+            raise InputError(f"the store cannot be {done} ({reason})", location=self._shown, hint=hint) from None
 
 
 def is_key(name: str) -> bool:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
 LONG = timedelta(hours=1)
@@ -38,7 +38,10 @@ def are_seen(store: ObjectStore) -> bool:
 
 
 def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
-    """The uploads below a store that were begun so long ago and never ended. Raises `Refusal` if it does not answer."""
+    """The uploads below a store that were begun so long ago and never ended.
+
+    Raises `InputError` if it does not answer.
+    """
     bucket, root = _place(store)
     since = datetime.now(UTC) - older
     return [
@@ -90,6 +93,6 @@ def _refusing(store: ObjectStore) -> Iterator[None]:
     try:
         yield
     except (BotoCoreError, ClientError) as error:
-        remedy = "check the address, the credentials and region in the environment, and the network"
+        hint = "check the address, the credentials and region in the environment, and the network"
         what = f"its unfinished uploads cannot be read ({type(error).__name__})"
-        raise Refusal(what, where=str(store), remedy=remedy) from None
+        raise InputError(what, location=str(store), hint=hint) from None

@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Iterable
 import torch
 
 from raycner.data.entities import Entity
-from raycner.data.scoring import add, tally
+from raycner.data.metrics import add, tally
 from raycner.networks.network import Network
 from raycner.storage.ledger import Counts
 from raycner.training import ranks
-from raycner.training.batches import Feed
+from raycner.training.loader import SplitLoader
 
 
 def evaluate(
     network: Network,
-    feeds: Iterable[Feed],
+    feeds: Iterable[SplitLoader],
     counted: Collection[str] | None = None,
     reading: Callable[[Iterable[Entity]], Collection[Entity]] = set,
 ) -> Counts:
@@ -25,10 +25,10 @@ def evaluate(
     """
     types = network.inventory.types
     total = add(dict.fromkeys(types, (0, 0, 0)))
-    with network.quietly():
+    with network.eval_mode():
         for feed in feeds:
             here = [kind for kind in types if kind in (counted or feed.split.visible)]
-            for positions, batch in feed.once():
+            for positions, batch in feed.batches():
                 gold = [feed.split[int(i)].labelled() for i in positions]
                 pairs = [(g, s) for g, s in zip(gold, network.predict(batch), strict=True) if g or s]
                 total = add(total, *(tally(reading(g), reading(s), here) for g, s in pairs))

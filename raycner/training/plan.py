@@ -8,12 +8,13 @@ from functools import cached_property
 
 from raycner.config import OptimConfig, RunConfig
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Scenario, ScenarioKey
-from raycner.errors import Refusal
-from raycner.methods import Method
-from raycner.networks.heads import GrowthConfig
+from raycner.data.scenarios.scenario import Scenario, ScenarioKey
+from raycner.errors import InputError
+from raycner.hashing import fingerprint
+from raycner.methods.method import Method
+from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.network import ModelConfig
-from raycner.values import fingerprint, suggest
+from raycner.registry import suggest
 
 NUMERICS = 2
 """Raised by every change that alters what a step learns (CHANGELOG, Numerics), and so renames every step."""
@@ -53,10 +54,10 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
     learned = scenario[-1].inventory.types
     for kind in config.method.types:
         if kind not in learned:
-            raise Refusal(f"no type called {kind!r} is learned", where="method", remedy=suggest(kind, learned))
+            raise InputError(f"no type called {kind!r} is learned", location="method", hint=suggest(kind, learned))
     for number in config.at:
         if int(number) > len(scenario):
-            raise Refusal(f"there is no step {number}", where="at", remedy=f"the run has {len(scenario)} steps")
+            raise InputError(f"there is no step {number}", location="at", hint=f"the run has {len(scenario)} steps")
     identity = config.model.identity()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 T = TypeVar("T")
 
@@ -27,19 +27,19 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def told(look: Callable[[], T]) -> T:
+def broadcast_from_rank0(look: Callable[[], T]) -> T:
     """What rank 0 finds when it looks, on every rank; what it refuses, all refuse."""
     if world_size() == 1:
         return look()
-    found: list[T | Refusal | None] = [None]
+    found: list[T | InputError | None] = [None]
     if rank() == 0:
         try:
             found[0] = look()
-        except Refusal as refusal:
+        except InputError as refusal:
             found[0] = refusal
     dist.broadcast_object_list(found)
     (said,) = found
-    if isinstance(said, Refusal):
+    if isinstance(said, InputError):
         raise said
     return said  # type: ignore[return-value]
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from raycner.hashing import plain
+from raycner.settings import build
 from raycner.storage.ledger import EpochRecord
-from raycner.values import build, plain
 
 State = dict[str, Tensor]
 TENSORS, FACTS = "tensors.safetensors", "snapshot.json"

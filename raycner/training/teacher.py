@@ -1,10 +1,7 @@
-"""What a step leaves behind, and the teacher that the next step makes of it."""
+"""The teacher: the network of the step before, frozen, and its cached outputs."""
 
-import json
 import logging
-import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,78 +10,18 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Split
+from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
-from raycner.networks.heads import Prediction
-from raycner.networks.network import ModelConfig, Network
-from raycner.storage.ledger import StepRecord
-from raycner.storage.store import ObjectStore
+from raycner.networks.heads.head import Prediction
+from raycner.networks.network import Network
 from raycner.training import ranks
-from raycner.training.batches import Feed
-from raycner.training.plan import StepSpec
-from raycner.values import build, plain
+from raycner.training.loader import SplitLoader
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class StepCheckpoint:
-    """A committed step: steps/<fingerprint>/{weights.safetensors, step.json, MANIFEST}, the manifest written last."""
-
-    store: ObjectStore
-    fingerprint: str
-    inventory: TypeInventory
-    record: StepRecord
-
-    @classmethod
-    def find(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
-        """The step of this name, if every byte of it is as it was committed. Damage is said aloud and not believed.
-
-        All ranks ask together: rank 0 reads those bytes, and the others are told.
-        """
-        return ranks.told(lambda: cls._look(store, fingerprint))
-
-    @classmethod
-    def _look(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
-        key = f"steps/{fingerprint}"
-        if store.manifest(key) is None:
-            return None
-        damage = store.damage(key)
-        if damage:
-            log.warning("step %s is damaged and will be trained again: %s", fingerprint, damage)
-            return None
-        said = json.loads(store.read(f"{key}/step.json"))
-        inventory = build(TypeInventory, said["inventory"], key)
-        return cls(store, fingerprint, inventory, build(StepRecord, said["record"], key))
-
-    @classmethod
-    def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: StepRecord) -> "StepCheckpoint":
-        """Write what the step left; until the manifest is there, the step does not exist."""
-        with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-            folder = Path(scratch)
-            save_file(
-                {k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / "weights.safetensors"
-            )
-            said = {
-                "spec": plain(spec),
-                "inventory": plain(network.inventory),
-                "memory": network.encoder.memory(),
-                "record": plain(record),
-            }
-            (folder / "step.json").write_text(json.dumps(said, sort_keys=True, indent=1), encoding="utf-8")
-            store.push(folder, f"steps/{spec.fingerprint}")
-        return cls(store, spec.fingerprint, network.inventory, record)
-
-    def network(self, config: ModelConfig) -> Network:
-        """The network as it stood when the step ended; `config` says where its encoder's shape and tokenizer lie."""
-        folder = self.store.local(f"steps/{self.fingerprint}")
-        memory = json.loads((folder / "step.json").read_text(encoding="utf-8"))["memory"]
-        return Network.restore(config, self.inventory, memory, load_file(folder / "weights.safetensors"))
 
 
 class Teacher:
@@ -95,7 +32,7 @@ class Teacher:
 
     def __init__(self, network: Network, scratch: Path) -> None:
         self._network, self._scratch = network.eval(), scratch
-        self._columns: dict[str, Column] = {}
+        self._columns: dict[str, CachedOutput] = {}
 
     @property
     def inventory(self) -> TypeInventory:
@@ -103,7 +40,7 @@ class Teacher:
 
     def __call__(self, batch: Batch) -> Any:
         if self._columns:
-            reach = self._network.head.reach(batch.mask)
+            reach = self._network.head.output_mask(batch.mask)
             said = {name: column.read(batch.positions, reach) for name, column in self._columns.items()}
             return SimpleNamespace(**said)
         with torch.no_grad():
@@ -115,36 +52,36 @@ class Teacher:
 
     def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
         """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
-        return list(Feed(split, self._network).survey(look))
+        return list(SplitLoader(split, self._network).survey(look))
 
     def predictions(self, split: Split) -> list[Prediction]:
         """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""
         said: list[tuple[int, Prediction]] = []
         with torch.no_grad():
-            for positions, batch in Feed(split, self._network).once():
+            for positions, batch in SplitLoader(split, self._network).batches():
                 said += zip(positions.tolist(), self._network.predict(batch), strict=True)
         gathered = dict(ranks.gather(said, self.device))
         return [gathered[position] for position in range(len(split))]
 
-    def study(self, split: Split, fields: Sequence[str]) -> None:
+    def cache_outputs(self, split: Split, fields: Sequence[str]) -> None:
         """Fill one column for each field of its output: one pass over the split, shared among the ranks."""
         if not fields:
             return
-        columns = [Column(self._scratch / f"{field}-{ranks.rank()}", len(split)) for field in fields]
+        columns = [CachedOutput(self._scratch / f"{field}-{ranks.rank()}", len(split)) for field in fields]
 
         def look(batch: Batch, output: Any) -> list[tuple[int, list[NDArray[Any]]]]:
-            reach = self._network.head.reach(batch.mask).cpu().numpy()
+            reach = self._network.head.output_mask(batch.mask).cpu().numpy()
             tensors = [getattr(output, field).cpu().numpy() for field in fields]
             return [(i, [t[row][reach[row]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
 
-        for kept in Feed(split, self._network).survey(look):
+        for kept in SplitLoader(split, self._network).survey(look):
             for position, said in kept:
                 for column, rows in zip(columns, said, strict=True):
                     column.write(position, rows)
         self._columns = dict(zip(fields, columns, strict=True))
 
 
-class Column:
+class CachedOutput:
     """What a frozen teacher says of a split, mapped from a file: a row per word, or whatever places its output has."""
 
     def __init__(self, path: Path, sentences: int) -> None:

@@ -17,15 +17,15 @@ from torch import Tensor
 
 from raycner.config import RunConfig
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Scenario
+from raycner.data.scenarios.scenario import Scenario
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import GrowthConfig
+from raycner.networks.devices import device
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.triplets import SPARE, Triplets, generate
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan
 from raycner.training.teacher import Teacher
-from raycner.training.trainer import device
 
 WORDS, SENTENCES, WIDTH = 40, 12, 384
 """Of the sentences decoded: a batch as a CPU reads it."""
@@ -78,7 +78,7 @@ def labelling(sentences: int, encoder: Path) -> tuple[float, float]:
         taught = course(first, scenario, None, work)
         for epoch in range(3):
             taught.epoch(epoch)
-        taught.network.settle()
+        taught.network.finalize()
         later = course(second, scenario, taught.network, work)
         teacher = Teacher(taught.network, work)
         spent = clock(lambda: second.method.annotate(scenario[1].train, teacher))

@@ -28,17 +28,18 @@ from scipy.spatial.distance import cdist
 
 from raycner.config import RunConfig
 from raycner.data.passages import passages
-from raycner.data.scenarios import Scenario, Split
+from raycner.data.scenarios.scenario import Scenario, Split
 from raycner.data.sources import single
+from raycner.inference.predictor import Predictor, as_plain
+from raycner.networks.devices import device, does_bf16
 from raycner.networks.heads.tags import O
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network
-from raycner.results.predict import Predictor, as_plain
 from raycner.storage.store import ObjectStore
-from raycner.training.batches import Feed, epoch_order
 from raycner.training.evaluation import evaluate
+from raycner.training.loader import SplitLoader, epoch_order
 from raycner.training.plan import StepSpec, plan
-from raycner.training.trainer import Course, device, does_bf16
+from raycner.training.step_trainer import StepTrainer
 
 EPOCHS = 5
 """Over which the filling of the teacher's columns is shared."""
@@ -52,11 +53,11 @@ TYPES = ("location", "misc", "organisation", "person")
 class Unwatched:
     """Nobody looks on: nothing is shown, kept or resumed."""
 
-    def notice(self, event: str, **facts: object) -> None: ...
+    def on_event(self, event: str, **facts: object) -> None: ...
 
-    def keep(self, snapshot: object) -> None: ...
+    def save_snapshot(self, snapshot: object) -> None: ...
 
-    def resume(self) -> None:
+    def load_snapshot(self) -> None:
         return None
 
 
@@ -133,8 +134,8 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
     """The same, but taking so large a share of O words for an old type: on CoNLL2003 a trained one takes 4 in 100."""
     teacher = copy.deepcopy(teacher)
     margins = []
-    with teacher.quietly():
-        for _, batch in Feed(split, teacher).once():
+    with teacher.eval_mode():
+        for _, batch in SplitLoader(split, teacher).batches():
             z = teacher(batch).logits[batch.targets == O]
             margins.append(z[:, 1:].amax(-1) - z[:, O])
     with torch.no_grad():
@@ -142,7 +143,7 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
     return teacher
 
 
-def looked_at(course: Course) -> float:
+def looked_at(course: StepTrainer) -> float:
     """How many sub-words are looked at for each that is learned from."""
     lengths, optim = course.feed.lengths, course.optim
     beside = 0
@@ -152,8 +153,8 @@ def looked_at(course: Course) -> float:
     return beside / int(lengths.sum())
 
 
-def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: Path) -> Course:
-    return Course(spec, scenario[spec.index], parent, Unwatched(), scratch)
+def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: Path) -> StepTrainer:
+    return StepTrainer(spec, scenario[spec.index], parent, Unwatched(), scratch)
 
 
 def predict(network: Network, file: Path) -> list[str]:
@@ -162,7 +163,7 @@ def predict(network: Network, file: Path) -> list[str]:
     return [json.dumps(as_plain(passage, found)) for passage, found in read]
 
 
-def padding(feed: Feed, size: int, tokens: int) -> float:
+def padding(feed: SplitLoader, size: int, tokens: int) -> float:
     """The share of padding over a slice of CoNLL's size (3,510 sentences), with lengths drawn from the feed's."""
     lengths = np.random.RandomState(0).choice(feed.lengths, 3510)
     batches = epoch_order(lengths, seed=0, epoch=0, size=size, tokens=tokens)
@@ -205,14 +206,14 @@ def main() -> None:
         scenario = Scenario.prepare(corpus().scenario, store, lambda _: None)
         first = course(chain()[0], scenario, None, work)
         parent = first.network
-        parent.settle()
+        parent.finalize()
         plain_spec, distil_spec = chain()[1], chain("method={name: dld, base: {name: extend_ner}}")[1]
         plain = course(plain_spec, scenario, parent, work)
         began = time.perf_counter()
         distil = course(distil_spec, scenario, parent, work)
         filling = time.perf_counter() - began - clock(lambda: course(plain_spec, scenario, parent, work))
         real = int(plain.feed.lengths.sum())
-        dev = [Feed(part, plain.network) for part in scenario[1].dev]
+        dev = [SplitLoader(part, plain.network) for part in scenario[1].dev]
         dev_real = sum(int(feed.lengths.sum()) for feed in dev)
         unsure = doubtful(parent, scenario[1].train, 0.04)
         cfner = course(chain("method.name=cfner")[1], scenario, copy.deepcopy(unsure), work)

@@ -22,7 +22,7 @@ from raycner.storage.store import ObjectStore
 
 STUDY = "search_spaces/extend_ner.py"
 UNPRUNED = """from dataclasses import replace
-from raycner.running.study import load
+from raycner.tuning.study import load
 STUDY = replace(load("{study}"), pruning="none", sampler_seed={seed})
 """
 JOB = ("scenario.reading.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.methods.span_kl import SpanKL
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import GrowthConfig
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.spans import SpanHead, SpanOutput, Spans
 
 SENTENCES, WORDS, WIDTH, VECTOR = 8, 128, 384, 50
@@ -58,7 +58,7 @@ class Saying:
     def __call__(self, _: Batch) -> SpanOutput:
         return self._said
 
-    glance = __call__
+    forward_eval = __call__
 
 
 def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:

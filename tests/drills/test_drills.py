@@ -24,7 +24,7 @@ import runs
 from drills.conftest import SECONDS
 from drills.unreliable import unreliable
 from raycner.storage.housekeeping import damages
-from raycner.storage.leases import living
+from raycner.storage.locks import live_locks
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 from test_ray import descendants
@@ -186,9 +186,9 @@ def clock_skew(drill: Drill) -> None:
     drill.until(lambda: training(drill))
     drill.kill()
     skew = time.time() + drill.draw.choice((-1, 1)) * 24 * 3600
-    for lease in drill.store.glob("leases/*/*"):
-        lease.write_text("elsewhere 1 name 0\n", encoding="utf-8")
-        os.utime(lease, (skew, skew))
+    for lock in drill.store.glob("leases/*/*"):
+        lock.write_text("elsewhere 1 name 0\n", encoding="utf-8")
+        os.utime(lock, (skew, skew))
 
 
 FAULTS: dict[str, tuple[int, Callable[[Drill], None]]] = {
@@ -244,7 +244,7 @@ def test_a_run_recovers(fault: str, number: int, whole: Path, tmp_path: Path, se
     assert runs.weights(tmp_path) == runs.weights(whole)
     assert before.items() <= drill.committed().items(), "a committed step was trained again"
     assert not list(damages(store, lambda _: None))
-    assert living(store) == {} and not store.list("snapshots")
+    assert live_locks(store) == {} and not store.list("snapshots")
     seconds.append(took)
 
 
@@ -298,7 +298,7 @@ def test_one_of_two_nodes_killed(
     assert [r.fingerprint for r in runs.ledger(tmp_path).records()] == [
         r.fingerprint for r in runs.ledger(whole).records()
     ]
-    assert living(ObjectStore(str(tmp_path))) == {}
+    assert live_locks(ObjectStore(str(tmp_path))) == {}
 
 
 @pytest.mark.s3

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from raycner.data.layouts import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, layout
 from raycner.data.layouts.offsets import Mark, Marked, from_texts
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 _ENTITY = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
@@ -24,12 +24,12 @@ def brat(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> 
     annotated = [file for file in files if file.name.endswith(".ann")]
     for file in annotated:
         if file.name.removesuffix(".ann") not in texts:
-            remedy = "give scenario.source a pattern that finds the .txt beside it too, such as data/brat/**/*.*"
-            raise Refusal("its text is not in the source", where=file.name, remedy=remedy)
+            hint = "give scenario.source a pattern that finds the .txt beside it too, such as data/brat/**/*.*"
+            raise InputError("its text is not in the source", location=file.name, hint=hint)
     lonely = texts.keys() - {file.name.removesuffix(".ann") for file in annotated}
     if lonely:
-        remedy = "give it an .ann, be it empty, or take it away"
-        raise Refusal("no .ann beside it", where=texts[min(lonely)].name, remedy=remedy)
+        hint = "give it an .ann, be it empty, or take it away"
+        raise InputError("no .ann beside it", location=texts[min(lonely)].name, hint=hint)
     broken: list[str] = []
     documents = (_document(file, texts[file.name.removesuffix(".ann")], reading, broken) for file in annotated)
     yield from from_texts(documents, reading, notes)
@@ -46,16 +46,16 @@ def _document(file: RawFile, beside: RawFile, reading: ReadingConfig, broken: li
         where = f"{file.name}:{number}"
         said = _ENTITY.fullmatch(line)
         if not said:
-            remedy = "write T1, a tab, TYPE START END, a tab, the text"
-            raise Refusal(f"not an entity of brat: {line[:60]!r}", where=where, remedy=remedy)
+            hint = "write T1, a tab, TYPE START END, a tab, the text"
+            raise InputError(f"not an entity of brat: {line[:60]!r}", location=where, hint=hint)
         name, kind, spans, words = said.groups()
         if name in marks:
-            raise Refusal(f"{name} was there before", where=where, remedy="number the entities apart")
+            raise InputError(f"{name} was there before", location=where, hint="number the entities apart")
         pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
         if any(text[one[1] : two[0]].strip() or one[1] > two[0] for one, two in pairwise(pieces)):
             if reading.repair == "strict":
                 line = f"{name} ({kind}) is in several pieces, which an entity here cannot be"
-                raise Refusal(line, where=where, remedy="mend the file, or set reading.repair=lenient")
+                raise InputError(line, location=where, hint="mend the file, or set reading.repair=lenient")
             broken.append(name)
             continue
         marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words)

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from raycner.data.layouts import ReadingConfig, Row, Tagged, filled, from_tags, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, Tagged, filled, from_tags, layout
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 
 @layout("columns")
@@ -27,7 +27,7 @@ def tagged(files: Sequence[RawFile], reading: ReadingConfig) -> Iterator[Tagged]
             words = tuple(cells[token] for _, cells in block)
             if "" in words:
                 where = f"{file.name}:{lines[words.index('')]}"
-                raise Refusal("a tag without a word", where=where, remedy="write the word or remove the line")
+                raise InputError("a tag without a word", location=where, hint="write the word or remove the line")
             yield Tagged(file, lines, words, [cells[tag].strip(" ") for _, cells in block])
 
 
@@ -36,8 +36,8 @@ def _placed(reading: ReadingConfig, width: int, where: str) -> tuple[int, int]:
     token, tag = reading.token_column, reading.tag_column
     if not (-width <= token < width and -width <= tag < width) or token % width == tag % width:
         found = f"{width} column{'s' * (width > 1)}, too few for a word in column {token} and a tag in column {tag}"
-        remedy = "columns are parted by tabs or spaces; set reading.token_column and reading.tag_column"
-        raise Refusal(found, where=where, remedy=remedy)
+        hint = "columns are parted by tabs or spaces; set reading.token_column and reading.tag_column"
+        raise InputError(found, location=where, hint=hint)
     return token, tag
 
 
@@ -55,7 +55,7 @@ def blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
         width = width or len(cells)
         if len(cells) != width:
             found = f"{len(cells)} columns where the lines above have {width}: {line!r}"
-            raise Refusal(found, where=f"{file.name}:{number}", remedy="give every line the same columns")
+            raise InputError(found, location=f"{file.name}:{number}", hint="give every line the same columns")
         block.append((number, cells))
     if block:
         yield block

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from raycner.data.layouts import ReadingConfig, Row, from_tags, layout
 from raycner.data.layouts.columns import tagged
+from raycner.data.layouts.layout import ReadingConfig, Row, from_tags, layout
 from raycner.data.sources import RawFile
 
 _CONLL2003 = {"LOC": "location", "MISC": "misc", "ORG": "organisation", "PER": "person"}

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import ReadingConfig, Row, Spanned, filled, from_spans, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, Spanned, filled, from_spans, layout
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 WORD, NAME = 3, 10
 SKELETON = "[WORD]"
@@ -34,10 +34,14 @@ def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
         if cells != [""] and not line.startswith("#"):
             if len(cells) <= NAME + 1:
                 found = f"{len(cells)} columns, too few for CoNLL-2012: {line[:40]!r}"
-                raise Refusal(found, where=f"{file.name}:{number}", remedy="is it another layout? (scenario.corpus)")
+                raise InputError(
+                    found, location=f"{file.name}:{number}", hint="is it another layout? (scenario.corpus)"
+                )
             if block and len(cells) != len(block[0][1]):
                 found = f"{len(cells)} columns where the lines above have {len(block[0][1])}"
-                raise Refusal(found, where=f"{file.name}:{number}", remedy="give a sentence's lines the same columns")
+                raise InputError(
+                    found, location=f"{file.name}:{number}", hint="give a sentence's lines the same columns"
+                )
             block.append((number, cells))
         elif block:
             yield block
@@ -52,20 +56,22 @@ def _named(file: RawFile, block: Sequence[tuple[int, list[str]]]) -> Spanned:
     unclosed: list[tuple[int, str]] = []
     for word, (number, cells) in enumerate(block):
         if not _BRACKETS.fullmatch(cells[NAME]):
-            found, remedy = f"name {cells[NAME]!r} is not in brackets", "write (TYPE*, *, *) or (TYPE)"
-            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+            found, hint = f"name {cells[NAME]!r} is not in brackets", "write (TYPE*, *, *) or (TYPE)"
+            raise InputError(found, location=f"{file.name}:{number}", hint=hint)
         if cells[WORD] == SKELETON:
-            found, remedy = "no words, only their places", "fill the skeletons with the shared task's script first"
-            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+            found, hint = "no words, only their places", "fill the skeletons with the shared task's script first"
+            raise InputError(found, location=f"{file.name}:{number}", hint=hint)
         unclosed += [(word, kind) for kind in cells[NAME].rstrip("*)").split("(")[1:]]
         for _ in range(cells[NAME].count(")")):
             if not unclosed:
-                found, remedy = "a bracket closes that was never opened", "mend the file"
-                raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy)
+                found, hint = "a bracket closes that was never opened", "mend the file"
+                raise InputError(found, location=f"{file.name}:{number}", hint=hint)
             start, kind = unclosed.pop()
             spans.append(Entity(start, word + 1, kind))
     if unclosed:
         start, kind = unclosed[-1]
         where = f"{file.name}:{block[start][0]}"
-        raise Refusal(f"({kind} is never closed in its sentence", where=where, remedy="mend the file, or is it whole?")
+        raise InputError(
+            f"({kind} is never closed in its sentence", location=where, hint="mend the file, or is it whole?"
+        )
     return Spanned(file, block[0][0], tuple(cells[WORD] for _, cells in block), spans)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pyarrow import fs, ipc
 
-from raycner.data.layouts import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, layout
 from raycner.data.layouts.parquet import Table, from_tables
 from raycner.data.sources import RawFile, find, part_of
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 
 def found(source: str, notes: list[str]) -> list[RawFile]:
@@ -19,15 +19,15 @@ def found(source: str, notes: list[str]) -> list[RawFile]:
     try:
         from datasets import load_dataset
     except ImportError:
-        line, remedy = "no such folder, and the package datasets is not installed", "pip install 'raycner[datasets]'"
-        raise Refusal(line, where=source, remedy=remedy) from None
+        line, hint = "no such folder, and the package datasets is not installed", "pip install 'raycner[datasets]'"
+        raise InputError(line, location=source, hint=hint) from None
     name, _, config = source.partition(":")
     try:
         splits = load_dataset(name, config or None)
     except Exception as error:  # whatever a hub, a network or a dataset's own form can bring
         reason = f"no such folder, and the hub says: {str(error).partition(chr(10))[0][:200]}"
-        remedy = "name a folder of save_to_disk, or a hub id that can be reached"
-        raise Refusal(reason, where=source, remedy=remedy) from None
+        hint = "name a folder of save_to_disk, or a hub id that can be reached"
+        raise InputError(reason, location=source, hint=hint) from None
     files = []
     for split, rows in splits.items():
         part = part_of(split)

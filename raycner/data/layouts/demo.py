@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from raycner.data import demo as generated
-from raycner.data.layouts import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, layout
 from raycner.data.sources import PARTS, RawFile
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from raycner.data.layouts import ReadingConfig, Row, from_tags, layout
 from raycner.data.layouts.columns import tagged
+from raycner.data.layouts.layout import ReadingConfig, Row, from_tags, layout
 from raycner.data.sources import RawFile
 
 FINE = {

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from xml.etree import ElementTree
 
-from raycner.data.layouts import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import ReadingConfig, Row, layout
 from raycner.data.layouts.offsets import Mark, Marked, from_texts
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 CATEGORIES = frozenset({"NAME", "PROFESSION", "LOCATION", "AGE", "DATE", "CONTACT", "ID", "PHI"})
 """The elements of TAGS that mark what is to be hidden; their TYPE says what it is. Other tasks' are passed over."""
@@ -34,10 +34,10 @@ def _document(file: RawFile, other: dict[str, int]) -> Marked:
         root = ElementTree.fromstring(file.text())
     except ElementTree.ParseError as error:
         line = f"not XML: {str(error).partition(':')[0]}"
-        raise Refusal(line, where=f"{file.name}:{error.position[0]}", remedy="is the file whole?") from None
+        raise InputError(line, location=f"{file.name}:{error.position[0]}", hint="is the file whole?") from None
     text, tags = root.findtext("TEXT"), root.find("TAGS")
     if text is None or tags is None:
-        raise Refusal("no TEXT and TAGS in it", where=file.name, remedy="is it a file of the 2014 task?")
+        raise InputError("no TEXT and TAGS in it", location=file.name, hint="is it a file of the 2014 task?")
     marks: dict[str, Mark] = {}
     for tag in tags:
         if tag.tag not in CATEGORIES or "start" not in tag.attrib:
@@ -47,9 +47,9 @@ def _document(file: RawFile, other: dict[str, int]) -> Marked:
         try:
             start, end = int(tag.attrib["start"]), int(tag.attrib["end"])
         except (KeyError, ValueError):
-            raise Refusal("start and end are no numbers", where=where, remedy="mend the file") from None
+            raise InputError("start and end are no numbers", location=where, hint="mend the file") from None
         if name in marks:
-            raise Refusal(f"{name} was there before", where=file.name, remedy="give every tag an id of its own")
+            raise InputError(f"{name} was there before", location=file.name, hint="give every tag an id of its own")
         if kind not in TYPES:
             other[kind] = other.get(kind, 0) + 1
             continue

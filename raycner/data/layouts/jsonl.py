@@ -5,9 +5,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import ReadingConfig, Row, Spanned, Tagged, brief, filled, from_spans, from_tags, layout, span
+from raycner.data.layouts.layout import (
+    ReadingConfig,
+    Row,
+    Spanned,
+    Tagged,
+    brief,
+    filled,
+    from_spans,
+    from_tags,
+    layout,
+    span,
+)
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 
 @layout("jsonl")
@@ -30,8 +41,8 @@ class Object(NamedTuple):
     line: int
     said: dict[str, Any]
 
-    def refusal(self, what: str, remedy: str) -> Refusal:
-        return Refusal(what, where=f"{self.file.name}:{self.line}", remedy=remedy)
+    def refusal(self, what: str, hint: str) -> InputError:
+        return InputError(what, location=f"{self.file.name}:{self.line}", hint=hint)
 
     def words(self) -> tuple[str, ...]:
         tokens = self.said.get("tokens")
@@ -56,15 +67,15 @@ def objects(file: RawFile) -> Iterator[Object]:
             if "\\u" in line:
                 json.dumps(said, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            found, remedy = "an escape names half a character", "write the character itself, in UTF-8"
-            raise Refusal(found, where=f"{file.name}:{number}", remedy=remedy) from None
+            found, hint = "an escape names half a character", "write the character itself, in UTF-8"
+            raise InputError(found, location=f"{file.name}:{number}", hint=hint) from None
         except (ValueError, RecursionError) as error:
             at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
-            remedy = "write one JSON object a line"
-            raise Refusal(f"not JSON: {at}", where=f"{file.name}:{number}", remedy=remedy) from None
+            hint = "write one JSON object a line"
+            raise InputError(f"not JSON: {at}", location=f"{file.name}:{number}", hint=hint) from None
         if not isinstance(said, dict):
-            remedy = "write one JSON object a line"
-            raise Refusal(f"found {brief(said)}", where=f"{file.name}:{number}", remedy=remedy)
+            hint = "write one JSON object a line"
+            raise InputError(f"found {brief(said)}", location=f"{file.name}:{number}", hint=hint)
         yield Object(file, number, said)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import ReadingConfig, Row, Spanned, brief, from_spans, layout, span
 from raycner.data.layouts.jsonl import Object, every
+from raycner.data.layouts.layout import ReadingConfig, Row, Spanned, brief, from_spans, layout, span
 from raycner.data.sources import RawFile
 from raycner.data.words import Place, sentences, spelt, words
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 
 @layout("offsets")
@@ -67,8 +67,8 @@ def _spanned(marked: Iterable[Marked], reading: ReadingConfig, tally: dict[str, 
             if not wrong:
                 kept.append(mark)
             elif reading.repair == "strict":
-                remedy = "mend the file, or set reading.repair=lenient"
-                raise Refusal(wrong, where=f"{text.file.name}:{mark.line}", remedy=remedy)
+                hint = "mend the file, or set reading.repair=lenient"
+                raise InputError(wrong, location=f"{text.file.name}:{mark.line}", hint=hint)
             else:
                 tally["dropped"] += 1
         kept.sort(key=lambda mark: mark.start)
@@ -94,8 +94,8 @@ def _sentence(
             if reading.repair == "strict":
                 a, b = begin + places[first][0], begin + places[last][1]
                 wrong = f"entity {mark.start}..{mark.end} ({mark.type}) cuts a word: {brief(text.text[a:b])}"
-                remedy = "mend the file, or set reading.repair=lenient"
-                raise Refusal(wrong, where=f"{text.file.name}:{mark.line}", remedy=remedy)
+                hint = "mend the file, or set reading.repair=lenient"
+                raise InputError(wrong, location=f"{text.file.name}:{mark.line}", hint=hint)
             tally["widened"] += 1
         spans.append(Entity(first, last + 1, mark.type))
     line = marks[0].line if marks else text.line
@@ -136,7 +136,7 @@ def _unlike(marked: Iterable[Marked]) -> Iterator[Marked]:
         if text.id is not None:
             key = hash(repr(text.id))
             if key in ids:
-                line, remedy = f"id {brief(text.id)} was there before", "give every text an id of its own, or none"
-                raise Refusal(line, where=f"{text.file.name}:{text.line}", remedy=remedy)
+                line, hint = f"id {brief(text.id)} was there before", "give every text an id of its own, or none"
+                raise InputError(line, location=f"{text.file.name}:{text.line}", hint=hint)
             ids.add(key)
         yield text

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import (
+from raycner.data.layouts.layout import (
     ReadingConfig,
     Row,
     Spanned,
@@ -21,7 +21,7 @@ from raycner.data.layouts import (
     span,
 )
 from raycner.data.sources import RawFile
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 TOGETHER = 1000
 """Rows in memory at a time."""
@@ -65,15 +65,15 @@ def _tagged(file: RawFile, opened: Callable[[RawFile], Table]) -> Iterator[Tagge
         where = f"{file.name}:{row}"
         if not isinstance(tags, list) or len(tags) != len(words):
             found = f"{len(words)} tokens but {len(tags) if isinstance(tags, list) else 'no'} tags"
-            raise Refusal(found, where=where, remedy="give every token one tag")
+            raise InputError(found, location=where, hint="give every token one tag")
         names = _names(schema)
         if any(isinstance(tag, int) for tag in tags):
             if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
-                remedy = "write tags as texts, or ClassLabel features with all names"
-                raise Refusal(f"tags are numbers without names: {brief(tags)}", where=where, remedy=remedy)
+                hint = "write tags as texts, or ClassLabel features with all names"
+                raise InputError(f"tags are numbers without names: {brief(tags)}", location=where, hint=hint)
             tags = [names[tag] for tag in tags]
         if not all(isinstance(tag, str) for tag in tags):
-            raise Refusal(f"tags are {brief(tags)}", where=where, remedy="write a text or a named number for each")
+            raise InputError(f"tags are {brief(tags)}", location=where, hint="write a text or a named number for each")
         yield Tagged(file, [row] * len(words), words, tags)
 
 
@@ -82,8 +82,8 @@ def _spanned(file: RawFile, opened: Callable[[RawFile], Table]) -> Iterator[Span
         spans = [span(entity) for entity in said or ()]
         if None in spans:
             found = f"entity is {brief((said or ())[spans.index(None)])}"
-            remedy = 'write {"start": 0, "end": 2, "type": "person"}'
-            raise Refusal(found, where=f"{file.name}:{row}", remedy=remedy)
+            hint = 'write {"start": 0, "end": 2, "type": "person"}'
+            raise InputError(found, location=f"{file.name}:{row}", hint=hint)
         yield Spanned(file, row, words, [entity for entity in spans if isinstance(entity, Entity)])
 
 
@@ -96,17 +96,17 @@ def _rows(
     if tokens is None or label is None:
         wanted = f"{' or '.join(TOKENS)}, and {' or '.join((*TAGS, *ENTITIES))}"
         found = f"its columns are {', '.join(table.schema.names) or 'none'}"
-        raise Refusal(found, where=file.name, remedy=f"call them {wanted}, in all files alike")
+        raise InputError(found, location=file.name, hint=f"call them {wanted}, in all files alike")
     batches, row = table.batches([tokens, label]), 0
     while (batch := _guarded(file, lambda: next(batches, None))) is not None:
         for words, said in zip(batch.column(tokens).to_pylist(), batch.column(label).to_pylist(), strict=True):
             row += 1
             if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
-                found, remedy = f"tokens are {brief(words)}", "give every row a list of words, none of them empty"
-                raise Refusal(found, where=f"{file.name}:{row}", remedy=remedy)
+                found, hint = f"tokens are {brief(words)}", "give every row a list of words, none of them empty"
+                raise InputError(found, location=f"{file.name}:{row}", hint=hint)
             yield row, tuple(words), said, table.schema
     if not row:
-        raise Refusal("no sentence in this file", where=file.name, remedy="fill it or take it away")
+        raise InputError("no sentence in this file", location=file.name, hint="fill it or take it away")
 
 
 def _guarded(file: RawFile, read: Callable[[], Any]) -> Any:
@@ -114,7 +114,7 @@ def _guarded(file: RawFile, read: Callable[[], Any]) -> Any:
         return read()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         found = f"cannot be read: {str(error).partition(chr(10))[0][:100]}"
-        raise Refusal(found, where=file.name, remedy="is the file whole, and of this layout?") from None
+        raise InputError(found, location=file.name, hint="is the file whole, and of this layout?") from None
 
 
 def _column(schema: Any, names: Sequence[str]) -> str | None:

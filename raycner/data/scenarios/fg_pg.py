@@ -8,7 +8,7 @@ import numpy as np
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import (
+from raycner.data.scenarios.scenario import (
     Experience,
     Rows,
     Scenario,
@@ -20,7 +20,7 @@ from raycner.data.scenarios import (
     learned,
     protocol,
 )
-from raycner.errors import Refusal
+from raycner.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ def _quotas(sentences: int, inventory: TypeInventory) -> list[int]:
     quotas = [sentences * size // len(inventory) for size in inventory.sizes]
     if 0 in quotas:
         found = f"{sentences} training sentences are too few to share out among {len(inventory)} types"
-        remedy = "give more sentences, or name fewer types in scenario.order"
-        raise Refusal(found, where="scenario.source", remedy=remedy)
+        hint = "give more sentences, or name fewer types in scenario.order"
+        raise InputError(found, location="scenario.source", hint=hint)
     return quotas
 
 
@@ -119,7 +119,7 @@ def _inventories(config: ScenarioConfig, corpus: Corpus) -> list[TypeInventory]:
         asked = f"first={config.first} and then per_step={config.per_step} do not divide {len(types)} types into steps"
         fitting = [f for f in range(1, len(types) + 1) if (len(types) - f) % config.per_step == 0]
         known = f"{len(types)} types: {', '.join(types)}"
-        raise Refusal(asked, where="scenario.first", remedy=f"with this per_step, first may be {fitting} ({known})")
+        raise InputError(asked, location="scenario.first", hint=f"with this per_step, first may be {fitting} ({known})")
     grown = [TypeInventory().grow(types[: config.first])]
     for k in range(later):
         start = config.first + k * config.per_step

@@ -15,9 +15,9 @@ import numpy as np
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Experience, ScenarioConfig, Split, both, bound, learned, protocol
-from raycner.errors import Refusal
-from raycner.values import suggest
+from raycner.data.scenarios.scenario import Experience, ScenarioConfig, Split, both, bound, learned, protocol
+from raycner.errors import InputError
+from raycner.registry import suggest
 
 
 @protocol("progressive")
@@ -29,7 +29,7 @@ def progressive(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[E
     initial = round(config.share * total)
     if not 0 < initial < total:
         found = f"share={config.share} leaves one of the two steps without any of {total} training sentences"
-        raise Refusal(found, where="scenario.share", remedy="set it nearer to 0.5")
+        raise InputError(found, location="scenario.share", hint="set it nearer to 0.5")
     drawn = np.random.RandomState(config.split_seed).permutation(total)
     for index, rows in enumerate(np.split(drawn, [initial])):
         inventory = inventory.grow((config.target,)) if index else inventory
@@ -54,8 +54,8 @@ def _others(config: ScenarioConfig, corpus: Corpus) -> tuple[str, ...]:
     types = learned(config, corpus)
     if config.target not in types:
         what = f"{config.target!r} is none of the types that are learned" if config.target else "no type is chosen"
-        raise Refusal(what, where="scenario.target", remedy=suggest(config.target, types))
+        raise InputError(what, location="scenario.target", hint=suggest(config.target, types))
     if len(types) == 1:
-        what, remedy = f"{config.target!r} is the only type that is learned", "name others in scenario.order"
-        raise Refusal(what, where="scenario.target", remedy=remedy)
+        what, hint = f"{config.target!r} is the only type that is learned", "name others in scenario.order"
+        raise InputError(what, location="scenario.target", hint=hint)
     return tuple(kind for kind in types if kind != config.target)

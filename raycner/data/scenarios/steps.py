@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import (
+from raycner.data.scenarios.scenario import (
     Experience,
     Scenario,
     ScenarioConfig,

@@ -18,8 +18,18 @@ import numpy as np
 
 from raycner.data.corpora import Corpus, Part
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios import Experience, Rows, ScenarioConfig, Split, bound, known, learned, protocol, whole
-from raycner.errors import Refusal
+from raycner.data.scenarios.scenario import (
+    Experience,
+    Rows,
+    ScenarioConfig,
+    Split,
+    bound,
+    known,
+    learned,
+    protocol,
+    whole,
+)
+from raycner.errors import InputError
 
 Tasks = Sequence[tuple[str, ...]]
 ORDERS = (
@@ -86,7 +96,7 @@ def _cut(config: ScenarioConfig, corpus: Corpus, part: Part, tasks: Tasks) -> li
     total, room = len(corpus[part]), len(corpus[part]) // len(tasks)
     if not room:
         found = f"{total} sentences of {part} are too few to cut into {len(tasks)} parts"
-        raise Refusal(found, where="scenario.source", remedy="give more sentences, or fewer tasks")
+        raise InputError(found, location="scenario.source", hint="give more sentences, or fewer tasks")
     order = np.random.RandomState(config.split_seed).permutation(total)
     return [np.sort(rows) for rows in np.split(order, range(room, room * len(tasks), room))]
 
@@ -106,8 +116,8 @@ def _with(corpus: Corpus, part: Part, types: Sequence[str]) -> Rows:
     rows = corpus[part].having(types)
     if not len(rows):
         found = f"no sentence of {part} has an entity of {', '.join(types)}"
-        remedy = "join the task with another in scenario.tasks, or leave its types out of scenario.order"
-        raise Refusal(found, where="scenario.tasks", remedy=remedy)
+        hint = "join the task with another in scenario.tasks, or leave its types out of scenario.order"
+        raise InputError(found, location="scenario.tasks", hint=hint)
     return rows
 
 
@@ -124,14 +134,14 @@ def _tasks(config: ScenarioConfig, corpus: Corpus) -> Tasks:
     for number, task in enumerate(config.tasks):
         known(task, corpus, f"scenario.tasks.{number}")
         if not task:
-            raise Refusal("a task without types", where=f"scenario.tasks.{number}", remedy="name some or remove it")
+            raise InputError("a task without types", location=f"scenario.tasks.{number}", hint="name some or remove it")
     claimed = {kind for task in config.tasks for kind in task}
     if unclaimed := [kind for kind in types if kind not in claimed]:
-        found, remedy = f"no task claims {', '.join(unclaimed)}", "give each to a task, or list in scenario.order"
-        raise Refusal(found, where="scenario.tasks", remedy=f"{remedy} only the types that are to be learned")
+        found, hint = f"no task claims {', '.join(unclaimed)}", "give each to a task, or list in scenario.order"
+        raise InputError(found, location="scenario.tasks", hint=f"{hint} only the types that are to be learned")
     if unlearned := sorted(claimed.difference(types)):
-        remedy = "name them there too, or take them out of the tasks"
-        raise Refusal(f"{', '.join(unlearned)} not in scenario.order", where="scenario.tasks", remedy=remedy)
+        hint = "name them there too, or take them out of the tasks"
+        raise InputError(f"{', '.join(unlearned)} not in scenario.order", location="scenario.tasks", hint=hint)
     return config.tasks
 
 
@@ -141,8 +151,8 @@ def _order(permutation: str, tasks: Tasks) -> list[int]:
     for orders in ORDERS:
         if sorted(names) == sorted(orders["P1"]):
             if permutation not in orders:
-                remedy = f"of these tasks there are {', '.join(orders)}"
-                raise Refusal(f"no order is called {permutation!r}", where="scenario.permutation", remedy=remedy)
+                hint = f"of these tasks there are {', '.join(orders)}"
+                raise InputError(f"no order is called {permutation!r}", location="scenario.permutation", hint=hint)
             return [names.index(name) for name in orders[permutation]]
     number = int(permutation[1:])
     drawn: list[int] = np.random.RandomState(number).permutation(len(tasks)).tolist()

@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from raycner.errors import Refusal
-from raycner.networks.encoders import Encoder, EncoderConfig, States, Tokens, Words, digest, encoder, pick
-from raycner.values import Plain, unhashed
+from raycner.errors import InputError
+from raycner.hashing import Plain, not_hashed
+from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
 
 
-@encoder("bilstm")
+@ENCODERS.register("bilstm")
 class Bilstm(EncoderConfig):
     """Word + character BiLSTM, trained from scratch or from GloVe vectors: a fast system where there is no GPU.
 
@@ -37,7 +37,7 @@ class Bilstm(EncoderConfig):
     min_count: int = 2
     dropout: float = 0.0
     """On the word and character vectors. Published: 0.5 and 0.4."""
-    vectors: str | None = unhashed(default=None)
+    vectors: str | None = not_hashed(default=None)
     """A text file in GloVe's form (a word, then `word_width` numbers); looked up cased, then lower-cased."""
 
     def __post_init__(self) -> None:
@@ -173,9 +173,9 @@ def _word_vectors(path: Path, width: int, words: Iterable[str]) -> dict[str, NDA
                 if len(numbers) > width and not _is_number(numbers[0]):
                     continue  # the largest GloVe files have words with spaces in them, such as ". . ."
                 if len(numbers) != width:
-                    remedy = f"set model.encoder.word_width={len(numbers)}"
+                    hint = f"set model.encoder.word_width={len(numbers)}"
                     line = f"{path}:{number} has {len(numbers)} numbers after the word"
-                    raise Refusal(line, where="model.encoder.vectors", remedy=remedy)
+                    raise InputError(line, location="model.encoder.vectors", hint=hint)
                 found[word] = np.asarray(numbers, dtype=np.float32)
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a number
         raise _no_vectors(error) from None
@@ -186,6 +186,6 @@ def _is_number(text: str) -> bool:
     return text.lstrip("+-.")[:1].isdigit()
 
 
-def _no_vectors(error: Exception) -> Refusal:
-    remedy = "name a text file in GloVe's form"
-    return Refusal(f"cannot read word vectors: {error}", where="model.encoder.vectors", remedy=remedy)
+def _no_vectors(error: Exception) -> InputError:
+    hint = "name a text file in GloVe's form"
+    return InputError(f"cannot read word vectors: {error}", location="model.encoder.vectors", hint=hint)

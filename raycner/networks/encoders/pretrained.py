@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from raycner.errors import Refusal
-from raycner.networks.encoders import Encoder, EncoderConfig, States, Tokens, Words, digest, encoder, pick
-from raycner.values import Plain, unhashed
+from raycner.errors import InputError
+from raycner.hashing import Plain, not_hashed
+from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
 
 TELLING = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
@@ -27,11 +27,11 @@ DROPOUTS = {
 """What the families of transformers call their dropouts."""
 
 
-@encoder("pretrained")
+@ENCODERS.register("pretrained")
 class Pretrained(EncoderConfig):
     """Any transformer encoder of Hugging Face, through the Auto classes; of an encoder-decoder, its encoder."""
 
-    path: str = unhashed(default="bert-base-cased")
+    path: str = not_hashed(default="bert-base-cased")
     """A folder, or a hub id (bert-base-cased is the encoder of the CFNER family)."""
     dropout: float = 0.0
     """For every dropout of the encoder. BERT publishes 0.1; 0 is what the measured recipe uses."""
@@ -92,9 +92,9 @@ class Transformer(Encoder):
             self.tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, add_prefix_space=True)
         except (OSError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            remedy = "name a folder with config.json, weights and tokenizer, or a hub id that can be reached"
-            raise Refusal(
-                f"no encoder at {config.path!r} ({reason})", where="model.encoder.path", remedy=remedy
+            hint = "name a folder with config.json, weights and tokenizer, or a hub id that can be reached"
+            raise InputError(
+                f"no encoder at {config.path!r} ({reason})", location="model.encoder.path", hint=hint
             ) from None
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # nothing reads it, and DDP wants every parameter read
@@ -186,7 +186,7 @@ class Transformer(Encoder):
         model.load_state_dict(weights)
         return model.eval()
 
-    def settle(self) -> None:
+    def finalize(self) -> None:
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raycner.data.entities import TypeInventory
-from raycner.networks.heads import GrowthConfig, Head, Output
+from raycner.networks.heads.head import GrowthConfig, Head, Output
 
 
 class Rows(Head[Output]):
@@ -48,11 +48,11 @@ class Rows(Head[Output]):
         held = len(trained) if growth.freeze_old else 0
         self._adopt(inventory, weight[:held], weight[held:])
 
-    def settle(self) -> None:
+    def finalize(self) -> None:
         weight = self.weight.detach()
         self._adopt(self.inventory, weight[:0], weight)
 
-    def reshape(self, inventory: TypeInventory) -> None:
+    def load_shape(self, inventory: TypeInventory) -> None:
         weight = self.rows.new_zeros(self.count(inventory), self.rows.size(1))
         self._adopt(inventory, weight[:0], weight)
 

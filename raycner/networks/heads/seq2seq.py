@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from raycner.data.entities import TypeInventory
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import GrowthConfig, HeadConfig, head
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig
 from raycner.networks.heads.tags import O, TagHead, drawn
 
 START = -1
@@ -64,9 +64,9 @@ class DecodedTags(TagHead):
         self.labels = nn.Parameter(growth.extend(self.labels.detach(), count, self._embedded))
         super().grow(inventory, growth)
 
-    def reshape(self, inventory: TypeInventory) -> None:
+    def load_shape(self, inventory: TypeInventory) -> None:
         self.labels = nn.Parameter(self.labels.new_zeros(1 + len(self.columns(inventory)), self.width))
-        super().reshape(inventory)
+        super().load_shape(inventory)
 
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         known = (batch.targets >= O) & (batch.targets < len(self.tags))
@@ -142,12 +142,12 @@ class DecodedTags(TagHead):
     def _features(self, said: Tensor) -> Tensor:
         return F.pad(self.mix(said).relu(), (0, 1), value=1.0)
 
-    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         features, _ = self.effective(states, batch)
-        return super().centres(states._replace(words=features[..., : self.width]), batch)
+        return super().class_means(states._replace(words=features[..., : self.width]), batch)
 
 
-@head("seq2seq")
+@HEADS.register("seq2seq")
 class Seq2Seq(HeadConfig):
     """An attention decoder that says one tag per word, the second of the progressive taggers.
 

@@ -22,10 +22,10 @@ from torch.nn import functional as F
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HeadConfig, Prediction, head
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
 from raycner.networks.heads.rows import Rows
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 NOTHING = 0
 """The target of a span that is no entity."""
@@ -90,12 +90,12 @@ class SpanHead(Rows[SpanOutput]):
     def _numbers(self) -> dict[str, int]:
         return {kind: number for number, kind in enumerate(self.inventory.types, start=1)}
 
-    def reach(self, mask: Tensor) -> Tensor:
+    def output_mask(self, mask: Tensor) -> Tensor:
         first, last = pairs(mask.size(1), self.config.max_width)
         return mask[:, first] & mask[:, last]
 
-    def within(self, targets: Tensor, mask: Tensor) -> Tensor:
-        return targets.where(self.reach(mask)[..., None], IGNORE)
+    def mask_targets(self, targets: Tensor, mask: Tensor) -> Tensor:
+        return targets.where(self.output_mask(mask)[..., None], IGNORE)
 
     def forward(self, states: States, batch: Batch) -> SpanOutput:  # noqa: ARG002
         size, length, _ = states.words.shape
@@ -105,10 +105,10 @@ class SpanHead(Rows[SpanOutput]):
         logits = scores(starts * self.config.vector**-0.5, ends, self.config.max_width)
         return SpanOutput(logits.transpose(1, 2))
 
-    def loss(self, output: SpanOutput, batch: Batch) -> Mean:
+    def loss(self, output: SpanOutput, batch: Batch) -> LossSum:
         return self.learn(output, batch)
 
-    def learn(self, output: SpanOutput, batch: Batch, first: int = 0) -> Mean:
+    def learn(self, output: SpanOutput, batch: Batch, first: int = 0) -> LossSum:
         """BCE of the types from number `first` on, the others left alone."""
         labels = batch.targets - NOTHING - 1 - first
         bce = losses.multi_label(
@@ -120,7 +120,7 @@ class SpanHead(Rows[SpanOutput]):
         """[B, P] the spans that a loss may read."""
         return batch.targets[..., 0] != IGNORE
 
-    def shared(self, loss: Mean, batch: Batch) -> Mean:
+    def shared(self, loss: LossSum, batch: Batch) -> LossSum:
         """A loss summed over spans, divided as `reduction` says."""
         spans = self.asked(batch)
         return loss.over(spans.any(-1) if self.config.reduction == "sentence" else spans)
@@ -130,7 +130,7 @@ class SpanHead(Rows[SpanOutput]):
         flat = self.config.decoding == "flat"
         if flat:  # of two types of one span only one can stay
             sure, types = sure.max(-1, keepdim=True)
-        chosen = (sure >= self.config.threshold) & self.reach(batch.mask)[..., None]
+        chosen = (sure >= self.config.threshold) & self.output_mask(batch.mask)[..., None]
         rows, places, kinds = chosen.nonzero(as_tuple=True)
         first, last = (of[places.cpu()].tolist() for of in pairs(batch.mask.size(1), self.config.max_width))
         named = (types[chosen] if flat else kinds).tolist()
@@ -193,7 +193,7 @@ def without_overlaps(said: Prediction) -> Prediction:
     return kept
 
 
-@head("spans")
+@HEADS.register("spans")
 class Spans(HeadConfig):
     """A score for every span and type, the head of SpanKL. The published values are the defaults."""
 

@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from raycner.data.entities import OUTSIDE, TypeInventory
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States
-from raycner.networks.heads import HeadConfig, Prediction, head
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
 from raycner.networks.heads.tags import O, TagRows, drawn
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class StepwiseHead(TagRows[StepwiseOutput]):
         weight = self.weight
         return StepwiseOutput(F.linear(states.words, weight[:, :-1], weight[:, -1]), self.blocks)
 
-    def loss(self, output: StepwiseOutput, batch: Batch) -> Mean:
+    def loss(self, output: StepwiseOutput, batch: Batch) -> LossSum:
         newest = output.blocks[-1]
         targets = batch.targets.clamp(min=newest.start) - newest.start
         return losses.cross_entropy(output.logits[..., newest], targets, where=batch.targets != IGNORE)
@@ -75,9 +75,9 @@ class StepwiseHead(TagRows[StepwiseOutput]):
         tags = tags.where(batch.mask, O)
         return [self._read(t, c) for t, c in zip(tags.tolist(), confidence.tolist(), strict=True)]
 
-    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         seen_by_newest = batch.targets.clamp(min=self.num_old).where(batch.targets != IGNORE, IGNORE)
-        return super().centres(states, replace(batch, targets=seen_by_newest))
+        return super().class_means(states, replace(batch, targets=seen_by_newest))
 
 
 def merge(blocks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -101,7 +101,7 @@ def merge(blocks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     return torch.stack(merged, dim=1), torch.stack(confidence, dim=1)
 
 
-@head("stepwise")
+@HEADS.register("stepwise")
 class Stepwise(HeadConfig):
     """A block of tags per step, each with its own O: the head of AddNER. Always BIO: blocks merge by their B and I."""
 

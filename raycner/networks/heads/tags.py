@@ -15,13 +15,13 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode, split_tag
-from raycner.errors import Refusal
+from raycner.errors import InputError
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import States, pick
-from raycner.networks.heads import HeadConfig, Output, Prediction, head
+from raycner.networks.encoders.encoder import States, pick
+from raycner.networks.heads.head import HEADS, HeadConfig, Output, Prediction
 from raycner.networks.heads.rows import Rows
-from raycner.networks.losses import IGNORE, Mean
+from raycner.networks.losses import IGNORE, LossSum
 
 O = 0  # noqa: E741  # the field's name for "no entity"
 """The tag of a word outside every entity."""
@@ -138,7 +138,7 @@ class TagRows(Rows[Output]):
         for cached in ("tags", "_begins"):
             self.__dict__.pop(cached, None)
 
-    def centres(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         labelled = batch.targets != IGNORE
         features = F.normalize(states.words[labelled], dim=-1)
         said = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
@@ -152,9 +152,9 @@ class TagRows(Rows[Output]):
                 of_its_type = (other for other, kind in enumerate(kinds) if kind == kinds[row])
                 source = next((other for other in (row, *of_its_type) if counts[other]), None)
                 if source is None:
-                    remedy = "set model.growth.imprint=none, or give the step sentences with that type"
+                    hint = "set model.growth.imprint=none, or give the step sentences with that type"
                     line = f"type {kinds[row]!r} never occurs, so its row cannot be imprinted"
-                    raise Refusal(line, remedy=remedy)
+                    raise InputError(line, hint=hint)
                 direction = F.normalize(sums[source], dim=-1)
                 self.rows[row - len(self.frozen), : self.width] = norm * direction
 
@@ -188,7 +188,7 @@ class TagHead(TagRows[TagOutput]):
         features, weight = self.effective(states, batch)
         return TagOutput(features @ weight.T, features, weight, states)
 
-    def loss(self, output: TagOutput, batch: Batch) -> Mean:
+    def loss(self, output: TagOutput, batch: Batch) -> LossSum:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch) -> list[Prediction]:
@@ -246,7 +246,7 @@ class LinearTags(TagHead):
     def linear(self) -> tuple[Tensor, Tensor]:
         return self.weight[:, :-1].detach(), self.weight[:, -1].detach() - self.shift
 
-    def carry(self) -> None:
+    def bake_in(self) -> None:
         with torch.no_grad():
             self.weight[:, -1] -= self.shift
         self.shift.zero_()
@@ -277,7 +277,7 @@ class CosineTags(TagHead):
         return self.scale.detach() / norm * F.normalize(self.weight.detach(), dim=-1), self.shift
 
 
-@head("linear")
+@HEADS.register("linear")
 class Linear(HeadConfig):
     """One linear layer over the word's state, the head of the original ExtendNER."""
 
@@ -292,7 +292,7 @@ class Linear(HeadConfig):
         return LinearTags(width, self)
 
 
-@head("cosine")
+@HEADS.register("cosine")
 class Cosine(HeadConfig):
     """Cosine similarity to one direction per tag, the head of the CFNER family."""
 

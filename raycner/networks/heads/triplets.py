@@ -23,15 +23,15 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
-from raycner.errors import Refusal
+from raycner.errors import InputError
+from raycner.hashing import not_hashed
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders import Encoder, States
+from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.encoders.pretrained import DROPOUTS, identity
-from raycner.networks.heads import GrowthConfig, HeadConfig, Prediction, head
+from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig, Prediction
 from raycner.networks.heads.rows import Rows
-from raycner.networks.losses import IGNORE, Mean
-from raycner.values import unhashed
+from raycner.networks.losses import IGNORE, LossSum
 
 END = 0
 """The symbol that ends a sentence."""
@@ -93,7 +93,7 @@ class TripletHead(Rows[TripletOutput]):
         said = [linearise(ordered(sentence, places), words, places)[: self._most] for sentence in sentences]
         return pad_sequence([torch.tensor(symbols) for symbols in said], batch_first=True, padding_value=IGNORE)
 
-    def within(self, targets: Tensor, mask: Tensor) -> Tensor:
+    def mask_targets(self, targets: Tensor, mask: Tensor) -> Tensor:
         there = F.pad(mask, (1, len(self.inventory)), value=True).gather(1, targets.clamp(min=0))
         if there.all():
             return targets
@@ -140,7 +140,7 @@ class TripletHead(Rows[TripletOutput]):
         logits: Tensor = self.dropout(said.last_hidden_state) @ memory.meant.transpose(1, 2)
         return logits.masked_fill(~memory.exists[:, None], NEVER)
 
-    def loss(self, output: TripletOutput, batch: Batch) -> Mean:
+    def loss(self, output: TripletOutput, batch: Batch) -> LossSum:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch) -> list[Prediction]:
@@ -180,7 +180,7 @@ class TripletHead(Rows[TripletOutput]):
             for mark, vector in zip((self.begin, self.end), model.get_input_embeddings()(marks), strict=True):
                 mark.copy_(vector)
 
-    def christen(self, encoder: Encoder) -> None:
+    def init_from_type_names(self, encoder: Encoder) -> None:
         """Begin a type at the mean vector of its name's pieces, a copy: no vector of the encoder changes by it."""
         found = encoder.vectors([self.config.names.get(kind) or readable(kind) for kind in self.inventory.new])
         if found is not None:
@@ -254,12 +254,12 @@ def readable(kind: str) -> str:
     return words or kind
 
 
-@head("triplets")
+@HEADS.register("triplets")
 class Triplets(HeadConfig):
     """Entities generated as triplets, the head of GenCNER: a BART decoder, or a small one beside any encoder."""
 
     module: ClassVar[type[TripletHead]] = TripletHead
-    path: str | None = unhashed(default=None)
+    path: str | None = not_hashed(default=None)
     """A folder or hub id of the BART family, whose decoder is taken; model.encoder.path is to be the same (published:
     facebook/bart-large). Without, a small decoder as wide as the encoder is trained from scratch."""
     layers: int = 1
@@ -295,14 +295,14 @@ class Triplets(HeadConfig):
         if self.path is None:
             if width % self.attention_heads:
                 line = f"{self.attention_heads} heads cannot share {width} numbers"
-                raise Refusal(line, where="model.head.attention_heads", remedy=f"choose a divisor of {width}")
+                raise InputError(line, location="model.head.attention_heads", hint=f"choose a divisor of {width}")
             shape = BartConfig(**small, decoder_ffn_dim=2 * width, init_std=self.init_std)
         else:
             shape = _found(AutoConfig, self.path)
             if shape.hidden_size != width or not shape.is_encoder_decoder:
                 line = f"{self.path!r} has no decoder of the encoder's width, {width}"
-                remedy = "name the same encoder-decoder in model.encoder.path and model.head.path"
-                raise Refusal(line, where="model.head.path", remedy=remedy)
+                hint = "name the same encoder-decoder in model.encoder.path and model.head.path"
+                raise InputError(line, location="model.head.path", hint=hint)
         for name in DROPOUTS:
             if hasattr(shape, name):
                 setattr(shape, name, self.dropout)
@@ -333,4 +333,4 @@ def _found(kind: Any, path: str, **options: Any) -> Any:
         return kind.from_pretrained(str(folder) if folder.is_dir() else path, **options)
     except (OSError, ValueError) as error:
         line = f"no checkpoint at {path!r} ({str(error).splitlines()[0]})"
-        raise Refusal(line, where="model.head.path", remedy="name a folder or hub id of the BART family") from None
+        raise InputError(line, location="model.head.path", hint="name a folder or hub id of the BART family") from None

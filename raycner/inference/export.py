@@ -1,0 +1,111 @@
+"""Export: a trained step as a folder that other software loads, or else the Predictor.
+
+    a tag head on a pretrained encoder   what transformers.pipeline("token-classification") loads as it is
+    anything else                        raycner.json, weights.safetensors and the encoder's frame, for Predictor.load
+
+Either folder has a model card. Weights are safetensors, and a folder is there whole or not at all.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from safetensors.torch import save_file
+
+from raycner.analysis.scores import scores
+from raycner.data.entities import split_tag
+from raycner.errors import InputError
+from raycner.hashing import plain
+from raycner.inference.model_card import Form, card
+from raycner.inference.predictor import FRAME, TOLD, WEIGHTS, restore
+from raycner.networks.heads.tags import Cosine, Linear, TagHead
+from raycner.networks.network import Network
+from raycner.storage.run_names import find_step
+from raycner.storage.store import ObjectStore
+
+
+def export(address: str, folder: Path, store: ObjectStore, encoder: str | None = None) -> Form:
+    """Write the step RUN or RUN:STEP into a folder that is not there yet, or empty; says which form it took.
+
+    Raises `InputError` when the folder holds something, or when there is no such step.
+    """
+    with _whole(folder) as draft:
+        ledger, record = find_step(address, store)
+        network = restore(store, ledger, record, encoder)
+        classifier = _classifier(network)
+        if classifier is None:
+            form: Form = "predictor"
+            _write_frame(network, draft, {"run": ledger.run, "step": record.index + 1})
+        else:
+            form = "pipeline"
+            network.encoder.save_frame(draft)
+            classifier.save_pretrained(draft)
+        text = card(scores(ledger), record.index, form, _differences(network) if form == "pipeline" else ())
+        (draft / "README.md").write_text(text, encoding="utf-8")
+    return form
+
+
+def _classifier(network: Network) -> Any:
+    """The network as a model of transformers, if it can be one. BIOES rows get the labels that BIO reads alike."""
+    head = network.head
+    rows = head.linear() if isinstance(head, TagHead) else None
+    if rows is None or not isinstance(head, TagHead):
+        return None
+    return network.encoder.classifier([_as_bio(tag) for tag in head.tags], *rows)
+
+
+def _differences(network: Network) -> list[str]:
+    """What a pipeline reads otherwise than raycner does, said plainly."""
+    said = []
+    head = network.config.head
+    if isinstance(head, Cosine):
+        said.append("The head compares directions; here it is a linear layer: the same tags, but other scores.")
+    if isinstance(head, Linear | Cosine) and head.decoding == "constrained":
+        said.append("raycner reads the best path of tags that may follow one another, a pipeline each word by itself.")
+    if isinstance(head, Linear | Cosine) and head.scheme == "BIOES":
+        said.append("The tags were BIOES: of S- and E- rows the labels here are B- and I-, so some labels occur twice.")
+    return said
+
+
+def _as_bio(tag: str) -> str:
+    prefix, kind = split_tag(tag)
+    return f"{ {'S': 'B', 'E': 'I'}.get(prefix, prefix) }-{kind}" if kind else tag
+
+
+def _write_frame(network: Network, folder: Path, origin: dict[str, Any]) -> None:
+    said = {
+        "schema": 1,
+        "model": plain(network.config),
+        "inventory": plain(network.inventory),
+        "memory": network.encoder.memory(),
+        **origin,
+    }
+    for part in ("encoder", "head"):
+        for key in ("path", "vectors"):
+            if said["model"][part].get(key) is not None:
+                said["model"][part][key] = FRAME if key == "path" else None
+    (folder / TOLD).write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+    save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / WEIGHTS)
+    (folder / FRAME).mkdir()
+    network.encoder.save_frame(folder / FRAME)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A draft beside the folder, which takes its name when all has gone well, and is gone when not."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("there is something already", location=str(folder), hint="name a new folder, or an empty one")
+    draft = folder.with_name(f"{folder.name}~{uuid4().hex}")
+    try:
+        draft.mkdir(parents=True)
+        yield draft
+        draft.replace(folder)
+    except OSError as error:
+        hint = "name a folder that can be written"
+        raise InputError(f"cannot be written ({error.strerror})", location=str(folder), hint=hint) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

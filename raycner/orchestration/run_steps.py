@@ -1,0 +1,164 @@
+"""The walk along a run's steps, on every rank alike: in this process, on each worker of a gang, and in a trial.
+
+A step that the store has is taken. A missing one is trained by whoever holds its lease; who comes second waits, and
+takes what the first has committed.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from raycner.config import RunConfig
+from raycner.data.scenarios.scenario import Experience, Scenario
+from raycner.errors import InputError
+from raycner.events import EventHandler
+from raycner.hashing import plain
+from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
+from raycner.storage.locks import acquire
+from raycner.storage.store import ObjectStore
+from raycner.training import ranks
+from raycner.training.checkpoint import StepCheckpoint
+from raycner.training.plan import StepSpec, plan
+from raycner.training.snapshot import Snapshot
+from raycner.training.step_trainer import train
+
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""The variable by which Ray tells a process that it was handed to `ray job submit`."""
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step of a run_steps, done."""
+
+    record: StepRecord
+    trained: bool
+    """Here and now; or else taken from the store."""
+
+
+def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenario]:
+    """The store, and the scenario over corpora that the store now holds.
+
+    Raises `InputError` where the store would not outlive a job that was handed to `ray job submit`.
+    """
+    if SUBMITTED in os.environ and "://" not in config.store and not Path(config.store).expanduser().is_absolute():
+        what = f"a submitted job works in a copy of its folder, and {config.store!r} would go with that"
+        raise InputError(what, location="store", hint="give a URI, or an absolute path that all nodes have")
+    store = ObjectStore(config.store)
+    return store, Scenario.prepare(config.scenario, store, lambda line: emit("say", line=line))
+
+
+def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
+    """A run's name: what it does, in words, and the last step's fingerprint, which says it exactly."""
+    words = [config.scenario.corpus, config.scenario.protocol, config.method.label, f"seed{config.seed}"]
+    spoken = "-".join(words).replace("(", "-").replace(")", "")
+    return f"{spoken}-{specs[-1].fingerprint[:8]}"
+
+
+def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
+    """Begin the run's ledger anew: records of committed steps are taken up again as the walk reaches them."""
+    notes = [[*corpus.notes] for corpus in scenario.corpora]
+    notes[0] += scenario.notes
+    RunLedger.create(
+        store,
+        name(config, specs),
+        label=config.method.label,
+        config=plain(config),
+        corpora=[
+            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(said), source=c.source)
+            for c, said in zip(scenario.corpora, notes, strict=True)
+        ],
+        planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
+    )
+
+
+def run_steps(config: RunConfig, fingerprints: Sequence[str], emit: EventHandler) -> Iterator[StepResult]:
+    """The steps of a run, one after another. The run's ledger, where it has one, is kept by rank 0."""
+    store = ObjectStore(config.store)
+    scenario = Scenario.open(config.scenario, store, fingerprints)
+    specs = plan(config, scenario)
+    run = name(config, specs)
+    ledger = RunLedger.find(store, run) if ranks.rank() == 0 else None
+    parent: StepCheckpoint | None = None
+    for spec, experience in zip(specs, scenario, strict=True):
+        place = {"run": run, "index": spec.index, "of": len(specs), "fingerprint": spec.fingerprint}
+        emit("step", **place, types=experience.inventory.new, epochs=spec.optim.epochs)
+        step = StepCheckpoint.find(store, spec.fingerprint)
+        trained = step is None
+        if step is None:
+            with acquire(store, f"steps/{spec.fingerprint}", partial(_waiting, emit, spec), ranks.broadcast_from_rank0):
+                step = StepCheckpoint.find(store, spec.fingerprint)
+                trained = step is None
+                if step is None:
+                    step = _train(config, store, spec, experience, parent, emit)
+        if not trained:
+            emit("shared")
+        if ledger is not None:
+            ledger.append(step.record)
+        emit("record", record=step.record)
+        yield StepResult(step.record, trained)
+        parent = step
+
+
+def _train(
+    config: RunConfig,
+    store: ObjectStore,
+    spec: StepSpec,
+    experience: Experience,
+    parent: StepCheckpoint | None,
+    emit: EventHandler,
+) -> StepCheckpoint:
+    callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
+    before = None if parent is None else parent.network(config.model)
+    network, record = train(spec, experience, before, callback)
+    if ranks.rank() == 0:
+        StepCheckpoint.commit(store, spec, network, record)
+    callback.forget()
+    return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
+
+
+def _waiting(emit: EventHandler, spec: StepSpec, holder: str) -> None:
+    emit("wait", reason=f"step {spec.index + 1} is being trained by {holder}")
+
+
+@dataclass(frozen=True)
+class SnapshotCallback:
+    """Keeps a step's newest snapshot in the store, under the step's name: rank 0 writes, every rank reads."""
+
+    store: ObjectStore
+    fingerprint: str
+    every: int
+    """Epochs between snapshots; 0 keeps none."""
+    on_event: EventHandler
+
+    @property
+    def _key(self) -> str:
+        return f"snapshots/{self.fingerprint}"
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        if ranks.rank() == 0 and self.every and len(snapshot.epochs) % self.every == 0:
+            with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
+                snapshot.save(Path(folder))
+                older = self._kept()
+                self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
+            for key in older:
+                self.store.remove(key)
+
+    def load_snapshot(self) -> Snapshot | None:
+        newest = ranks.broadcast_from_rank0(self._newest)
+        return None if newest is None else Snapshot.load(self.store.local(newest))
+
+    def _newest(self) -> str | None:
+        whole = [key for key in self._kept() if not self.store.damage(key)]
+        return max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None)
+
+    def _kept(self) -> list[str]:
+        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
+
+    def forget(self) -> None:
+        """Once every rank is here, and has read what it wanted."""
+        ranks.barrier()
+        if ranks.rank() == 0:
+            self.store.remove(self._key)

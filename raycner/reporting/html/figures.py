@@ -1,0 +1,128 @@
+"""How figures look: the style of a printed page, and the shapes that several plots share.
+
+A plot is drawn when it is asked for, always in the same style: a column of 3.4 inches, text as text, colours that all
+eyes can part, no more ink than the figures need.
+"""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from raycner.analysis.comparison import Spread
+
+INK, FAINT, RULE, PAPER = "#24292f", "#6e7781", "#d8dee5", "#fffffe"
+"""Of text, of what stays in the background, of grids, and of what is meant to be left white."""
+BLUE, ORANGE, GREEN, PINK, AMBER, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+"""Okabe and Ito's colours, which the colour-blind can part; black is the text's, yellow too pale for lines."""
+COLUMN = 3.4
+"""The width of a paper's column, in inches."""
+STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 8,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "svg.fonttype": "none",
+    "savefig.transparent": True,
+    "path.simplify": False,
+}
+
+
+class Plot(NamedTuple):
+    """A figure, to be drawn when it is looked at."""
+
+    name: str
+    """Of its files; also parts its identifiers from those of other plots on a page."""
+    caption: str
+    draw: Callable[[], Figure]
+
+    def svg(self) -> str:
+        """As an SVG document, the same one each time."""
+        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        return printable(self._drawn("svg", metadata=unsaid).decode())
+
+    def save(self, folder: Path) -> None:
+        """Write it as SVG, and as PNG at 300 dots an inch on white."""
+        (folder / f"{self.name}.svg").write_text(self.svg(), encoding="utf-8")
+        (folder / f"{self.name}.png").write_bytes(self._drawn("png", dpi=300, facecolor="white", transparent=False))
+
+    def _drawn(self, form: str, **options: Any) -> bytes:
+        with mpl.rc_context(STYLE | {"svg.hashsalt": self.name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            file = io.BytesIO()
+            self.draw().savefig(file, format=form, **options)
+        return file.getvalue()
+
+
+def canvas(height: float, entries: int) -> tuple[Figure, Axes]:
+    """A column with room for a legend of so many entries."""
+    drawn = Figure(figsize=(COLUMN, height + 0.165 * entries), layout="constrained")
+    return drawn, drawn.add_subplot()
+
+
+def legend(drawn: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
+    """Below the axes, in as many columns as the names leave room for."""
+    across = 3 if max(map(len, names)) <= 14 else 2 if max(map(len, names)) <= 24 else 1
+    drawn.legend(handles, names, loc="outside lower left", ncols=across, handlelength=2.4, columnspacing=1.2)
+
+
+def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], unit: str, form: str = ".1f") -> Figure:
+    """Horizontal bars, the first name on top: one of each kind a name, its value beside it."""
+    names, thick = list(map(folded, names)), 0.78 / len(kinds)
+    room = 0.13 * max(1 + len(kinds), *(name.count("\n") + 1.5 for name in names))
+    drawn = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (len(kinds) > 1)), layout="constrained")
+    axes = drawn.add_subplot()
+    for number, (values, colour) in enumerate(zip(kinds.values(), (BLUE, AMBER), strict=False)):
+        for place, said in enumerate(values):
+            if said:
+                mean, off, y = said["mean"], said["std"], place - 0.39 + (number + 0.5) * thick
+                error = {"ecolor": INK, "elinewidth": 0.7}
+                axes.barh(y, mean, height=thick * 0.9, color=colour, xerr=off, error_kw=error)
+                end = max(mean + (off or 0.0), 0.0)
+                axes.annotate(f"{mean:{form}}", (end, y), (3, 0), "data", "offset points", va="center", size=6.5)
+    axes.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5))
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.14)
+    axes.grid(axis="x")
+    if len(kinds) > 1:
+        legend(drawn, [Patch(color=colour) for colour in (BLUE, AMBER)], list(kinds))
+    return drawn
+
+
+def printable(text: str) -> str:
+    """Text with a mark in the place of what neither XML nor HTML can hold."""
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+def folded(name: str) -> str:
+    """A name on as many lines as the margin of a column asks for."""
+    return "\n".join(wrap(name, 24)[:3])

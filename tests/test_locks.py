@@ -1,0 +1,112 @@
+"""A lease is one's own until it is dropped, its holder dies, or it shows no sign of life."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from raycner.storage import locks as locks
+from raycner.storage.locks import Lock
+from raycner.storage.store import ObjectStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(str(tmp_path))
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on_beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Leases that a test leaves held are dropped after it."""
+    held: list[Lock] = []
+    take = Lock.take
+
+    def taking(lock: Lock) -> bool:
+        taken = take(lock)
+        held.extend([lock] if taken else [])
+        return taken
+
+    monkeypatch.setattr(Lock, "take", taking)
+    yield
+    for lock in held:
+        lock.drop()
+
+
+def test_a_lease_has_one_holder_until_it_is_dropped(store: ObjectStore) -> None:
+    first, second = Lock(store, "steps/a"), Lock(store, "steps/a")
+    assert first.take()
+    assert not second.take()
+    assert Lock(store, "steps/b").take(), "another piece of work is another lease"
+    first.drop()
+    assert second.take()
+
+
+def test_many_ask_and_one_gets_it(store: ObjectStore) -> None:
+    taken, ready = [], threading.Barrier(8)
+
+    def ask() -> None:
+        lock = Lock(store, "steps/a")
+        ready.wait()
+        if lock.take():
+            taken.append(lock)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(taken) == 1
+
+
+def test_the_lease_of_a_dead_process_is_taken_at_once(store: ObjectStore) -> None:
+    code = f"""from raycner.storage.locks import Lease
+from raycner.storage.store import ObjectStore
+assert Lease(ObjectStore({store.uri!r}), "steps/a").take()
+import os; os._exit(1)"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
+    assert store.list("leases") == ["leases/steps/a"]
+    assert Lock(store, "steps/a").take()
+
+
+def test_a_lease_elsewhere_without_a_sign_of_life_is_taken_over(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("leases/steps/a", b"elsewhere 1 name 7\n")
+    waiting = Lock(store, "steps/a")
+    assert not waiting.take()
+    assert waiting.holder == "process 1 on elsewhere"
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    assert waiting.take()
+
+
+def test_a_lease_elsewhere_that_shows_life_is_respected(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Lock(store, "steps/a")
+    monkeypatch.setattr(locks, "PATIENCE", 0.05)
+    for beat in range(4):
+        store.write("leases/steps/a", f"elsewhere 1 name {beat}\n".encode())
+        assert not waiting.take()
+        time.sleep(0.06)
+
+
+def test_who_lost_a_lease_does_not_drop_another_s(store: ObjectStore) -> None:
+    lost = Lock(store, "steps/a")
+    assert lost.take()
+    store.remove("leases/steps/a")
+    assert Lock(store, "steps/a").take()
+    lost.drop()
+    assert store.exists("leases/steps/a")
+
+
+def test_a_holder_writes_signs_of_life(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "BEAT", 0.01)
+    lock = Lock(store, "steps/a")
+    assert lock.take()
+    first = store.read("leases/steps/a")
+    while store.read("leases/steps/a") == first:
+        time.sleep(0.01)
+    lock.drop()
+    assert store.list("leases") == []

@@ -1,0 +1,262 @@
+"""Values: plain data in, frozen dataclasses out, and one spelling of each for its fingerprint."""
+
+import dataclasses
+import json
+import math
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from raycner.errors import InputError
+from raycner.hashing import canonical, fingerprint, not_hashed, omit_default_from_hash, plain
+from raycner.registry import Registry, suggest
+from raycner.settings import build
+
+SHAPES = Registry("shape")
+
+
+class Shape(ABC):
+    family: ClassVar[Registry] = SHAPES
+    name: ClassVar[str]
+
+
+@SHAPES.kind("circle")
+class Circle(Shape):
+    radius: float = 1.0
+    label: str | None = not_hashed(default=None)
+
+    def __post_init__(self) -> None:
+        if self.radius <= 0:
+            raise ValueError(f"radius {self.radius}: above 0")
+
+
+@SHAPES.kind("frame")
+class Frame(Shape):
+    inside: Shape
+    margin: int = 2
+
+
+@SHAPES.kind("point")
+class Point(Shape):
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stroke:
+    width: float = 0.5
+    ends: Literal["round", "flat"] = "round"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    shape: Shape = field(default_factory=Circle)
+    stroke: Stroke = Stroke()
+    filled: bool = False
+    copies: int = 1
+    limit: int | None = None
+    names: tuple[str, ...] = ()
+    shades: Mapping[str, float] = field(default_factory=dict)
+    strokes: tuple[Stroke, ...] = ()
+    path: str = not_hashed(default="here")
+
+
+def drawn(**given: Any) -> Drawing:
+    return build(Drawing, given)
+
+
+def refusal(**given: Any) -> str:
+    with pytest.raises(InputError) as refused:
+        drawn(**given)
+    return str(refused.value)
+
+
+def test_every_leaf_is_coerced_by_its_annotation() -> None:
+    made = drawn(
+        shape={"radius": "2e-3"},
+        stroke={"width": 1, "ends": "flat"},
+        filled="true",
+        copies="3",
+        limit="7",
+        names=["a", 5],
+        shades={"a": "0.25", 7: 1},
+        strokes=[{"width": "1e1"}, {}],
+        path=12,
+    )
+    assert made == Drawing(
+        shape=Circle(radius=0.002),
+        stroke=Stroke(width=1.0, ends="flat"),
+        filled=True,
+        copies=3,
+        limit=7,
+        names=("a", "5"),
+        shades={"a": 0.25, "7": 1.0},
+        strokes=(Stroke(width=10.0), Stroke()),
+        path="12",
+    )
+    assert isinstance(made.stroke.width, float)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"copeis": 1}, "copeis: no such setting; did you mean copies?"),
+        ({"stroke": {"widht": 1}}, "stroke.widht: no such setting; did you mean width?"),
+        ({"strokes": [{}, {"widht": 1}]}, "strokes.1.widht: no such setting; did you mean width?"),
+        ({"shape": {"name": "frame", "inside": {"name": "frame", "inside": {"name": "circle", "radios": 1}}}},
+         "shape.inside.inside.radios: no such setting; did you mean radius?"),
+        ({"shape": {"name": "point", "radius": 1}}, "shape.radius: no such setting; point has no settings"),
+        ({"shape": {"name": "cirle"}}, "shape.name: no shape is called 'cirle'; did you mean circle?"),
+        ({"shape": {"name": ["circle"]}}, "shape.name: no shape is called ['circle']"),
+        ({"shape": {"name": "hexagon"}}, "known: circle, frame, point"),
+        ({"shape": {"name": "frame"}}, "shape.inside.name: no shape is chosen; known: "),
+        ({"shape": {"name": "frame", "inside": {"radius": 1}}},
+         "shape.inside.name: no shape is chosen; known: circle, frame, point"),
+        ({"shape": {"radius": -1}}, "shape: radius -1.0: above 0"),
+        ({"shape": "circle"}, "shape: expected settings, found 'circle'; write shape.KEY=VALUE"),
+        ({"copies": "many"}, "found 'many'; expected a whole number"),
+        ({"copies": 1.5}, "found 1.5; expected a whole number"),
+        ({"copies": None}, "found None; expected a whole number"),
+        ({"limit": "x"}, "found 'x'; expected a whole number or nothing"),
+        ({"filled": "perhaps"}, "found 'perhaps'; expected true or false"),
+        ({"stroke": {"ends": "sharp"}}, "found 'sharp'; expected round or flat"),
+        ({"names": "abc"}, "found 'abc'; expected tuple[str, ...]"),
+        ({"strokes": {"width": 1}}, "strokes: expected a list, found {'width': 1}"),
+        ({"shades": {"a": "dark"}}, "shades: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_in_one_line(given: dict[str, Any], line: str) -> None:
+    said = refusal(**given)
+    assert line in said
+    assert "\n" not in said
+
+
+def test_a_default_lends_its_fields_to_its_own_kind_only() -> None:
+    default = Drawing(shape=Circle(radius=3.0, label="big"), copies=4)
+    assert build(Drawing, {"shape": {"label": "x"}}, default=default) == Drawing(
+        shape=Circle(radius=3.0, label="x"), copies=4
+    )
+    assert build(Drawing, {"shape": {"name": "point"}}, default=default).shape == Point()
+    framed = Frame(inside=Circle(radius=3.0))
+    assert build(Shape, {"name": "frame", "margin": 1}, "shape", framed) == Frame(inside=Circle(radius=3.0), margin=1)
+
+
+def test_a_value_is_passed_through_and_is_frozen() -> None:
+    made = drawn(shape=Circle(radius=2.0))
+    assert made.shape == Circle(radius=2.0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.copies = 2
+    with pytest.raises(TypeError):
+        Circle(2.0)
+
+
+def test_what_has_no_default_must_be_said() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Demanding:
+        number: int | None
+        names: tuple[str, ...]
+
+    for said, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
+        with pytest.raises(InputError, match=f"here.{missing}: missing; write here.{missing}=VALUE"):
+            build(Demanding, said, "here")
+    assert build(Demanding, {"number": None, "names": []}) == Demanding(number=None, names=())
+
+
+def test_a_name_is_registered_once() -> None:
+    family = Registry("shape")
+    family.kind("dot")(type("Dot", (), {}))
+    with pytest.raises(TypeError, match="shape 'dot' is defined twice"):
+        family.kind("dot")(type("Other", (), {}))
+    assert list(family) == ["dot"]
+    assert family["dot"].name == "dot"
+
+
+def test_suggestions_are_near_or_all() -> None:
+    assert suggest("kd_wieght", ["kd_weight", "threshold"]) == "did you mean kd_weight?"
+    assert suggest("zzz", ["b", "a"]) == "known: a, b"
+    assert suggest("zzz", []) == "known: none"
+
+
+strokes = st.builds(Stroke, width=st.floats(0.01, 9), ends=st.sampled_from(["round", "flat"]))
+circles = st.builds(Circle, radius=st.floats(0.01, 9), label=st.none() | st.text())
+shapes = st.recursive(
+    circles | st.just(Point()), lambda inner: st.builds(Frame, inside=inner, margin=st.integers()), max_leaves=4
+)
+drawings = st.builds(
+    Drawing,
+    shape=shapes,
+    stroke=strokes,
+    filled=st.booleans(),
+    copies=st.integers(),
+    limit=st.none() | st.integers(),
+    names=st.lists(st.text(), max_size=3).map(tuple),
+    shades=st.dictionaries(st.text(), st.floats(0, 1), max_size=3),
+    strokes=st.lists(strokes, max_size=2).map(tuple),
+    path=st.text(),
+)
+
+
+@given(value=drawings)
+def test_a_value_survives_json(value: Drawing) -> None:
+    again = build(Drawing, json.loads(json.dumps(plain(value))))
+    assert again == value
+    assert canonical(again) == canonical(value)
+    assert fingerprint(again) == fingerprint(value)
+
+
+@given(value=drawings, path=st.text(), label=st.text())
+def test_unhashed_fields_leave_the_fingerprint_alone_at_any_depth(value: Drawing, path: str, label: str) -> None:
+    moved = dataclasses.replace(value, path=path)
+    assert fingerprint(moved) == fingerprint(value)
+    one, two = (Drawing(shape=Frame(inside=Circle(label=said))) for said in (label, None))
+    assert fingerprint(one) == fingerprint(two)
+    assert plain(moved)["path"] == path
+
+
+@given(one=drawings, two=drawings)
+def test_equal_spelling_is_equal_value(one: Drawing, two: Drawing) -> None:
+    assert (canonical(one) == canonical(two)) == (plain(one, hashed=True) == plain(two, hashed=True))
+
+
+def test_the_canonical_spelling_is_fixed() -> None:
+    """Names of committed steps are made of it: a change here loses every step that was ever stored."""
+    value = Drawing(shape=Frame(inside=Circle(radius=0.5, label="x")), shades={"b": 1.0, "a": 0.1})
+    assert canonical(value) == (
+        '{"copies":1,"filled":false,"limit":null,"names":[],"shades":{"a":0.1,"b":1.0},'
+        '"shape":{"inside":{"name":"circle","radius":0.5},"margin":2,"name":"frame"},'
+        '"stroke":{"ends":"round","width":0.5},"strokes":[]}'
+    )
+    assert fingerprint({"a": 1}) == "015abd7f5cc57a2d"
+    assert fingerprint(Point()) != fingerprint(Circle())
+
+
+def test_a_younger_field_at_its_default_leaves_old_names_alone() -> None:
+    @dataclass(frozen=True)
+    class Before:
+        copies: int = 1
+
+    @dataclass(frozen=True)
+    class Now(Before):
+        folds: int = omit_default_from_hash(default=0)
+
+    assert fingerprint(Now()) == fingerprint(Now(folds=0)) == fingerprint(Before())
+    assert len({fingerprint(Now(folds=folds)) for folds in range(3)}) == 3
+    assert fingerprint({"inside": [Now(2)]}) == fingerprint({"inside": [Before(2)]})
+    assert plain(Now()) == {"copies": 1, "folds": 0}
+    assert build(Now, plain(Now(folds=2))) == Now(folds=2)
+
+
+def test_kinds_with_equal_fields_are_told_apart() -> None:
+    family = Registry("metal")
+    kinds = [family.kind(name)(type(name, (), {"family": family})) for name in ("tin", "zinc")]
+    assert len({fingerprint(kind()) for kind in kinds}) == 2
+
+
+def test_no_number_without_a_spelling_is_hashed() -> None:
+    for number in (math.inf, math.nan):
+        with pytest.raises(InputError, match="infinite or not a number"):
+            canonical(Drawing(shape=Frame(inside=Circle(radius=number))))

@@ -1,0 +1,186 @@
+"""Tables of many systems: the rows of a file, one command that runs them all, and the steps that they share."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import runs
+from raycner.__main__ import main
+from raycner.analysis.comparison import paired_test
+from raycner.config import RunConfig
+from raycner.methods.method import METHODS
+from raycner.networks.heads.tags import LinearTags
+from raycner.orchestration.runner import run
+from raycner.orchestration.table_rows import entries, read
+from raycner.storage.ledger import RunLedger
+from raycner.storage.store import ObjectStore
+from test_cli import refused
+
+TAG_SYSTEMS = Path(__file__).parents[1] / "jobs" / "rows" / "tag_systems.yaml"
+TOY = (
+    *("scenario.corpus=demo", "scenario.reading.sentences=40", "scenario.order=[person, animal]"),
+    *("model.encoder.name=bilstm", "model.encoder.width=8", "optim.epochs=1", "optim.first.epochs=1"),
+)
+"""Two steps of a moment each."""
+THREE = """
+finetuning: [method.name=finetuning]
+extend_ner: [method.name=extend_ner]
+dld:
+  layers: [method.name=dld, method.base.name=extend_ner]
+  against: extend_ner
+"""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> str:
+    path = tmp_path / "rows.yaml"
+    path.write_text(THREE, encoding="utf-8")
+    return str(path)
+
+
+def first_steps(store: Path) -> list[str]:
+    """The steps of a store that have no step before them."""
+    said = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("steps/*/step.json")]
+    return [step["spec"]["scenario"] for step in said if step["spec"]["parent"] is None]
+
+
+def names(text: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+
+
+def test_every_row_and_seed_is_run_and_reported_on(
+    rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["compare", *TOY, f"store={tmp_path / 'store'}", "--rows", rows, "--seeds", "0,1"]
+    assert main([*line, "--markdown"]) == 0
+    said = capsys.readouterr()
+    assert "run 6 of 6: dld, seed 1" in said.err
+    header, _, *table = names(said.out)
+    assert header[:3] == ["system", "seeds", "average micro"] and header[-1] == "minutes a run"
+    assert {row[0]: row[1] for row in table} == {"finetuning": "2", "extend_ner": "2", "dld": "2"}
+    assert "- dld against extend_ner: average micro " in said.out and "seeds 0 and 1." in said.out
+    steps = sorted(tmp_path.glob("store/steps/*"))
+    assert len(steps) == 2 * (1 + 3), "rows of one seed share the first step"
+
+    assert main([*line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (len(told["runs"]), len(told["comparisons"]), told["significance"][0]["seeds"]) == (6, 1, [0, 1])
+    assert sorted(tmp_path.glob("store/steps/*")) == steps, "the same line trains nothing"
+
+    assert main([*line, "--published"]) == 0
+    said = capsys.readouterr()
+    assert "dld against extend_ner" in said.out and "No figures are published" in said.out
+
+
+def test_a_report_takes_the_same_views(rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(tmp_path / "store")
+    assert main(["compare", *TOY, f"store={store}", "--rows", rows]) == 0
+    capsys.readouterr()
+    assert main(["report", "--store", store, "--markdown", "--published"]) == 0
+    said = capsys.readouterr().out
+    assert {row[0] for row in names(said)[2:]} == {"finetuning", "extend_ner", "dld(extend_ner)"}
+    assert "No figures are published" in said
+
+
+def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(TAG_SYSTEMS)]
+    assert main([*line, "--markdown"]) == 0
+    ran = {row[0].removesuffix(", joint") for row in names(capsys.readouterr().out)[2:]}
+    assert ran == read(str(TAG_SYSTEMS)).keys()
+    assert len(first_steps(tmp_path / "store")) == 3, "one for each head: linear, cosine, stepwise"
+
+
+def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
+    listed = read(str(TAG_SYSTEMS))
+    systems = ("finetuning", "podnet", "lucir", "self_training", "extend_ner", "cfner", "add_ner")
+    assert {*systems, "dld(extend_ner)", "dld(cfner)", "upper bound"} <= listed.keys()
+    assert (listed["dld(extend_ner)"].against, listed["dld(cfner)"].against) == ("extend_ner", "cfner")
+    control = RunConfig.load(listed["dld(extend_ner), plain logits at matched weight"].layers).method
+    dld = RunConfig.load(listed["dld(extend_ner)"].layers).method
+    assert dataclasses.replace(dld, decomposition="none", weight_positive=0.5) == control
+
+
+def test_a_table_of_tasks_has_every_system_in_every_order() -> None:
+    listed = read(str(TAG_SYSTEMS.with_name("span_systems.yaml")))
+    job = [*TOY, "scenario.protocol=split"]
+    table = entries(listed, job, (0, 1), ("P1", "P3"))
+    assert [(e.row, e.config.seed, e.config.scenario.permutation) for e in table] == [
+        (row, seed, order) for seed in (0, 1) for order in ("P1", "P3") for row in listed
+    ]
+    assert str(table[len(listed)]) == "span_kl, seed 0, order P3"
+    bounds = [e.row for e in table[: len(listed)] if e.config.scenario.protocol == "joint_split"]
+    assert bounds == ["upper bound, spans", "upper bound, tags"]
+
+
+def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> None:
+    """Whatever is dropped into methods/ is held to it."""
+    store = tmp_path / "store"
+    head = RunConfig.load(TOY).model.head.module
+    assert head is LinearTags
+    trained = [name for name, kind in METHODS.items() if issubclass(head, kind.heads)]
+    for name in trained:
+        wraps = "base" in {field.name for field in dataclasses.fields(METHODS[name])}
+        base = ["method.base.name=extend_ner"] if wraps else []
+        run(RunConfig.load([*TOY, f"store={store}", f"method.name={name}", *base]), runs.silent)
+    ledgers = RunLedger.all(ObjectStore(str(store)))
+    assert {ledger.label for ledger in ledgers} >= {"finetuning", "self_training", "extend_ner", "dld(extend_ner)"}
+    assert len({ledger.planned[0].fingerprint for ledger in ledgers}) == 1
+    assert len(first_steps(store)) == 1
+    assert len(list(store.glob("steps/*"))) == 1 + len(trained)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("- a\n- b\n", "no rows"),
+        ("", "no rows"),
+        ("a: [unclosed", "not YAML"),
+        ("a: {layer: [x=1]}", "layer: no such setting; did you mean layers?"),
+        ("a: {against: b}", "layers: missing"),
+        ("a: method.name=dld", "expected settings, found 'method.name=dld'"),
+        ("a: {layers: [method.name=finetuning], against: bee}\nbe: []", "no row is called 'bee'; did you mean be?"),
+        ("new: [method.name=extendner]", "row 'new': method.name: no method is called 'extendner'; did you mean"),
+        ("new: [method.name=dld]", "row 'new': method.base.name: no method is chosen"),
+        ("new: [no/such/layer.yaml]", "row 'new': no/such/layer.yaml: cannot read it"),
+        ("a: [method.name=extend_ner]\nb: [method.name=extend_ner]", "row 'b': the same as 'a' on this job"),
+    ],
+)
+def test_bad_rows_get_one_line_before_anything_is_trained(
+    said: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.yaml"
+    path.write_text(said, encoding="utf-8")
+    line = refused(capsys, "compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(path))
+    assert expected in line
+    assert not (tmp_path / "store" / "steps").exists()
+
+
+def test_a_file_of_rows_that_is_missing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no/rows.yaml: cannot read it" in refused(capsys, "compare", *TOY, "--rows", "no/rows.yaml")
+
+
+@pytest.mark.parametrize("seeds", ["one", "0,-1", "", "0;1"])
+def test_bad_seeds_are_refused(seeds: str, rows: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *TOY, "--rows", rows, f"--seeds={seeds}"])
+    assert ended.value.code == 2
+    assert "is not a list of seeds; write 0,1,2" in capsys.readouterr().err
+
+
+def test_seeds_go_round_before_rows_do(rows: str) -> None:
+    table = [str(entry) for entry in entries(read(rows), TOY, (3, 1))]
+    assert table[:4] == ["finetuning, seed 3", "extend_ner, seed 3", "dld, seed 3", "finetuning, seed 1"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=6))
+def test_a_paired_test_looks_the_same_from_both_sides(pairs: list[tuple[float, float]]) -> None:
+    ours, theirs = zip(*pairs, strict=True)
+    p = paired_test(ours, theirs)
+    assert p == paired_test(theirs, ours)
+    assert p is None or 0 <= p <= 1
+    assert paired_test(ours[:1], theirs[:1]) is None
+    assert paired_test(ours, ours) is None
