@@ -13,7 +13,7 @@ from raycner.data.scenarios.scenario import Scenario
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
 from raycner.training import ranks
-from raycner.training.loader import QUIET, SplitLoader, cut, epoch_order
+from raycner.training.loader import EVAL_BATCH_LIMITS, SplitLoader, cut, epoch_order
 
 Array = NDArray[np.int64]
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=120).map(lambda said: np.asarray(said, dtype=np.int64))
@@ -130,7 +130,7 @@ def test_strides_share_each_batch_out(feed: SplitLoader, monkeypatch: pytest.Mon
 def test_what_needs_no_gradient_is_read_once_too(
     feed: SplitLoader, monkeypatch: pytest.MonkeyPatch, world_size: int
 ) -> None:
-    monkeypatch.setitem(QUIET, "cpu", (4, 50))
+    monkeypatch.setitem(EVAL_BATCH_LIMITS, "cpu", (4, 50))
     whole, shared = [], []
     rounds = set()
     for rank in range(world_size):

@@ -25,7 +25,7 @@ class Shape(ABC):
     name: ClassVar[str]
 
 
-@SHAPES.kind("circle")
+@SHAPES.register("circle")
 class Circle(Shape):
     radius: float = 1.0
     label: str | None = not_hashed(default=None)
@@ -35,13 +35,13 @@ class Circle(Shape):
             raise ValueError(f"radius {self.radius}: above 0")
 
 
-@SHAPES.kind("frame")
+@SHAPES.register("frame")
 class Frame(Shape):
     inside: Shape
     margin: int = 2
 
 
-@SHAPES.kind("point")
+@SHAPES.register("point")
 class Point(Shape):
     pass
 
@@ -168,9 +168,9 @@ def test_what_has_no_default_must_be_said() -> None:
 
 def test_a_name_is_registered_once() -> None:
     family = Registry("shape")
-    family.kind("dot")(type("Dot", (), {}))
+    family.register("dot")(type("Dot", (), {}))
     with pytest.raises(TypeError, match="shape 'dot' is defined twice"):
-        family.kind("dot")(type("Other", (), {}))
+        family.register("dot")(type("Other", (), {}))
     assert list(family) == ["dot"]
     assert family["dot"].name == "dot"
 
@@ -252,7 +252,7 @@ def test_a_younger_field_at_its_default_leaves_old_names_alone() -> None:
 
 def test_kinds_with_equal_fields_are_told_apart() -> None:
     family = Registry("metal")
-    kinds = [family.kind(name)(type(name, (), {"family": family})) for name in ("tin", "zinc")]
+    kinds = [family.register(name)(type(name, (), {"family": family})) for name in ("tin", "zinc")]
     assert len({fingerprint(kind()) for kind in kinds}) == 2
 
 
