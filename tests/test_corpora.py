@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raycner.data import corpora, layouts
+from raycner.data import corpora
 from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
 from raycner.data.entities import Entity, decode, encode
+from raycner.data.layouts import layout as layouts
 from raycner.data.layouts.few_nerd import FINE, TYPES
 from raycner.data.layouts.layout import LAYOUTS, Row, layout
 from raycner.data.sources import find

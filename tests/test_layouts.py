@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import Entity, encode
-from raycner.data.layouts.layout import LAYOUTS, ReadingConfig, Row
 from raycner.data.layouts import parquet as tables
+from raycner.data.layouts.layout import LAYOUTS, ReadingConfig, Row
 from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
