@@ -10,6 +10,9 @@ from raycner.config import RunConfig
 from raycner.data.metrics import macro
 from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
+from raycner.inference.predictor import Predictor
+from raycner.networks.batch import Batch
+from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
 from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
@@ -71,19 +74,18 @@ def test_delta_finds_what_is_too_much(stores: dict[str, Path]) -> None:
     raw = macro(evaluate(network, dev))
     delta = calibrate(network, None, experience.dev)
     assert 1.5 <= delta <= 4.5
-    assert macro(evaluate(network, dev)) > raw
-    assert network.head.shift.tolist() == [0.0, delta, delta]
+    assert macro(evaluate(network, dev, new_type_bias=delta)) > raw
+    assert macro(evaluate(network, dev)) == raw, "a read-out leaves the network as it was"
 
 
 def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
-    network.head.calibrate(2.0)
     batch = SplitLoader(experience.dev[0], network).batch(range(6))
-    before, said = network.forward_eval(batch).logits, network.predict(batch)
-    network.head.bake_in()
+    before, predictions = network.forward_eval(batch).logits, network.predict(batch, new_type_bias=2.0)
+    network.head.bake_in(2.0)
     shift = torch.tensor([0.0, 2.0, 2.0])
     torch.testing.assert_close(network.forward_eval(batch).logits, before - shift)
-    assert [set(p) for p in network.predict(batch)] == [set(p) for p in said]
+    assert [set(p) for p in network.predict(batch)] == [set(p) for p in predictions]
     output = network.forward_eval(batch)
     torch.testing.assert_close(output.product_positive + output.product_negative, output.logits)
 
@@ -95,15 +97,41 @@ def test_the_first_step_chooses_by_gold(stores: dict[str, Path]) -> None:
     assert macro(first.calibration.dev) >= macro(first.dev) - 0.02
 
 
-def test_a_committed_step_predicts_as_calibrated(stores: dict[str, Path]) -> None:
-    store = ObjectStore(str(stores["read_out"]))
+def test_a_predictor_reads_as_calibrated(stores: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     last = runs.ledger(stores["read_out"]).records()[-1]
-    step = StepCheckpoint.find(store, last.fingerprint)
-    assert step is not None and last.calibration is not None
-    head = step.network(runs.small(stores["read_out"]).model).head
-    expected = torch.zeros(7)
-    expected[5:] = last.calibration.delta
-    assert torch.equal(head.shift, expected)
+    assert last.calibration is not None
+    biases: list[float] = []
+    predict = Network.predict
+
+    def spy(network: Network, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        biases.append(new_type_bias)
+        return predict(network, batch, new_type_bias=new_type_bias)
+
+    monkeypatch.setattr(Network, "predict", spy)
+    Predictor.of("demo", str(stores["read_out"])).words([["Anna", "flew"]])
+    assert biases == [last.calibration.delta]
+
+
+def test_a_read_out_never_reaches_the_pseudo_labels_of_a_teacher(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Findings A2: the teacher of a calibrated step labels as it would without."""
+    monkeypatch.setattr("raycner.training.step_trainer.calibrate", lambda *_: 3.0)
+    settings = ("method={name: self_training}", "optim.epochs=2", "optim.first.epochs=6")
+    ledgers = [
+        run(runs.small(tmp_path / kind, *settings, f"optim.calibration={kind}"), runs.silent)
+        for kind in ("none", "read_out")
+    ]
+    raw, calibrated = (ledger.records() for ledger in ledgers)
+    assert any(record.pseudo for record in raw)
+    assert [record.pseudo for record in raw] == [record.pseudo for record in calibrated]
+    assert [record.test for record in raw] == [record.test for record in calibrated]
+
+
+def test_a_checkpoint_of_version_0_1_loads_without_its_shift(stores: dict[str, Path]) -> None:
+    network, _ = overconfident(stores["none"])
+    network.load_state_dict({**network.state_dict(), "head.shift": torch.ones(3)})
+    assert "head.shift" not in network.state_dict()
 
 
 @pytest.mark.parametrize(

@@ -190,10 +190,10 @@ def test_linear_rows_say_what_the_head_says(tiny_bert: str) -> None:
     )
     network.start_step(TypeInventory().grow(("x",)), [["Ada"]])
     network.finalize()
-    network.head.calibrate(0.5)
-    weight, bias = network.head.linear()  # type: ignore[operator]
+    weight, bias = network.head.linear(new_type_bias=0.5)  # type: ignore[operator]
     states = torch.randn(7, 32)
-    expected = states @ network.head.weight[:, :-1].T + network.head.weight[:, -1] - network.head.shift  # type: ignore[union-attr,operator,index]
+    expected = states @ network.head.weight[:, :-1].T + network.head.weight[:, -1]  # type: ignore[union-attr,operator,index]
+    expected[:, 1:] -= 0.5
     torch.testing.assert_close(states @ weight.T + bias, expected)
     model = network.encoder.classifier(["O", "B-x", "I-x", "I-x", "B-x"], weight, bias)
     assert model.num_labels == 5

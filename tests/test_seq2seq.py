@@ -282,5 +282,4 @@ def test_calibration_lowers_what_is_said_while_it_is_said() -> None:
     head = decoder()
     head.grow(THREE, GrowthConfig())
     states, batch = read([6] * 10)
-    head.calibrate(1e6)
-    assert (head.path(states, batch)[0] < head.num_old).all()
+    assert (head.path(states, batch, new_type_bias=1e6)[0] < head.num_old).all()

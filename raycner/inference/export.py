@@ -36,10 +36,11 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
     with _whole(folder) as draft:
         ledger, record = find_step(address, store)
         network = restore(store, ledger, record, encoder)
-        classifier = _classifier(network)
+        new_type_bias = record.calibration.delta if record.calibration else 0.0
+        classifier = _classifier(network, new_type_bias)
         if classifier is None:
             form: Form = "predictor"
-            _write_frame(network, draft, {"run": ledger.run, "step": record.index + 1})
+            _write_frame(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
         else:
             form = "pipeline"
             network.encoder.save_frame(draft)
@@ -49,10 +50,10 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
     return form
 
 
-def _classifier(network: Network) -> Any:
+def _classifier(network: Network, new_type_bias: float) -> Any:
     """The network as a model of transformers, if it can be one. BIOES rows get the labels that BIO reads alike."""
     head = network.head
-    rows = head.linear() if isinstance(head, TagHead) else None
+    rows = head.linear(new_type_bias) if isinstance(head, TagHead) else None
     if rows is None or not isinstance(head, TagHead):
         return None
     return network.encoder.classifier([_as_bio(tag) for tag in head.tags], *rows)
@@ -76,12 +77,13 @@ def _as_bio(tag: str) -> str:
     return f"{ {'S': 'B', 'E': 'I'}.get(prefix, prefix) }-{kind}" if kind else tag
 
 
-def _write_frame(network: Network, folder: Path, origin: dict[str, Any]) -> None:
+def _write_frame(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:
     said = {
         "schema": 1,
         "model": plain(network.config),
         "inventory": plain(network.inventory),
         "memory": network.encoder.memory(),
+        "new_type_bias": new_type_bias,
         **origin,
     }
     for part in ("encoder", "head"):

@@ -9,7 +9,7 @@ Offsets are told in characters of a text, or in words of a sentence.
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.data.passages import Passage
@@ -61,7 +62,8 @@ class Found:
 class Predictor:
     """A trained network that only reads: in batches of like length, on the GPU if there is one."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, new_type_bias: float = 0.0) -> None:
+        self._new_type_bias = new_type_bias
         self._network = network.eval().to(device())
         self._network.bf16 = does_bf16(device())
 
@@ -72,7 +74,9 @@ class Predictor:
         step, or no whole one."""
         if Path(address, TOLD).is_file():
             return cls.load(address)
-        return cls(restore(ObjectStore(store), *find_step(address, ObjectStore(store)), encoder))
+        ledger, record = find_step(address, ObjectStore(store))
+        network = restore(ObjectStore(store), ledger, record, encoder)
+        return cls(network, new_type_bias=record.calibration.delta if record.calibration else 0.0)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -88,7 +92,8 @@ class Predictor:
             if said["model"][part].get("path") is not None:
                 said["model"][part]["path"] = str(place / said["model"][part]["path"])
         inventory = build(TypeInventory, said["inventory"], f"{folder}/{TOLD}")
-        return cls(Network.restore(build(ModelConfig, said["model"], "model"), inventory, said["memory"], weights))
+        network = Network.restore(build(ModelConfig, said["model"], "model"), inventory, said["memory"], weights)
+        return cls(network, new_type_bias=said.get("new_type_bias", _shift(weights)))
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -124,7 +129,7 @@ class Predictor:
                 at = positions.tolist()
                 some = [parts[i] for i in at]
                 batch = self._network.collate([part for *_, part, _ in some], [read for *_, read in some], at)
-                predictions = self._network.predict(batch.to(self._network.device))
+                predictions = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
                 for (i, begin, *_), found in zip(some, predictions, strict=True):
                     said[i] |= {_moved(entity, begin): sure for entity, sure in found.items()} if begin else found
         return said
@@ -144,6 +149,11 @@ class Predictor:
                 (read,) = self._network.tokenize([part])
             yield begin, part, read
             begin += len(part)
+
+
+def _shift(weights: Mapping[str, Tensor]) -> float:
+    """The new-type bias of a folder that version 0.1 exported: it lies among the weights."""
+    return float(weights["head.shift"].max()) if "head.shift" in weights else 0.0
 
 
 def restore(store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None = None) -> Network:

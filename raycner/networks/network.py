@@ -77,8 +77,15 @@ class Network(nn.Module):
     def forward(self, batch: Batch) -> Any:
         return self.head(self.states(batch), batch)
 
-    def predict(self, batch: Batch) -> list[Prediction]:
-        return self.head.predict(self.states(batch), batch)
+    def predict(self, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        """One prediction per sentence; `new_type_bias` lowers the newest types' logits, in this read-out only."""
+        return self.read_out(self.states(batch), batch, new_type_bias=new_type_bias)
+
+    def read_out(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        """`predict` from states that were computed before. Raises `TypeError` where the head cannot be calibrated."""
+        if new_type_bias and not self.head.supports_calibration:
+            raise TypeError(f"{type(self.head).__name__} has no bias to lower by {new_type_bias}")
+        return self.head.predict(states, batch, new_type_bias=new_type_bias)
 
     def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
         return self.encoder.tokenize(sentences)

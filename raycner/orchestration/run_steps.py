@@ -112,7 +112,9 @@ def _train(
 ) -> StepCheckpoint:
     callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
     before = None if parent is None else parent.network(config.model)
-    network, record = train(spec, experience, before, callback)
+    calibration = None if parent is None else parent.record.calibration
+    carried = calibration.delta if calibration and spec.optim.calibration == "carried" else 0.0
+    network, record = train(spec, experience, before, callback, carried=carried)
     if ranks.rank() == 0:
         StepCheckpoint.commit(store, spec, network, record)
     callback.forget()

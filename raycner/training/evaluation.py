@@ -17,6 +17,7 @@ def evaluate(
     feeds: Iterable[SplitLoader],
     counted: Collection[str] | None = None,
     reading: Callable[[Iterable[Entity]], Collection[Entity]] = set,
+    new_type_bias: float = 0.0,
 ) -> Counts:
     """The counts of a network's predictions; the same on every rank.
 
@@ -30,7 +31,8 @@ def evaluate(
             here = [kind for kind in types if kind in (counted or feed.split.visible)]
             for positions, batch in feed.batches():
                 gold = [feed.split[int(i)].labelled() for i in positions]
-                pairs = [(g, s) for g, s in zip(gold, network.predict(batch), strict=True) if g or s]
+                predictions = network.predict(batch, new_type_bias=new_type_bias)
+                pairs = [(g, s) for g, s in zip(gold, predictions, strict=True) if g or s]
                 total = add(total, *(tally(reading(g), reading(s), here) for g, s in pairs))
     counts = ranks.all_reduce_sum(torch.tensor([total[kind] for kind in types], device=network.device))
     return {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts.tolist(), strict=True)}

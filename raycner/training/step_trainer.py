@@ -84,26 +84,35 @@ def combine(terms: Mapping[str, LossSum]) -> Tensor:
 
 
 def train(
-    spec: StepSpec, experience: Experience, parent: Network | None, callback: StepCallback
+    spec: StepSpec, experience: Experience, parent: Network | None, callback: StepCallback, *, carried: float = 0.0
 ) -> tuple[Network, StepRecord]:
-    """Train one step from the network of the step before, and score it. Every rank returns the same."""
+    """Train one step from the network of the step before, and score it. Every rank returns the same.
+
+    `carried` is the calibration of the step before that its answers as a teacher include.
+    """
     with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-        return StepTrainer(spec, experience, parent, callback, Path(scratch)).run()
+        return StepTrainer(spec, experience, parent, callback, Path(scratch), carried).run()
 
 
 class StepTrainer:
     """The course of one step; its fields are what the stages hand on to each other."""
 
     def __init__(
-        self, spec: StepSpec, experience: Experience, parent: Network | None, callback: StepCallback, scratch: Path
+        self,
+        spec: StepSpec,
+        experience: Experience,
+        parent: Network | None,
+        callback: StepCallback,
+        scratch: Path,
+        carried: float,
     ) -> None:
         self.spec, self.experience, self.callback = spec, experience, callback
         self.optim, self.began = spec.optim, time.monotonic()
         self.device = device()
         seed(spec.seed, spec.index)
         network = Network(spec.model) if parent is None else copy.deepcopy(parent)
-        if parent is not None and spec.optim.calibration == "carried":
-            parent.head.bake_in()
+        if parent is not None and carried:
+            parent.head.bake_in(carried)
         self.teacher = None if parent is None else Teacher(self._placed(parent), scratch)
         self.split = experience.train
         if self.teacher is not None:
@@ -216,7 +225,7 @@ class StepTrainer:
         as_published = evaluate(self.network, test, reading=conlleval) if self.optim.conlleval else None
         if self.optim.calibration != "none":
             delta = calibrate(self.network, self.teacher, self.experience.dev)
-            dev, calibrated = evaluate(self.network, self.dev), evaluate(self.network, test)
+            dev, calibrated = (evaluate(self.network, splits, new_type_bias=delta) for splits in (self.dev, test))
             calibration = CalibrationRecord(delta=delta, dev=dev, test=calibrated)
         return StepRecord(
             index=self.spec.index,

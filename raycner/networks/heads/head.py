@@ -63,6 +63,8 @@ class Head(nn.Module, ABC, Generic[Output]):
     """
 
     inventory: TypeInventory
+    supports_calibration: ClassVar[bool] = False
+    """Whether `predict` can lower the logits of the newest types."""
 
     @abstractmethod
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
@@ -87,8 +89,11 @@ class Head(nn.Module, ABC, Generic[Output]):
         """The family's supervised loss over everything that is labelled."""
 
     @abstractmethod
-    def predict(self, states: States, batch: Batch) -> list[Prediction]:
-        """One prediction per sentence. No decoding of `forward`'s output: a generator predicts by its own forward."""
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        """One prediction per sentence. No decoding of `forward`'s output: a generator predicts by its own forward.
+
+        The logits of the newest types are lowered by `new_type_bias`, where the head supports calibration.
+        """
 
     @abstractmethod
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
@@ -113,13 +118,9 @@ class Head(nn.Module, ABC, Generic[Output]):
     def finalize(self) -> None:
         """Forget which rows were new or frozen, so that `state_dict` depends on the inventory alone."""
 
-    def calibrate(self, delta: float) -> None:
-        """Read the newest types out less readily: their logits lowered by `delta`, in `predict` alone."""
-        raise TypeError(f"{type(self).__name__} has no bias to calibrate by {delta}")
-
-    def bake_in(self) -> None:
-        """Make the calibration part of every answer, not of `predict` alone."""
-        raise TypeError(f"{type(self).__name__} has no bias to carry a calibration in")
+    def bake_in(self, delta: float) -> None:
+        """Lower the logits of the newest types by `delta` in every output, not in one read-out alone."""
+        raise TypeError(f"{type(self).__name__} has no bias to lower by {delta}")
 
 
 HEADS = Registry("head")

@@ -87,7 +87,7 @@ class DecodedTags(TagHead):
         own = (self._features(said) @ self.weight.T).argmax(-1)
         return told.where(torch.rand_like(said[:, 0]) < self.teacher_forcing, own)
 
-    def path(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
         """The likeliest tags that a beam finds, and the probability of each after those before it: two of [B, T].
 
         Past its last word a sentence goes on with O at no cost, until the longest beside it is done.
@@ -103,7 +103,8 @@ class DecodedTags(TagHead):
         previous = torch.full((size, beam), START, device=spoken.device)
         for i in range(length):
             said, state = self._say(memory, i, previous.flatten(), state)
-            chances = (self._features(said) @ self.weight.T - self.shift).log_softmax(-1).view(size, beam, tags)
+            logits = self.lowered(self._features(said) @ self.weight.T, new_type_bias)
+            chances = logits.log_softmax(-1).view(size, beam, tags)
             if self.decoding == "constrained":
                 is_last = ~batch.mask[:, i + 1 :].any(1)
                 chances = chances.masked_fill(~self._may_follow(previous, is_last), float("-inf"))

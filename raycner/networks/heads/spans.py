@@ -125,7 +125,7 @@ class SpanHead(Rows[SpanOutput]):
         spans = self.asked(batch)
         return loss.over(spans.any(-1) if self.config.reduction == "sentence" else spans)
 
-    def predict(self, states: States, batch: Batch) -> list[Prediction]:
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002
         sure = self.forward(states, batch).logits.sigmoid()
         flat = self.config.decoding == "flat"
         if flat:  # of two types of one span only one can stay

@@ -69,7 +69,7 @@ class StepwiseHead(TagRows[StepwiseOutput]):
         targets = batch.targets.clamp(min=newest.start) - newest.start
         return losses.cross_entropy(output.logits[..., newest], targets, where=batch.targets != IGNORE)
 
-    def predict(self, states: States, batch: Batch) -> list[Prediction]:
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002
         said = self.forward(states, batch)
         tags, confidence = merge([said.logits[..., block].softmax(-1) for block in said.blocks])
         tags = tags.where(batch.mask, O)

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -162,19 +162,18 @@ class TagRows(Rows[Output]):
 class TagHead(TagRows[TagOutput]):
     """One tag per word. O is tag 0; the k-th type's tags follow in the scheme's order (BIO: B = 2k + 1, I = 2k + 2)."""
 
-    shift: Tensor
-    """[C] what `predict` takes off each logit: the calibration of the newest types."""
+    supports_calibration: ClassVar[bool] = True
 
     def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
         super().__init__(width, scheme)
         self.decoding = decoding
-        self.register_buffer("shift", torch.zeros(1))
+        self.register_load_state_dict_pre_hook(_drop_shift)
 
     @abstractmethod
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Features [B, T, H] and weight [C, H] whose product is the logits."""
 
-    def linear(self) -> tuple[Tensor, Tensor] | None:
+    def linear(self, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
         """A weight [C, H] and a bias [C] whose highest logit is this head's for every state; None where there are none.
 
         The probabilities are this head's too, if it is linear itself.
@@ -191,14 +190,14 @@ class TagHead(TagRows[TagOutput]):
     def loss(self, output: TagOutput, batch: Batch) -> LossSum:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
-    def predict(self, states: States, batch: Batch) -> list[Prediction]:
-        best, confidence = self.path(states, batch)
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        best, confidence = self.path(states, batch, new_type_bias)
         best = best.where(batch.mask, O)
         return [self._read(b, c) for b, c in zip(best.tolist(), confidence.tolist(), strict=True)]
 
-    def path(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+    def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
         """The best tag of each word, and its probability: two of [B, T]."""
-        probabilities = (self.forward(states, batch).logits - self.shift).softmax(-1)
+        probabilities = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
         if self.decoding == "argmax":
             confidence, best = probabilities.max(-1)
         else:
@@ -219,15 +218,14 @@ class TagHead(TagRows[TagOutput]):
                     follows[i, j] = one[0] in closed
         return follows
 
+    def lowered(self, logits: Tensor, new_type_bias: float) -> Tensor:
+        """[..., C] the logits, those of the newest types lowered by `new_type_bias`."""
+        is_new = torch.arange(logits.size(-1), device=logits.device) >= self.num_old
+        return logits - new_type_bias * is_new
+
     def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
-        if inventory != self.inventory:
-            self.shift = rows.new_zeros(len(self.columns(inventory)))
         super()._adopt(inventory, frozen, rows)
         self.__dict__.pop("_allowed", None)
-
-    def calibrate(self, delta: float) -> None:
-        self.shift.zero_()
-        self.shift[self.num_old :] = delta
 
 
 class LinearTags(TagHead):
@@ -243,13 +241,13 @@ class LinearTags(TagHead):
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         return F.pad(states.words, (0, 1), value=1.0), self.weight
 
-    def linear(self) -> tuple[Tensor, Tensor]:
-        return self.weight[:, :-1].detach(), self.weight[:, -1].detach() - self.shift
+    def linear(self, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
+        weight = self.weight.detach()
+        return weight[:, :-1], self.lowered(weight[:, -1], new_type_bias)
 
-    def bake_in(self) -> None:
+    def bake_in(self, delta: float) -> None:
         with torch.no_grad():
-            self.weight[:, -1] -= self.shift
-        self.shift.zero_()
+            self.weight[self.num_old :, -1] -= delta
 
 
 class CosineTags(TagHead):
@@ -270,11 +268,12 @@ class CosineTags(TagHead):
             features = states.words / states.slots.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return features, self.scale * F.normalize(self.weight, dim=-1)
 
-    def linear(self) -> tuple[Tensor, Tensor] | None:
-        if self.norm_axis == "sequence" or self.shift.any():
+    def linear(self, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor] | None:
+        if self.norm_axis == "sequence" or new_type_bias:
             return None
         norm = self.width**0.5  # about that of a state that was layer-normed
-        return self.scale.detach() / norm * F.normalize(self.weight.detach(), dim=-1), self.shift
+        weight = self.scale.detach() / norm * F.normalize(self.weight.detach(), dim=-1)
+        return weight, weight.new_zeros(len(weight))
 
 
 @HEADS.register("linear")
@@ -307,6 +306,11 @@ class Cosine(HeadConfig):
 
     def build(self, width: int) -> CosineTags:
         return CosineTags(width, self)
+
+
+def _drop_shift(head: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:  # noqa: ARG001
+    """Checkpoints of version 0.1 hold the calibration of their read-out, which is no weight."""
+    weights.pop(f"{prefix}shift", None)
 
 
 def drawn(count: int, width: int, std: float) -> Tensor:

@@ -143,7 +143,7 @@ class TripletHead(Rows[TripletOutput]):
     def loss(self, output: TripletOutput, batch: Batch) -> LossSum:
         return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
 
-    def predict(self, states: States, batch: Batch) -> list[Prediction]:
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002
         from transformers import DynamicCache, EncoderDecoderCache
 
         memory = self.remember(states, batch)
