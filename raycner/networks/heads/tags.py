@@ -167,7 +167,7 @@ class TagHead(TagRows[TagOutput]):
     def __init__(self, width: int, scheme: Literal["BIO", "BIOES"], decoding: Literal["argmax", "constrained"]) -> None:
         super().__init__(width, scheme)
         self.decoding = decoding
-        self.register_load_state_dict_pre_hook(_drop_shift)
+        self.register_load_state_dict_pre_hook(_drop_shift)  # type: ignore[no-untyped-call]
 
     @abstractmethod
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
