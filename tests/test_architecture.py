@@ -32,7 +32,7 @@ FLOORS = [
     ("analysis",),
     ("inference",),
     ("reporting",),
-    ("arguments", "__main__"),
+    ("cli", "__main__"),
 ]
 """Lowest first."""
 HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
@@ -189,7 +189,7 @@ def test_a_report_on_the_terminal_draws_nothing() -> None:
     [
         ("raycner.storage", "raycner.data"),
         ("raycner.analysis", "raycner.reporting"),
-        ("raycner.__main__",),
+        ("raycner.__main__", "raycner.cli"),
     ],
 )
 def test_reports_answer_where_there_is_no_torch(rooms: tuple[str, ...]) -> None:

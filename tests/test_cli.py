@@ -1,14 +1,17 @@
 """The command line as a person meets it: what it prints, and the one line that bad input gets."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import runs
 from raycner.__main__ import main
+from raycner.cli.program import VERBS, parse
 
 CONLL = "Ada B-person\nsaw O\nOslo B-city\n. O\n\n" * 30
 
@@ -21,6 +24,50 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     line = said.err.rstrip("\n")
     assert line.startswith("raycner: ") and "\n" not in line and "Traceback" not in line
     return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["reprot"], "no verb is called 'reprot'; did you mean report?"),
+        (["fly"], "no verb is called 'fly'; known: compare, "),
+        ([], "VERB; see `raycner --help`"),
+        (["run", "--sede=3"], "`raycner run` has no option '--sede=3'"),
+        (["run", "--lgo", "json"], "`raycner run` has no option '--lgo'; did you mean --log?"),
+        (["run", "--log", "jsn"], "--log: invalid choice: 'jsn'"),
+        (["store", "lst"], "invalid choice: 'lst'"),
+        (["store", "gc", "--yse"], "`raycner store gc` has no option '--yse'; did you mean --yes?"),
+        (["store", "ls", "here"], "one argument too many: 'here'; see `raycner store ls --help`"),
+        (["compare", "jobs/demo.yaml"], "--rows; see `raycner compare --help`"),
+    ],
+)
+def test_a_bad_command_gets_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert expected in refused(capsys, *arguments)
+
+
+def test_options_may_stand_among_config_files() -> None:
+    args = parse(["run", "a.yaml", "--log", "json", "b.yaml", "seed=3"])
+    assert (args.configs, args.log) == (["a.yaml", "b.yaml", "seed=3"], "json")
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.__name__)
+def test_the_help_of_a_verb_has_examples_that_parse(verb: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    name = verb.__name__.rpartition(".")[2]
+    with pytest.raises(SystemExit) as ended:
+        parse([name, "--help"])
+    assert ended.value.code == 0
+    _, _, examples = capsys.readouterr().out.partition("examples:\n")
+    commands = [line.partition("raycner ")[2] for line in examples.splitlines()]
+    assert commands and all(command.startswith(name) for command in commands)
+    for command in commands:
+        assert callable(parse(shlex.split(command)).func)
+
+
+def test_the_help_needs_none_of_the_heavy_modules() -> None:
+    code = "import sys; from raycner.cli.program import _parser; _parser()[0].format_help()\n"
+    code += "print(*sorted({'torch', 'ray', 'optuna', 'transformers', 'numpy', 'pydantic'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def test_a_driver_that_is_told_to_end_leaves_all_in_order(
     driver.send_signal(signal.SIGTERM)
     said = driver.communicate(timeout=60)[0]
     assert driver.returncode == 143, said
-    assert "raycner: terminated; the same line goes on where it stopped" in said
+    assert "raycner: terminated; rerun the same command to resume" in said
     assert "Traceback" not in said
     assert not any(tmp_path.glob("leases/runs/*"))
     assert any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), "what the next one goes on from"

@@ -1,0 +1,58 @@
+"""raycner compare: run every row of a table on a job, and report on all of them."""
+
+import argparse
+
+from rich.console import Console
+
+from raycner.cli.output import print_report, progress
+from raycner.cli.parser import Verbs, add_configs, add_log, add_report, add_verb
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "compare",
+        run,
+        summary="run every row of a table on a job, and report on them; the same command resumes",
+        examples="""
+            raycner compare jobs/demo.yaml --rows jobs/rows/tag_systems.yaml
+            raycner compare jobs/demo.yaml --rows jobs/rows/tag_systems.yaml --seeds 0,1,2 --html table.html
+        """,
+    )
+    add_configs(parser)
+    add_log(parser)
+    add_report(parser)
+    rows = "a YAML file of rows: a name, and the config files and overrides that it adds to the job"
+    parser.add_argument("--rows", required=True, metavar="FILE", help=rows)
+    parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="seeds of each row (default: 0)")
+    orders = "orders of tasks, by scenario.permutation: P1,P2,P3 (default: the job's)"
+    parser.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.orchestration.runner import run as train
+    from raycner.orchestration.table_rows import entries, read
+    from raycner.reporting.report import add_significance, summary
+
+    rows = read(args.rows)
+    table = entries(rows, args.configs, args.seeds, args.orders)
+    ledgers, names = [], {}
+    for number, entry in enumerate(table, start=1):
+        with progress(args, Console(stderr=True)) as emit:
+            emit("say", line=f"run {number} of {len(table)}: {entry}")
+            ledgers.append(train(entry.config, emit))
+        names[ledgers[-1].run] = entry.row
+    report = summary(ledgers, names)
+    add_significance(report, {name: row.against for name, row in rows.items() if row.against})
+    print_report(report, args, console)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """0,1,2"""
+    try:
+        seeds = tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        seeds = (-1,)
+    if min(seeds) < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds; write 0,1,2")
+    return seeds

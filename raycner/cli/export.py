@@ -1,0 +1,38 @@
+"""raycner export: write a trained step to a folder that other software loads."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "export",
+        run,
+        summary="write a trained step to a folder that other software loads",
+        examples="""
+            raycner export demo-fg_pg-dld exported
+            raycner export demo-fg_pg-dld:2 exported-step-2 --store s3://bucket/store
+        """,
+    )
+    step = "a run and a step (default: its last step); the beginning of a run's name suffices"
+    parser.add_argument("step", metavar="RUN[:STEP]", help=step)
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a new folder, or an empty one")
+    add_store(parser)
+    add_encoder(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.inference.export import export
+    from raycner.storage.store import ObjectStore
+
+    form = export(args.step, args.folder, ObjectStore(args.store), args.encoder)
+    if form == "pipeline":
+        loader = f'transformers.pipeline("token-classification", model="{args.folder}", aggregation_strategy="first")'
+    else:
+        loader = f'raycner.Predictor.load("{args.folder}"); transformers has no such network'
+    console.print(f"{args.folder}: load it with {loader}", markup=False, highlight=False, soft_wrap=True)

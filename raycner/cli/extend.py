@@ -1,0 +1,47 @@
+"""raycner extend: teach a finished run new types, by one more step."""
+
+import argparse
+
+from rich.console import Console
+
+from raycner.cli.output import progress
+from raycner.cli.parser import Verbs, add_configs, add_log, add_store, add_verb
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "extend",
+        run,
+        summary="teach a run of the protocol `steps` new types, from a source of their own",
+        examples="""
+            raycner extend news-steps --types food --source my/reviews
+            raycner extend news-steps --types food,drink --source my/reviews at.3.optim.epochs=10
+        """,
+    )
+    parser.add_argument("run", metavar="RUN", help="the name of a run, or its beginning")
+    add_configs(parser, "; no setting of an earlier step may change")
+    types = "the new types"
+    parser.add_argument(
+        "--types", required=True, type=lambda text: text.split(","), metavar="TYPE,TYPE,...", help=types
+    )
+    source = "a folder, a file, a pattern or a URI in which these types are annotated"
+    parser.add_argument("--source", required=True, help=source)
+    parser.add_argument("--corpus", metavar="LAYOUT", help="the layout of the source (default: the run's own)")
+    add_store(parser)
+    add_log(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.orchestration.extend import extend, extended
+    from raycner.reporting.terminal.extension_report import gains_view
+    from raycner.storage.run_names import find_run
+    from raycner.storage.store import ObjectStore
+
+    store = ObjectStore(args.store)
+    ledger = find_run(args.run, store)
+    config = extended(ledger, store, args.types, args.source, args.corpus, args.configs)
+    with progress(args, console) as emit:
+        longer = extend(ledger, config, emit)
+    console.print(f"{longer.run}", highlight=False)
+    console.print(gains_view(*longer.records()[-2:]), highlight=False)

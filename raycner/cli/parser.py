@@ -1,0 +1,76 @@
+"""The parser of a verb, and the options that several verbs share.
+
+A verb is a file of `raycner.cli` with two functions:
+
+    add_parser(verbs)      add the verb's parser, with its help, its examples and its options
+    run(args, console)     do it; the exit status is what it returns, 0 for None
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeAlias
+
+from rich.console import Console
+
+from raycner.errors import InputError
+
+Run = Callable[[argparse.Namespace, Console], int | None]
+CONFIGS = "YAML config files and KEY=VALUE overrides, read from left to right; later ones win"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises `InputError` for what it cannot parse."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message.replace("argument ", "", 1), hint=f"see `{self.prog} --help`")
+
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_verb(verbs: Verbs, name: str, run: Run, *, summary: str, examples: str) -> Parser:
+    """The parser of a new verb. `summary` is a line without a full stop; `examples` are shown below the options."""
+    lines = "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines())
+    parser = verbs.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"examples:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(func=run, parser=parser)
+    return parser
+
+
+def add_configs(parser: Parser, more: str = "") -> None:
+    """The config files and overrides of a job."""
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help=CONFIGS + more)
+
+
+def add_store(parser: Parser) -> None:
+    """The store, of verbs that read no job."""
+    parser.add_argument("--store", default="store", help="folder or URI of the store (default: store)")
+
+
+def add_log(parser: Parser) -> None:
+    """How progress is shown."""
+    form = "show progress as text, or as one line of JSON per event on standard error (default: text)"
+    parser.add_argument("--log", choices=("text", "json"), default="text", help=form)
+
+
+def add_encoder(parser: Parser) -> None:
+    """Where a trained step finds its pretrained encoder."""
+    parser.add_argument("--encoder", metavar="PATH", help="the pretrained encoder, if it has moved since training")
+
+
+def add_report(parser: Parser) -> None:
+    """What a report shows, and in which form."""
+    parser.add_argument("--details", action="store_true", help="with several runs: also show each run's step matrix")
+    parser.add_argument("--published", action="store_true", help="compare with the published scores of this setting")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
+    forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
+    forms.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots instead of tables")
+    parser.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")

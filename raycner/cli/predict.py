@@ -1,0 +1,71 @@
+"""raycner predict: find the entities in files, with a trained step."""
+
+import argparse
+import json
+
+from rich.console import Console
+
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.errors import InputError
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "predict",
+        run,
+        summary="find the entities in files, with a trained step; prints JSON lines",
+        examples="""
+            raycner predict demo-fg_pg-dld news.txt
+            raycner predict demo-fg_pg-dld:2 notes.jsonl --output entities.jsonl
+            cat news.txt | raycner predict demo-fg_pg-dld -
+            raycner predict demo-fg_pg-dld s3://bucket/texts --ray 4 --output s3://bucket/entities
+        """,
+    )
+    step = "a run and a step (default: its last step), or an exported folder; the beginning of a run's name suffices"
+    parser.add_argument("step", metavar="RUN[:STEP]", help=step)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="text, jsonl or columns; a URI; - for standard input")
+    parser.add_argument("--form", choices=("text", "jsonl", "columns"), help="of all files (default: by their names)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write to this file instead; it is written whole or not at all"
+    )
+    many = "read files, folders, patterns and buckets on N Ray workers; one file of --output each; resumes"
+    parser.add_argument("--ray", type=int, metavar="N", help=many)
+    add_store(parser)
+    add_encoder(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    if args.ray is not None:
+        _predict_on_ray(args, console)
+        return
+    from raycner.data.passages import form_of, passages
+    from raycner.data.sources import single
+    from raycner.inference.predictor import Predictor, as_plain, counted, sink
+
+    files = [(single(name), args.form or form_of(name)) for name in args.files]
+    predictor = Predictor.of(args.step, args.store, args.encoder)
+    inputs = (passage for file, form in files for passage in passages(file, form))
+    with sink(args.output) as lines:
+        for passage, entities in counted(predictor.read(inputs), Console(stderr=True)):
+            lines.write(json.dumps(as_plain(passage, entities), ensure_ascii=False) + "\n")
+
+
+def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
+    from raycner.inference.bulk import Bulk
+    from raycner.inference.predictor import counted
+
+    if args.output is None or args.ray < 1:
+        hint = "write --ray N --output FOLDER"
+        raise InputError("it needs a worker, and a folder for the outputs", location="--ray", hint=hint)
+    bulk = Bulk.of(args.step, args.files, args.output, store=args.store, form=args.form, encoder=args.encoder)
+    present = len(bulk.files) - len(bulk.missing)
+    results = list(counted(bulk.read(args.ray), Console(stderr=True)))
+    refused = [result for result in results if result.refused]
+    passages, entities = sum(result.passages for result in results), sum(result.entities for result in results)
+    read = len(results) - len(refused)
+    line = f"{read} files read, {passages} passages, {entities} entities; {present} were there already"
+    console.print(line, highlight=False, soft_wrap=True)
+    if refused:
+        more = f" (and {len(refused) - 1} more files)" if len(refused) > 1 else ""
+        raise InputError(f"{refused[0].refused}{more}")

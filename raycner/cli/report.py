@@ -1,0 +1,45 @@
+"""raycner report: show the scores of the runs in a store. It needs no torch."""
+
+import argparse
+from fnmatch import fnmatch
+
+from rich.console import Console
+
+from raycner.cli.output import print_report
+from raycner.cli.parser import Verbs, add_report, add_store, add_verb
+from raycner.errors import InputError
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "report",
+        run,
+        summary="show the scores of the runs in a store",
+        examples="""
+            raycner report
+            raycner report 'demo-fg_pg-*' --details
+            raycner report --store s3://bucket/store --html report.html
+        """,
+    )
+    parser.add_argument(
+        "runs", nargs="*", metavar="RUN", help="names of runs, their beginnings or patterns (default: all)"
+    )
+    add_store(parser)
+    add_report(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.reporting.report import summary
+    from raycner.storage.run_names import find_runs
+    from raycner.storage.searches import SearchRecord
+    from raycner.storage.store import ObjectStore
+
+    store = ObjectStore(args.store)
+    ledgers = find_runs(args.runs, store)
+    if not ledgers and not args.json:
+        hint = "start one with `raycner run JOB`, or name another store"
+        raise InputError("there is no run in this store", location=args.store, hint=hint)
+    patterns = [f"{name}*" for name in args.runs] or ["*"]
+    searches = [s for s in SearchRecord.all(store) if any(fnmatch(s.name, pattern) for pattern in patterns)]
+    print_report(summary(ledgers), args, console, searches)

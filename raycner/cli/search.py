@@ -1,0 +1,61 @@
+"""raycner search: search the settings of a job with Ray Tune and Optuna."""
+
+import argparse
+import sys
+
+from rich.console import Console
+
+from raycner.cli.output import progress
+from raycner.cli.parser import CONFIGS, Verbs, add_log, add_verb
+
+STUDY_OPTIONS = ("base", "trials", "seeds", "beam", "strategy", "sampler")
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "search",
+        run,
+        summary="search the settings of a job; the same command resumes",
+        examples="""
+            raycner search search_spaces/dld.py
+            raycner search search_spaces/dld.py --base jobs/gum_fg3_pg2.yaml --trials 48 optim.epochs=5
+            raycner search search_spaces/dld.py --dry-run
+        """,
+    )
+    parser.add_argument("space", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
+    parser.add_argument("configs", nargs="*", metavar="CONFIG", help=CONFIGS)
+    parser.add_argument("--base", metavar="JOB", help="the job to search on, instead of the study's own")
+    parser.add_argument("--trials", type=int, metavar="N", help="how many trials, instead of the study's own number")
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds per trial")
+    parser.add_argument("--beam", type=int, metavar="N", help="how many of the best runs per_step continues from")
+    parser.add_argument(
+        "--strategy", choices=("whole_run", "per_step"), help="one set of settings per run, or per step"
+    )
+    parser.add_argument("--sampler", choices=("tpe", "random"), help="how Optuna proposes settings")
+    parser.add_argument("--database", metavar="URL", help="keep Optuna's study in this database, not in the store")
+    parser.add_argument("--dry-run", action="store_true", help="only count the steps that the search would train")
+    add_log(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.progress import ProgressDisplay
+    from raycner.callbacks.search_progress import Scoreboard
+    from raycner.reporting.report import render_search
+    from raycner.storage.store import ObjectStore
+    from raycner.tuning.search import baseline, forecast, search
+    from raycner.tuning.study import Plan, load
+
+    options = {name: getattr(args, name) for name in STUDY_OPTIONS if getattr(args, name) is not None}
+    plan = Plan.of(load(args.space), args.configs, args.space, options)
+    if args.dry_run:
+        steps = forecast(plan, ProgressDisplay(console))
+        console.print(str(steps), highlight=False)
+        return
+    with progress(args, console) as emit:
+        emit("say", line="trial 0, the baseline of all others")
+        against = baseline(plan, emit)
+    with Scoreboard(console) if args.log == "text" else EventLog(sys.stderr) as emit_trials:
+        record = search(plan, args.space, against, emit_trials, args.database)
+    render_search(record, ObjectStore(plan.job.store), console)
