@@ -34,7 +34,7 @@ def until(ready: Callable[[], bool], driver: "subprocess.Popen[str]", patience: 
 
 def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: Path) -> None:
     first = started(tmp_path, *LONG)
-    until(lambda: any(tmp_path.glob("leases/runs/*")), first)
+    until(lambda: any(tmp_path.glob("locks/runs/*")), first)
     second = started(tmp_path, *LONG)
     said, others = first.communicate(timeout=240)[0], second.communicate(timeout=240)[0]
     assert (first.returncode, second.returncode) == (0, 0), said + others
@@ -42,7 +42,7 @@ def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: 
     assert f"is held by process {first.pid} on " in others and "; waiting" in others
     assert others.count("taken from the store") == 3
     assert runs.ledger(tmp_path).finished
-    assert ObjectStore(str(tmp_path)).list("leases") == []
+    assert ObjectStore(str(tmp_path)).list("locks") == []
 
 
 def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_a_driver_that_is_told_to_end_leaves_all_in_order(
     assert driver.returncode == 143, said
     assert "raycner: terminated; rerun the same command to resume" in said
     assert "Traceback" not in said
-    assert not any(tmp_path.glob("leases/runs/*"))
+    assert not any(tmp_path.glob("locks/runs/*"))
     assert any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), "what the next one goes on from"
     end = time.monotonic() + 60
     while any(Path(f"/proc/{pid}").exists() for pid in below):
         assert time.monotonic() < end, "processes are left behind"
         time.sleep(0.1)
     if not workers:
-        assert not any(tmp_path.glob("leases/steps/*"))
+        assert not any(tmp_path.glob("locks/steps/*"))

@@ -24,7 +24,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     package = folder / "raycner"
     shutil.copytree(Path(raycner.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
-    (source,) = [text for text in examples if '@method("my_method")' in text]
+    (source,) = [text for text in examples if '@METHODS.register("my_method")' in text]
     (package / "methods" / "my_method.py").write_text(source, encoding="utf-8")
     return folder
 

@@ -117,7 +117,7 @@ def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: p
     want(store, "dld-1", "searched")
     store.write("steps/torn/weights.safetensors", b"half")
     store.write("ray/attempt/state.json", b"{}")
-    store.write("leases/steps/a", b"elsewhere 1 name 0\n")
+    store.write("locks/steps/a", b"elsewhere 1 name 0\n")
     (Path(store.uri) / "corpora" / f"x~{'0' * 32}").write_bytes(b"draft")
     expected = {
         "steps/unwanted": "no run or search refers to its step",
@@ -125,7 +125,7 @@ def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: p
         f"snapshots/{fingerprint}/epoch-1": "the step is done",
         "steps/torn": "its commit never ended",
         "ray/attempt": "Ray's own notes of an attempt that is over",
-        "leases/steps/a": "its holder is gone",
+        "locks/steps/a": "its holder is gone",
         f"corpora/x~{'0' * 32}": "a draft",
     }
     assert left(store) == expected

@@ -63,19 +63,19 @@ def test_many_ask_and_one_gets_it(store: ObjectStore) -> None:
 
 
 def test_the_lease_of_a_dead_process_is_taken_at_once(store: ObjectStore) -> None:
-    code = f"""from raycner.storage.locks import Lease
+    code = f"""from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
-assert Lease(ObjectStore({store.uri!r}), "steps/a").take()
+assert Lock(ObjectStore({store.uri!r}), "steps/a").take()
 import os; os._exit(1)"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 1
-    assert store.list("leases") == ["leases/steps/a"]
+    assert store.list("locks") == ["locks/steps/a"]
     assert Lock(store, "steps/a").take()
 
 
 def test_a_lease_elsewhere_without_a_sign_of_life_is_taken_over(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.write("leases/steps/a", b"elsewhere 1 name 7\n")
+    store.write("locks/steps/a", b"elsewhere 1 name 7\n")
     waiting = Lock(store, "steps/a")
     assert not waiting.take()
     assert waiting.holder == "process 1 on elsewhere"
@@ -87,7 +87,7 @@ def test_a_lease_elsewhere_that_shows_life_is_respected(store: ObjectStore, monk
     waiting = Lock(store, "steps/a")
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
     for beat in range(4):
-        store.write("leases/steps/a", f"elsewhere 1 name {beat}\n".encode())
+        store.write("locks/steps/a", f"elsewhere 1 name {beat}\n".encode())
         assert not waiting.take()
         time.sleep(0.06)
 
@@ -95,18 +95,18 @@ def test_a_lease_elsewhere_that_shows_life_is_respected(store: ObjectStore, monk
 def test_who_lost_a_lease_does_not_drop_another_s(store: ObjectStore) -> None:
     lost = Lock(store, "steps/a")
     assert lost.take()
-    store.remove("leases/steps/a")
+    store.remove("locks/steps/a")
     assert Lock(store, "steps/a").take()
     lost.drop()
-    assert store.exists("leases/steps/a")
+    assert store.exists("locks/steps/a")
 
 
 def test_a_holder_writes_signs_of_life(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT", 0.01)
     lock = Lock(store, "steps/a")
     assert lock.take()
-    first = store.read("leases/steps/a")
-    while store.read("leases/steps/a") == first:
+    first = store.read("locks/steps/a")
+    while store.read("locks/steps/a") == first:
         time.sleep(0.01)
     lock.drop()
-    assert store.list("leases") == []
+    assert store.list("locks") == []

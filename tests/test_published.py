@@ -108,9 +108,9 @@ def test_figures_of_each_table_as_printed() -> None:
 
 def test_the_tables_are_packed_with_the_code() -> None:
     pattern = "published_*.csv"
-    assert len(list((Path(raycner.__file__).parent / "results").glob(pattern))) == 2
+    assert len(list((Path(raycner.__file__).parent / "analysis").glob(pattern))) == 2
     packed = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
-    assert pattern in packed["package-data"]["raycner.results"]
+    assert pattern in packed["package-data"]["raycner.analysis"]
 
 
 def test_the_types_are_those_of_the_layout() -> None:

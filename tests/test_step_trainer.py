@@ -171,7 +171,7 @@ def test_cached_teacher_equals_the_live_one(store: ObjectStore, monkeypatch: pyt
     parent, _ = train(specs[0], scenario[0], None, Listener())
     cached, _ = train(specs[1], scenario[1], parent, Listener())
     parent, _ = train(specs[0], scenario[0], None, Listener())
-    monkeypatch.setattr(Teacher, "study", lambda *_: None)
+    monkeypatch.setattr(Teacher, "cache_outputs", lambda *_: None)
     live, _ = train(specs[1], scenario[1], parent, Listener())
     for name, tensor in cached.state_dict().items():
         torch.testing.assert_close(tensor, live.state_dict()[name], rtol=1e-7, atol=1e-9)

@@ -68,11 +68,11 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     for way in WAYS:
         told = config(folder, way, encoder)
         if rank == 0:
-            store, scenario = prepare(told, runs.ignore_events)
+            store, scenario = prepare(told, runs.silent)
             begin(told, store, scenario, plan(told, scenario))
         dist.barrier()
-        _, scenario = prepare(told, runs.ignore_events)
-        for _ in run_steps(told, [corpus.fingerprint for corpus in scenario.corpora], runs.ignore_events):
+        _, scenario = prepare(told, runs.silent)
+        for _ in run_steps(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
             pass
     dist.destroy_process_group()
 
@@ -82,7 +82,7 @@ def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path
     encoder = [] if kind == "bilstm" else ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}"]
     alone, together = tmp_path / "alone", tmp_path / "together"
     for way in WAYS:
-        run(config(alone, way, encoder), runs.ignore_events)
+        run(config(alone, way, encoder), runs.silent)
     mp.spawn(work, args=(together, encoder, str(tmp_path / "meeting")), nprocs=2)
     for way in WAYS:
         steps = sorted((alone / way / "steps").iterdir())

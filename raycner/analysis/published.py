@@ -158,7 +158,7 @@ def _figures() -> dict[tuple[str, str], list[Figure]]:
 
 
 def _lines(name: str) -> list[dict[str, str]]:
-    with resources.files("raycner.results").joinpath(name).open(encoding="utf-8") as file:
+    with resources.files("raycner.analysis").joinpath(name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -104,7 +104,7 @@ def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Left
         *_unwanted(store),
         *(
             Leftover(key, "its holder is gone", size, _removal(store, key))
-            for key, size in store.sizes("leases").items()
+            for key, size in store.sizes("locks").items()
         ),
         *(Leftover(d, "a draft", size, partial(store.discard, d)) for d, size in store.drafts().items()),
         *_uploads(store),

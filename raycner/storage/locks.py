@@ -1,6 +1,6 @@
 """Leases: who is at which work just now, so that nobody does it a second time beside them.
 
-A lease is a small object under `leases/`, written anew by its holder every few seconds. Whoever waits goes by their own
+A lease is a small object under `locks/`, written anew by its holder every few seconds. Whoever waits goes by their own
 clock: a lease that has not changed for PATIENCE seconds is nobody's any more, and so is one whose process is gone from
 this machine. Where a store cannot create an object atomically (object stores reached without conditional writes) two
 may hold one lease. That wastes work and harms nothing: steps are addressed by content, and both commit the same.
@@ -29,7 +29,7 @@ class Lock:
     """The right to one piece of work. `take` it until it is yours, then `drop` it."""
 
     def __init__(self, store: ObjectStore, key: str) -> None:
-        self._store, self._key = store, f"leases/{key}"
+        self._store, self._key = store, f"locks/{key}"
         self._name = f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
         self._seen: bytes | None = None
         self._since = 0.0
@@ -109,11 +109,11 @@ def acquire(
 
 
 def live_locks(store: ObjectStore) -> dict[str, str]:
-    """The leases whose holders show life, by their keys below `leases/`, and who they are.
+    """The leases whose holders show life, by their keys below `locks/`, and who they are.
 
     Takes up to PATIENCE seconds, where there is a lease whose holder must be watched.
     """
-    seen = {key: _read(store, key) for key in store.list("leases")}
+    seen = {key: _read(store, key) for key in store.list("locks")}
     silent = {key: said for key, said in seen.items() if said is not None and not _gone(said)}
     alive: dict[str, str] = {}
     end = time.monotonic() + PATIENCE
@@ -124,7 +124,7 @@ def live_locks(store: ObjectStore) -> dict[str, str]:
             if said != before:
                 del silent[key]
             if said is not None and said != before:
-                alive[key.removeprefix("leases/")] = _spoken(said)
+                alive[key.removeprefix("locks/")] = _spoken(said)
     return alive
 
 

@@ -186,7 +186,7 @@ def clock_skew(drill: Drill) -> None:
     drill.until(lambda: training(drill))
     drill.kill()
     skew = time.time() + drill.draw.choice((-1, 1)) * 24 * 3600
-    for lock in drill.store.glob("leases/*/*"):
+    for lock in drill.store.glob("locks/*/*"):
         lock.write_text("elsewhere 1 name 0\n", encoding="utf-8")
         os.utime(lock, (skew, skew))
 
