@@ -134,6 +134,8 @@ def test_no_module_imports_itself_in_a_circle() -> None:
             "matplotlib",
             ("raycner.reporting.html.figures", "raycner.reporting.html.plots", "raycner.reporting.html.search_plots"),
         ),
+        ("datasets", ("raycner.data.corpora", "raycner.data.layouts.datasets")),
+        ("seqeval", ("raycner.evaluation.seqeval_report",)),
         ("jinja2", ("raycner.reporting.html.page",)),
     ],
 )

@@ -1,4 +1,4 @@
-"""Hugging Face datasets: a folder that `save_to_disk` wrote, which needs no library, or a hub id, which does."""
+"""Hugging Face datasets: a folder that `save_to_disk` wrote, or a hub id."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,11 +16,8 @@ def found(source: str, notes: list[str]) -> list[RawFile]:
     files are downloaded and kept where `datasets` keeps them."""
     if "://" in source or Path(source).expanduser().exists():
         return find(f"{source.rstrip('/')}/**/data*.arrow", notes)
-    try:
-        from datasets import load_dataset
-    except ImportError:
-        line, hint = "no such folder, and the package datasets is not installed", "pip install 'raycner[datasets]'"
-        raise InputError(line, location=source, hint=hint) from None
+    from datasets import load_dataset
+
     name, _, config = source.partition(":")
     try:
         splits = load_dataset(name, config or None)
