@@ -220,6 +220,6 @@ def test_another_method_drops_settings_aloud(tmp_path: Path, capsys: pytest.Capt
 def test_a_long_corpus_says_how_far_it_is_read(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("raycner.data.corpora.SAID_EVERY", 100)
+    monkeypatch.setattr("raycner.data.corpora.PROGRESS_EVERY", 100)
     assert main([verb, *runs.SMALL, f"store={tmp_path}"]) == 0
     assert "100 sentences read" in capsys.readouterr().out

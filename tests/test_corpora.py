@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import ipc
 
-from raycner.data import corpora
+from raycner.data import corpora, sentence_table
+from raycner.data.arrow_files import FILE_MAGIC, map_table
 from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
 from raycner.data.entities import Entity, decode, encode
 from raycner.data.layouts import layout as layouts
 from raycner.data.layouts.few_nerd import FINE, TYPES
 from raycner.data.layouts.layout import LAYOUTS, Row, layout
+from raycner.data.scenarios.scenario import Split
 from raycner.data.sources import find
 from raycner.errors import InputError
 from raycner.settings import build
@@ -344,7 +349,7 @@ sentence = st.lists(
 def test_what_is_mapped_is_what_was_written(drawn: list[list[tuple[str, str]]]) -> None:
     drawn = [[("w", "B-x")], *drawn]
     with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(corpora, "BATCH", 3)
+        patch.setattr(sentence_table, "BATCH_ROWS", 3)
         text = "\n\n".join("\n".join(f"{word}\t{tag}" for word, tag in said) for said in drawn)
         for part in PARTS:
             Path(place, f"{part}.tsv").write_text(text, encoding="utf-8", newline="")
@@ -380,6 +385,95 @@ def test_a_corpus_opens_by_its_fingerprint(folder: Path, store: ObjectStore) -> 
     assert (again.types, again.notes, again.source) == (corpus.types, corpus.notes, corpus.source)
     with pytest.raises(InputError, match="no corpus 0123456789abcdef"):
         Corpus.open(store, "0123456789abcdef")
+
+
+# ---- the storage form
+
+
+def in_file_form(corpus: Corpus, store: ObjectStore, scratch: Path) -> None:
+    """Store a corpus again as the version before wrote it: in Arrow's file form, not as streams."""
+    key = f"corpora/{corpus.fingerprint}"
+    store.pull(key, scratch)
+    for part in PARTS:
+        table = corpus[part].table()
+        with ipc.new_file(str(scratch / f"{part}.arrow"), table.schema) as file:
+            file.write_table(table)
+    store.remove(key)
+    store.push(scratch, key)
+
+
+def test_a_corpus_of_the_version_before_keeps_its_fingerprint(
+    folder: Path, tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = read(folder, store)
+    in_file_form(corpus, store, tmp_path / "scratch")
+    path = tmp_path / "store" / "corpora" / corpus.fingerprint / "train.arrow"
+    before = path.read_bytes()
+    assert before.startswith(FILE_MAGIC)
+    monkeypatch.setitem(LAYOUTS, "columns", layouts.Layout(lambda *_: pytest.fail("read again")))  # type: ignore[arg-type]
+    again = read(folder, store)
+    assert (again.fingerprint, said_by(again)) == (corpus.fingerprint, SENTENCES)
+    assert again.dataset("train")[:] == corpus.dataset("train")[:]
+    assert path.read_bytes() == before
+
+
+def test_datasets_opens_the_files_of_the_store(folder: Path, tmp_path: Path, store: ObjectStore) -> None:
+    from datasets import Dataset
+
+    corpus = read(folder, store)
+    for part in PARTS:
+        opened = Dataset.from_file(str(tmp_path / "store" / "corpora" / corpus.fingerprint / f"{part}.arrow"))
+        assert opened.features == corpus.dataset(part).features
+        assert opened[:] == corpus.dataset(part)[:]
+
+
+def test_a_part_is_a_dataset(folder: Path, store: ObjectStore) -> None:
+    from datasets import List, Value
+
+    corpus = read(folder, store)
+    dataset = corpus.dataset("dev")
+    assert dataset.features == {
+        "id": Value("int64"),
+        "words": List(Value("string")),
+        "entities": List({"start": Value("int32"), "end": Value("int32"), "type": Value("string")}),
+    }
+    assert (len(dataset), dataset.split) == (3, "dev")
+    sentences = [
+        (tuple(row["words"]), tuple(Entity(e["start"], e["end"], e["type"]) for e in row["entities"]))
+        for row in dataset
+    ]
+    assert sentences == SENTENCES
+    assert dataset._fingerprint == read(folder, store).dataset("dev")._fingerprint
+    assert dataset._fingerprint != corpus.dataset("train")._fingerprint
+
+
+def test_what_datasets_derives_stays_out_of_the_store(folder: Path, store: ObjectStore) -> None:
+    corpus = read(folder, store)
+    before = store.sizes("")
+    derived = corpus.dataset("train").map(lambda row: {"length": len(row["words"])})
+    assert derived["length"][:] == [8, 6, 3]
+    assert store.sizes("") == before
+
+
+def test_a_dataset_is_mapped_and_a_split_selects_from_it(tmp_path: Path, store: ObjectStore) -> None:
+    (tmp_path / "train.txt").write_text("".join(f"w{i} B-x\nis O\n\n" for i in range(5000)))
+    corpus = read(tmp_path / "train.txt", store)
+    size = corpus["train"].table().nbytes
+    split = Split(corpus, "train", np.arange(len(corpus["train"]))[::-3].copy(), frozenset({"x"}))
+    allocated = pa.total_allocated_bytes()
+    dataset = corpus.dataset("train")
+    assert len(dataset) == len(corpus["train"])
+    assert pa.total_allocated_bytes() == allocated, "the table is a view of the file"
+    selection = split.dataset()
+    assert pa.total_allocated_bytes() - allocated < size / 5, "a selection holds the indices of its rows only"
+    assert [tuple(words) for words in selection["words"]] == [sentence.words for sentence in split.sentences()]
+
+
+def test_a_file_that_holds_no_stream_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.arrow"
+    path.write_bytes(b"not an Arrow stream")
+    with pytest.raises(pa.ArrowInvalid):
+        map_table(path)
 
 
 # ---- what a corpus is called
@@ -592,7 +686,7 @@ def test_missing_parts_are_carved_by_seed_and_share(tmp_path: Path, store: Objec
 def test_only_the_missing_part_is_carved(
     missing: str, folder: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "BATCH", 2)
+    monkeypatch.setattr(sentence_table, "BATCH_ROWS", 2)
     (folder / f"{missing}.conll").unlink()
     corpus = read(folder, store)
     assert {part: len(corpus[part]) for part in PARTS} == {"train": 2, "dev": 3, "test": 3} | {missing: 1}
@@ -719,7 +813,7 @@ def test_a_torn_archive_is_refused(tmp_path: Path, store: ObjectStore) -> None:
 def test_a_fault_far_down_leaves_nothing_behind(
     tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(corpora, "BATCH", 10)
+    monkeypatch.setattr(sentence_table, "BATCH_ROWS", 10)
     source = tmp_path / "train.conll"
     source.write_text("a B-x\n\n" * 200 + "a I-x\n")
     with pytest.raises(InputError, match=r"train\.conll:401: I-x without"):

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from raycner.hashing import not_hashed
 from raycner.registry import suggest
 from raycner.storage.ledger import PseudoRecord
 from raycner.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 Rows = NDArray[np.int64]
 
@@ -144,6 +147,13 @@ class Split:
 
     def sentences(self, positions: Sequence[int] | None = None) -> Iterator[Sentence]:
         return (self[i] for i in (range(len(self)) if positions is None else positions))
+
+    def dataset(self) -> "Dataset":
+        """The rows of the split in its corpus's dataset: a selection by index, which copies no sentence.
+
+        Its entities are the corpus's own, those of types that are not visible here included.
+        """
+        return self.corpus.dataset(self.part).select(self.rows, keep_in_memory=True)
 
     def with_pseudo(self, said: Sequence[frozenset[Entity]]) -> "Split":
         """The same rows, with what the teacher said of them beside the gold."""
