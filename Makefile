@@ -1,12 +1,12 @@
-# make demo    set up, learn the embedded corpus twice, show the difference, also as report.html; again: trains nothing
-# make test    set up, then run every test
-# make test-chaos   kill what runs at moments drawn by chance; test-all: that, and every test
-# make check   ruff, ruff format, mypy --strict, pytest: what a change must pass
+# make demo    set up, train two methods on the embedded corpus, compare them, also as report.html; rerun: trains nothing
+# make test    set up, then run all tests
+# make test-chaos   kill processes at random moments; test-all: that and all tests
+# make check   ruff, ruff format, mypy --strict, pytest: required for every change
 # make bench   measure speed; nothing is asserted
-# make docs    build the documentation site into site/; a warning fails it
-# make clean   remove environments and caches; the store stays
+# make docs    build the documentation site into site/; fails on a warning
+# make clean   remove environments and caches, but not the store
 #
-# PYTHON=python3.12 chooses the interpreter that the environments are made of.
+# PYTHON=python3.12 selects the interpreter of the environments.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -51,7 +51,7 @@ docs: .venv/ready-docs
 clean:
 	rm -rf .venv .venv-swift build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# An environment is ready when its stamp is younger than what it was made from.
+# An environment is ready when its stamp is newer than its inputs.
 .venv/ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing raycner into .venv: minutes the first time, most of them for torch"
@@ -66,7 +66,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
-# A real S3-compatible server for the tests of the store, kept apart from raycner's own packages.
+# A real S3-compatible server for the tests of the store, separate from raycner's own packages.
 .venv-swift/ready: constraints.txt
 	test -x .venv-swift/bin/python || $(PYTHON) -m venv .venv-swift
 	.venv-swift/bin/python -m pip install --quiet --only-binary=:all: --constraint constraints.txt swift
