@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import yaml
 
+from raycner.callbacks.trackers import TRACKERS
 from raycner.data.scenarios.scenario import ScenarioConfig
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
@@ -19,7 +20,7 @@ from raycner.methods.finetuning import Finetuning
 from raycner.methods.method import Method
 from raycner.networks.heads.tags import Cosine, LinearTags, TagHead, TagRows
 from raycner.networks.network import ModelConfig
-from raycner.settings import build, flat, merge, nested
+from raycner.settings import build, flat, merge, nested, parse
 
 log = logging.getLogger(__name__)
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
@@ -119,10 +120,11 @@ class ComputeConfig:
     """How many trials of a search go on at once; 0: as many as there is room for."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
-    tracker: Literal["none", "jsonl", "mlflow", "tensorboard"] = "none"
-    """Who is told the losses and scores of each epoch and each step of a run, beside the ledger."""
+    tracker: str = "none"
+    """The experiment tracker that receives losses and scores of each epoch and each step: none, jsonl, mlflow,
+    tensorboard, or one of a plugin."""
     tracker_path: str = "tracking"
-    """The folder where a tracker keeps them, on the machine that drives the run; or the URI of an MLflow server."""
+    """The folder the tracker writes to, on the machine that drives the run; or the URI of an MLflow server."""
 
     def __post_init__(self) -> None:
         for key, value in vars(self).items():
@@ -132,6 +134,7 @@ class ComputeConfig:
             raise ValueError("cpus_per_worker is at least 1")
         if self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers}: more than workers {self.workers}")
+        TRACKERS.find(self.tracker, "compute.tracker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,12 +219,8 @@ def read(layers: Iterable[str]) -> dict[str, Plain]:
 
 
 def _override(text: str) -> dict[str, Plain]:
-    path, _, said = text.partition("=")
-    try:
-        value: Plain = yaml.safe_load(said)
-    except yaml.YAMLError:
-        value = said
-    return nested(path, value)
+    path, _, value = text.partition("=")
+    return nested(path, parse(value))
 
 
 def _file(name: str) -> dict[str, Plain]:

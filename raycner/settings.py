@@ -1,16 +1,18 @@
 """Settings as plain data: how they become typed values, and how they are merged, flattened and spelled."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from raycner.errors import InputError
-from raycner.hashing import Plain
+from raycner.hashing import Plain, plain
 from raycner.registry import Registry, suggest
 
 T = TypeVar("T")
@@ -153,3 +155,32 @@ def nested(path: str, value: Plain) -> dict[str, Plain]:
     for key in reversed(parents):
         layer = {key: layer}
     return layer
+
+
+def parse(text: str) -> Plain:
+    """The value of a setting as typed on the command line: YAML, or plain text where it is not YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def spell(value: Plain) -> str:
+    """A value of a setting as the command line takes it: `parse` reads it back.
+
+    >>> [spell(value) for value in (None, True, 1e-07, "person", "null", ["a", "b: c"])]
+    ['null', 'true', '1.0e-07', 'person', "'null'", "[a, 'b: c']"]
+    """
+    value = plain(value)
+    if isinstance(value, str) and parse(value) == value:
+        return value
+    readable = _flow_yaml(value, allow_unicode=True)
+    return readable if parse(readable) == value else _flow_yaml(value, allow_unicode=False)
+
+
+def _flow_yaml(value: Plain, *, allow_unicode: bool) -> str:
+    """A value on one line; PyYAML does not escape every line separator when it may write Unicode."""
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, width=math.inf, allow_unicode=allow_unicode, sort_keys=False
+    )
+    return text.removesuffix("...\n").removesuffix("\n")

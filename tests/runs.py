@@ -31,8 +31,8 @@ SMALL = (
 """Three steps of a few seconds in all, with scores that are not zero."""
 
 
-def silent(*events: str, **facts: object) -> None:
-    """A notice that nobody reads."""
+def silent(_: object) -> None:
+    """A handler that does nothing, of events or of lines."""
 
 
 def small(store: object, *settings: str) -> RunConfig:

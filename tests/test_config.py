@@ -234,7 +234,7 @@ def fields(draw: st.DrawFn, kind: type[Any]) -> Any:
     chosen = {field.name: draw(values(hints[field.name])) for field in dataclasses.fields(kind) if draw(st.booleans())}
     try:
         return kind(**chosen)
-    except (ValueError, TypeError):  # out of its range, or a required field was left out
+    except (ValueError, TypeError, InputError):  # out of its range, an unknown name, or a required field was left out
         return draw(st.nothing())
 
 

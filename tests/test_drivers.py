@@ -11,6 +11,7 @@ from socket import gethostname
 import pytest
 
 import runs
+from raycner.events import Event, Message
 from raycner.orchestration.runner import run
 from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
@@ -39,7 +40,7 @@ def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: 
     said, others = first.communicate(timeout=240)[0], second.communicate(timeout=240)[0]
     assert (first.returncode, second.returncode) == (0, 0), said + others
     assert said.count("taken from the store") == 0
-    assert f"is held by process {first.pid} on " in others and "; waiting" in others
+    assert "waiting for run " in others and f"which process {first.pid} on " in others
     assert others.count("taken from the store") == 3
     assert runs.ledger(tmp_path).finished
     assert ObjectStore(str(tmp_path)).list("locks") == []
@@ -51,16 +52,16 @@ def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None
     before = run(config, runs.silent)
     lock = Lock(ObjectStore(str(tmp_path)), f"runs/{before.run}")
     assert lock.take()
-    said: list[str] = []
+    messages: list[str] = []
 
-    def emit(event: str, **facts: object) -> None:
-        if event == "say":
-            said.append(str(facts["line"]))
+    def emit(event: Event, /) -> None:
+        if isinstance(event, Message):
+            messages.append(event.text)
             assert runs.ledger(tmp_path).finished
             lock.drop()
 
     assert run(config, emit).finished
-    assert said == [f"run {before.run} is held by process {os.getpid()} on {gethostname()}; waiting"]
+    assert messages == [f"waiting for run {before.run}, which process {os.getpid()} on {gethostname()} is running"]
 
 
 @pytest.mark.parametrize(

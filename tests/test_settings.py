@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raycner.config import RunConfig, read
 from raycner.errors import InputError
 from raycner.hashing import canonical, fingerprint, not_hashed, omit_default_from_hash, plain
 from raycner.registry import Registry, suggest
-from raycner.settings import build
+from raycner.settings import build, spell
 
 SHAPES = Registry("shape")
 
@@ -260,3 +261,42 @@ def test_no_number_without_a_spelling_is_hashed() -> None:
     for number in (math.inf, math.nan):
         with pytest.raises(InputError, match="infinite or not a number"):
             canonical(Drawing(shape=Frame(inside=Circle(radius=number))))
+
+
+# ---- settings as typed on the command line
+
+TEXT = st.text(max_size=12) | st.sampled_from(
+    ["null", "true", "1e-3", "~", "", " a ", "a: b", "#", "[", "{a: 1}", "=", "1_0"]
+)
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+SETTING = st.recursive(
+    st.none() | st.booleans() | st.integers() | FINITE | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(value=SETTING)
+def test_what_is_spelled_is_read_back(value: Any) -> None:
+    (read_back,) = read([f"setting={spell(value)}"]).values()
+    assert read_back == value and type(read_back) is type(value)
+
+
+@given(
+    epochs=st.none() | st.integers(1, 99),
+    clip=st.floats(0, 1e9),
+    adaptive=st.booleans(),
+    store=TEXT,
+    order=st.lists(TEXT.filter(str.strip), max_size=3, unique=True),
+    encoder=st.none() | TEXT,
+)
+def test_a_spelled_setting_loads_as_its_value(
+    epochs: int | None, clip: float, adaptive: bool, store: str, order: list[str], encoder: str | None
+) -> None:
+    settings = {"optim.first.epochs": epochs, "optim.clip": clip, "store": store, "scenario.order": order}
+    settings |= {"method.name": "extend_ner", "method.adaptive": adaptive}
+    settings |= {"model.encoder.name": "bilstm", "model.encoder.vectors": encoder}
+    loaded = RunConfig.load([f"{key}={spell(value)}" for key, value in settings.items()])
+    assert loaded == RunConfig.laid({}, settings)
+    assert (loaded.optim.first.epochs, loaded.optim.clip, loaded.store) == (epochs, clip, store)
+    assert loaded.model.encoder.vectors == encoder  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ import runs
 from raycner.config import FirstStepConfig, OptimConfig, RunConfig
 from raycner.data.metrics import micro
 from raycner.data.scenarios.scenario import Scenario
+from raycner.events import Event
 from raycner.networks.losses import LossSum
 from raycner.storage.store import ObjectStore
 from raycner.training.evaluation import evaluate
@@ -23,15 +24,15 @@ from raycner.training.step_trainer import StepTrainer, combine, rate, train
 
 
 class Listener:
-    """A watcher that remembers, and may resume."""
+    """A callback that records events and snapshots, and may resume from one."""
 
     def __init__(self, resumed: Snapshot | None = None) -> None:
         self.snapshots: list[Snapshot] = []
-        self.events: list[tuple[str, dict[str, object]]] = []
+        self.events: list[Event] = []
         self.resumed = resumed
 
-    def on_event(self, event: str, **facts: object) -> None:
-        self.events.append((event, facts))
+    def on_event(self, event: Event, /) -> None:
+        self.events.append(event)
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
         self.snapshots.append(copy.deepcopy(snapshot))

@@ -1,19 +1,24 @@
-"""Trackers: a run's curves in files of other tools, whole whatever happened on the way, and never in the way."""
+"""Trackers: a run's scores in the files of other tools, complete after any failure, and never a reason to fail."""
 
 import json
 import logging
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from raycner.callbacks.trackers import TRACKERS, JsonLines, tracked
+from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
+from raycner.callbacks.trackers.json_lines import JsonLines, JsonLinesRun
+from raycner.callbacks.tracking import tracked, tracker
 from raycner.config import ComputeConfig, RunConfig
 from raycner.data.metrics import macro, micro
 from raycner.errors import InputError
-from raycner.hashing import fingerprint
+from raycner.events import EpochFinished, Event, EventHandler, Message, StepFinished, StepStarted
+from raycner.hashing import fingerprint, plain
 from raycner.orchestration.runner import run
+from raycner.settings import flat
 from raycner.storage.ledger import EpochRecord, StepRecord
 from runs import ledger, scores, silent, small
 
@@ -23,8 +28,21 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def tracking(path: Path, tracker: str = "jsonl") -> RunConfig:
-    return small(path / "store", f"compute.tracker={tracker}", f"compute.tracker_path={path / 'tracking'}")
+def tracking(path: Path, name: str = "jsonl") -> RunConfig:
+    return small(path / "store", f"compute.tracker={name}", f"compute.tracker_path={path / 'tracking'}")
+
+
+def handler(path: Path, name: str = "jsonl", emit: EventHandler = silent) -> AbstractContextManager[EventHandler]:
+    """A tracked handler of the run `mine`."""
+    settings = flat(plain(tracking(path, name)))
+    return tracked(tracker(name, str(path / "tracking")), "mine", settings, emit)
+
+
+def step(index: int) -> StepStarted:
+    return StepStarted(run="mine", index=index, of=2, fingerprint=f"{index:016x}", types=("person",), epochs=2)
+
+
+FIRST_EPOCH = EpochFinished(number=1, losses={"ce": 1.0}, dev_score=0.5, seconds=1.0)
 
 
 def record(index: int, epochs: int = 2) -> StepRecord:
@@ -37,10 +55,35 @@ def record(index: int, epochs: int = 2) -> StepRecord:
 
 
 def test_a_setting_names_every_tracker() -> None:
-    for name in ("none", *TRACKERS):
+    assert {"none", "jsonl", "mlflow", "tensorboard"} <= TRACKERS.keys()
+    for name in TRACKERS:
         RunConfig.load([f"compute.tracker={name}"])
-    with pytest.raises(InputError, match=r"compute\.tracker"):
-        RunConfig.load(["compute.tracker=wandb"])
+    with pytest.raises(InputError, match=r"compute\.tracker: no tracker is called 'mlflwo'; did you mean mlflow\?"):
+        RunConfig.load(["compute.tracker=mlflwo"])
+
+
+def test_a_tracker_from_outside_the_package_is_a_registered_class(tmp_path: Path) -> None:
+    logged: list[tuple[str, int]] = []
+
+    class ListedRun(TrackedRun):
+        def log(self, axis: str, at: int, scores: object) -> None:
+            assert scores
+            logged.append((axis, at))
+
+        def close(self) -> None:
+            logged.append(("closed", 0))
+
+    @TRACKERS.register("mine")
+    class Mine(Tracker):
+        def open(self, run: str, settings: object) -> TrackedRun:
+            assert self.path == str(tmp_path / "tracking") and run and settings
+            return ListedRun()
+
+    try:
+        run(tracking(tmp_path, "mine"), silent)
+    finally:
+        del TRACKERS["mine"]
+    assert logged.count(("closed", 0)) == 1 and [at for axis, at in logged if axis == "step"] == [1, 2, 3]
 
 
 def test_no_step_is_renamed_by_a_tracker() -> None:
@@ -50,11 +93,11 @@ def test_no_step_is_renamed_by_a_tracker() -> None:
 
 def test_json_lines_say_each_epoch_and_each_step_of_a_run(tmp_path: Path) -> None:
     run(tracking(tmp_path), silent)
-    first, *said = lines(tmp_path / "tracking")
+    first, *scored = lines(tmp_path / "tracking")
     done = ledger(tmp_path / "store")
     assert first["run"] == done.run
     assert first["settings"]["method.base.name"] == "extend_ner"
-    epochs, steps = [line for line in said if "epoch" in line], [line for line in said if "step" in line]
+    epochs, steps = [line for line in scored if "epoch" in line], [line for line in scored if "step" in line]
     assert [line["epoch"] for line in epochs] == list(range(1, 7))
     assert [line["step"] for line in steps] == [1, 2, 3]
     of_record = [epoch for r in done.records() for epoch in r.epochs]
@@ -66,88 +109,88 @@ def test_json_lines_say_each_epoch_and_each_step_of_a_run(tmp_path: Path) -> Non
 
     before = scores(tmp_path / "store")
     run(tracking(tmp_path), silent)  # everything from the store: the view is as it was
-    assert lines(tmp_path / "tracking") == [first, *said]
+    assert lines(tmp_path / "tracking") == [first, *scored]
     assert scores(tmp_path / "store") == before
 
 
-def test_what_a_gang_says_again_is_written_once(tmp_path: Path) -> None:
-    with tracked(tracking(tmp_path), "mine", silent) as told:
-        told("step", index=0)
-        told("epoch", number=1, losses={"ce": 1.0}, dev=0.5, seconds=1.0)
-        told("step", index=0)  # its workers died, and it begins anew, from nothing
-        told("epoch", number=1, losses={"ce": 1.0}, dev=0.5, seconds=1.0)
-        told("record", record=record(0))  # the second epoch was never told: the record has it
-        told("step", index=1)
-        told("record", record=record(1, epochs=3))
-        told("step", index=0)
-        told("record", record=record(0))
+def test_events_that_workers_repeat_are_recorded_once(tmp_path: Path) -> None:
+    with handler(tmp_path) as handle:
+        handle(step(0))
+        handle(FIRST_EPOCH)
+        handle(step(0))  # its workers died and started again, without a snapshot
+        handle(FIRST_EPOCH)
+        handle(StepFinished(record(0)))  # the event of the second epoch was lost: the record has it
+        handle(step(1))
+        handle(StepFinished(record(1, epochs=3)))
+        handle(step(0))
+        handle(StepFinished(record(0)))
     assert [line.get("epoch") for line in lines(tmp_path / "tracking")[1:]] == [1, 2, None, 3, 4, 5, None]
 
 
-def test_notices_are_handed_on_as_they_were(tmp_path: Path) -> None:
-    heard: list[tuple[str, dict[str, object]]] = []
-    with tracked(tracking(tmp_path), "mine", lambda event, **facts: heard.append((event, facts))) as told:
-        told("say", line="hello")
-        told("step", index=0, of=2)
-    assert heard == [("say", {"line": "hello"}), ("step", {"index": 0, "of": 2})]
+def test_events_are_passed_on_unchanged(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with handler(tmp_path, emit=events.append) as handle:
+        handle(Message("hello"))
+        handle(step(0))
+    assert events == [Message("hello"), step(0)]
 
 
-def test_a_number_that_is_none_is_said_in_json(tmp_path: Path) -> None:
-    tracker = JsonLines.open(str(tmp_path), "mine", {})
-    tracker.write("epoch", 1, {"loss/ce": float("nan"), "dev/micro": 0.5})
-    tracker.close()
+def test_a_score_that_is_not_a_number_stays_json(tmp_path: Path) -> None:
+    tracked_run = JsonLines(path=str(tmp_path)).open("mine", {})
+    tracked_run.log("epoch", 1, {"loss/ce": float("nan"), "dev/micro": 0.5})
+    tracked_run.close()
     assert lines(tmp_path)[1] == {"epoch": 1, "loss/ce": "nan", "dev/micro": 0.5}
 
 
-def test_a_tracker_that_fails_is_said_once_and_harms_nothing(
+def test_a_tracker_that_fails_is_reported_once_and_ends_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(JsonLines, "write", full)
-    heard: list[str] = []
-    with caplog.at_level(logging.WARNING), tracked(tracking(tmp_path), "mine", lambda e, **_: heard.append(e)) as told:
+    monkeypatch.setattr(JsonLinesRun, "log", full)
+    events: list[Event] = []
+    with caplog.at_level(logging.WARNING), handler(tmp_path, emit=events.append) as handle:
         for index in (0, 1):
-            told("step", index=index)
-            told("record", record=record(index))
-    assert heard == ["step", "record"] * 2
+            handle(step(index))
+            handle(StepFinished(record(index)))
+    assert [type(event) for event in events] == [StepStarted, StepFinished] * 2
     assert [r.getMessage() for r in caplog.records if "No space left" in r.getMessage()] == [
-        "the tracker has failed, and the run goes on without it: OSError: [Errno 28] No space left on device"
+        "the tracker failed; the run continues without it: OSError: [Errno 28] No space left on device"
     ]
 
 
 def test_a_place_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tracking").write_text("a file")
-    with pytest.raises(InputError, match=r"compute\.tracker_path"), tracked(tracking(tmp_path), "mine", silent):
+    with pytest.raises(InputError, match=r"compute\.tracker_path"), handler(tmp_path):
         pass
 
 
-@pytest.mark.parametrize(("tracker", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+@pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
 def test_a_package_that_is_missing_is_refused(
-    tracker: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with (
-        pytest.raises(InputError, match=rf"{package} is not installed; pip install 'raycner\[{tracker}\]'"),
-        tracked(tracking(tmp_path, tracker), "mine", silent),
+        pytest.raises(InputError, match=rf"{package} is not installed; pip install 'raycner\[{name}\]'"),
+        handler(tmp_path, name),
     ):
         pass
     assert not (tmp_path / "tracking").exists()
 
 
-def two_steps(config: RunConfig) -> None:
-    """A run of two steps, told twice: the second view takes the place of the first."""
+def track_two_steps(path: Path, name: str) -> None:
+    """Track a run of two steps twice: the second record replaces the first."""
     for _ in range(2):
-        with tracked(config, "mine", silent) as told:
+        with handler(path, name) as handle:
             for index in (0, 1):
-                told("step", index=index)
-                told("record", record=record(index))
+                handle(step(index))
+                handle(StepFinished(record(index)))
 
 
 def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    two_steps(tracking(tmp_path, "tensorboard"))
+    track_two_steps(tmp_path, "tensorboard")
     events = reader.EventAccumulator(str(tmp_path / "tracking" / "mine")).Reload()
     losses = [(event.step, event.value) for event in events.Scalars("epoch/loss/ce")]
     assert losses == [(1, 1.0), (2, 0.5), (3, 1.0), (4, 0.5)]
@@ -157,7 +200,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
 
 def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    two_steps(tracking(tmp_path, "mlflow"))
+    track_two_steps(tmp_path, "mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'tracking' / 'mlflow.db'}")
     (found,) = client.search_runs([client.get_experiment_by_name("raycner").experiment_id])
     assert (found.info.run_name, found.info.status) == ("mine", "FINISHED")

@@ -17,14 +17,19 @@ from functools import cache
 from itertools import groupby, pairwise
 from typing import Any
 
+from raycner.callbacks.trackers import TRACKERS
 from raycner.config import FirstStepConfig, RunConfig
 from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
 from raycner.data.scenarios.scenario import PROTOCOLS, StepConfig
+from raycner.events import RunEvent, SearchEvent, event_name
 from raycner.methods.method import METHODS
 from raycner.networks.encoders.encoder import ENCODERS
 from raycner.networks.heads.head import HEADS
+from raycner.storage.ledger import StepRecord
+from raycner.storage.searches import TrialRecord
 
 NOUNS = {int: "whole number", float: "number", bool: "true or false", str: "text", type(None): "nothing"}
+NOUNS |= {StepRecord: "scores of the step", TrialRecord: "record of the trial"}
 
 
 def on_files(files: Any, config: Any) -> Any:
@@ -85,6 +90,20 @@ def pages() -> dict[str, str]:
             "which stand with them.",
             _settings(),
         ),
+        "trackers": _page(
+            "Trackers",
+            "Where else the scores of a run go; one is chosen by `compute.tracker`. The scores of an epoch are "
+            "`loss/TERM`, `dev/micro` and `seconds`, those of a step `test/micro`, `test/macro`, `test/old`, "
+            "`test/new` and `type/TYPE`.",
+            _functions(TRACKERS),
+        ),
+        "events": _page(
+            "Events",
+            "What `--log json` prints: one object per line on standard error, with `time`, `event`, the `run`, `step` "
+            "(from 1) and `fingerprint` of the current step, and the fields below. In Python, `raycner.events` has a "
+            "frozen dataclass for each.",
+            _events(),
+        ),
     }
 
 
@@ -113,6 +132,14 @@ def _functions(known: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(known):
         yield f"## {name}"
         yield prose(known[name].__doc__)
+
+
+def _events() -> Iterator[str]:
+    """The events of runs, then those of searches, under their names in the log."""
+    for event in (*typing.get_args(RunEvent), *typing.get_args(SearchEvent)):
+        yield f"## {event_name(event)}"
+        yield prose(event.__doc__)
+        yield from fields(event, "")
 
 
 def _settings() -> Iterator[str]:

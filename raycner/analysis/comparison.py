@@ -14,6 +14,7 @@ from typing import Any, TypedDict
 from scipy.stats import ttest_rel
 
 from raycner.analysis.scores import Run, bounded, learns_tasks
+from raycner.settings import spell
 
 
 class Score(TypedDict):
@@ -295,8 +296,3 @@ def _dotted(config: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, A
             yield from _dotted(value, f"{where}{key}.")
         else:
             yield f"{where}{key}", value
-
-
-def spell(value: Any) -> str:
-    """A setting's value as the command line takes it."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,5 +1,6 @@
-"""What a log collector reads while something goes on: a line of JSON an event, with its run, step and fingerprint."""
+"""The log for machines (`--log json`): one JSON object per event, on one line."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TextIO
@@ -7,39 +8,47 @@ from typing import Any, Self, TextIO
 from pydantic_core import to_json
 
 from raycner.data.metrics import macro, micro
+from raycner.events import Event, Failed, StepAdvanced, StepStarted, event_name
 from raycner.storage.ledger import StepRecord
 
 
-class EventLog:
-    """Writes a run's or a search's notices: call it with an event and its facts. `advance` is no event: it never ends.
+class JsonLog:
+    """Writes the events of a run or a search as JSON lines.
 
-    A line is {"time": ISO 8601, UTC; "event": its name; "run", "step" (from 1) and "fingerprint", once there is a step;
-    and the facts}.
+    A line is {"time": ISO 8601 in UTC, "event": the name of the event, "run", "step" (from 1) and "fingerprint" of the
+    current step, and the fields of the event}. A step's record is shortened to its scores; the ledger has all of it.
+    `StepAdvanced` is left out. An exception that leaves the block is reported as `Failed`.
     """
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
-        self._place: dict[str, Any] = {}
+        self._current_step: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is not None:
-            self("failed", reason=f"{type(error).__name__}: {error}")
+            self(Failed(f"{type(error).__name__}: {error}"))
 
-    def __call__(self, event: str, **facts: Any) -> None:
-        if event == "advance":
-            return
-        if event == "step":
-            self._place = {"run": facts.pop("run"), "step": facts.pop("index") + 1, "fingerprint": facts["fingerprint"]}
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        said = {name: _scores(fact) if isinstance(fact, StepRecord) else fact for name, fact in facts.items()}
-        line = to_json({"time": now, "event": event} | self._place | said, inf_nan_mode="strings")
+    def __call__(self, event: Event, /) -> None:
+        match event:
+            case StepAdvanced():
+                return
+            case StepStarted(run=run, index=index, fingerprint=fingerprint):
+                self._current_step = {"run": run, "step": index + 1, "fingerprint": fingerprint}
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        header = {"time": time, "event": event_name(type(event))} | self._current_step
+        line = to_json(header | _fields(event), inf_nan_mode="strings")
         print(line.decode(), file=self._lines, flush=True)
 
 
-def _scores(record: StepRecord) -> dict[str, Any]:
-    """What a step came to; all of it stands in the ledger."""
+def _fields(event: Event) -> dict[str, Any]:
+    values = {field.name: getattr(event, field.name) for field in fields(event)}
+    return {name: _summary(value) if isinstance(value, StepRecord) else value for name, value in values.items()}
+
+
+def _summary(record: StepRecord) -> dict[str, Any]:
+    """F1 on test, from 0 to 1, and what training took."""
     scores = {"micro": micro(record.test), "macro": macro(record.test)}
     return scores | {"seconds": record.seconds, "sentences": record.sentences, "workers": record.workers}

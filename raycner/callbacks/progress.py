@@ -1,9 +1,9 @@
-"""What a person sees while a run goes on: a live bar in a terminal, a line an epoch elsewhere."""
+"""The progress of a run on the console: a live bar in a terminal, one line per epoch elsewhere."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
@@ -11,24 +11,38 @@ from rich.table import Column
 from rich.text import Text
 
 from raycner.data.metrics import macro, micro
+from raycner.events import (
+    EpochFinished,
+    Event,
+    Message,
+    ScoringStarted,
+    StepAdvanced,
+    StepFinished,
+    StepReused,
+    StepStarted,
+    Waiting,
+)
 from raycner.storage.ledger import StepRecord
+
+UNKNOWN_STEP = StepStarted(run="", index=0, of=1, fingerprint="", types=(), epochs=1)
+"""The current step before the first one starts."""
 
 
 class ProgressDisplay:
-    """Shows a run's notices: call it with an event and its facts, a method of this class and its arguments."""
+    """Shows the events of a run. Use it as a context manager: the bar is live inside the block."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         columns = (
             TextColumn("{task.description}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[now]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[activity]}", table_column=Column(no_wrap=True)),
         )
         self._bar = _Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self._task = self._bar.add_task("", total=1.0, now="", visible=False)
-        self._index, self._of, self._epochs, self._epoch = 0, 1, 1, 0
-        self._types, self._shared = "", False
-        self._trained, self._since = 0, time.monotonic()
+        self._task = self._bar.add_task("", total=1.0, activity="", visible=False)
+        self._step = UNKNOWN_STEP
+        self._epochs_finished = 0
+        self._steps_trained, self._session_start = 0, time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -37,71 +51,74 @@ class ProgressDisplay:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
-    def __call__(self, event: str, **facts: Any) -> None:
-        getattr(self, event)(**facts)
+    def __call__(self, event: Event, /) -> None:
+        match event:
+            case Message(text):
+                self._print(text)
+            case Waiting(reason):
+                self._wait(reason)
+            case StepStarted():
+                self._start(event)
+            case StepAdvanced(share):
+                epoch = min(self._epochs_finished + 1, self._step.epochs)
+                self._update(share, f"epoch {epoch}/{self._step.epochs}  {self._time_left(share)}")
+            case EpochFinished():
+                self._finish_epoch(event)
+            case ScoringStarted():
+                self._update(1.0, "scoring dev and test")
+            case StepReused(record):
+                self._finish_step(record, "taken from the store")
+            case StepFinished(record):
+                self._steps_trained += 1
+                self._finish_step(record, f"{record.seconds:.0f} s, {record.sentences} sentences")
 
-    def say(self, line: str) -> None:
-        """Something worth a line that stays."""
+    def _print(self, line: str) -> None:
         self._bar.console.print(line, highlight=False, soft_wrap=True)
 
-    def wait(self, reason: str) -> None:
-        """Something takes its time, and nobody can say how long."""
+    def _wait(self, reason: str) -> None:
         if self._console.is_terminal:
             self._bar.update(self._task, description=reason, total=None, visible=True)
         else:
-            self.say(reason)
+            self._print(reason)
 
-    def step(self, index: int, of: int, types: Sequence[str], epochs: int, **_: str) -> None:
-        """A step begins; its run and its fingerprint are for logs."""
-        self._index, self._of, self._epochs, self._epoch, self._shared = index, of, epochs, 0, False
-        self._types = ", ".join(types) if len(types) <= 3 else f"{types[0]} ... {types[-1]} ({len(types)} types)"
+    def _start(self, step: StepStarted) -> None:
+        self._step, self._epochs_finished = step, 0
         self._bar.figures = ""
-        self._show(0.0, "")
+        self._update(0.0, "")
 
-    def shared(self) -> None:
-        """The step is in the store already."""
-        self._shared = True
-
-    def advance(self, share: float) -> None:
-        """So much of the step's updates is done."""
-        self._show(share, f"epoch {self._epoch + 1}/{self._epochs}  {self._left(share)}")
-
-    def epoch(self, number: int, losses: Mapping[str, float], dev: float, seconds: float) -> None:
-        """An epoch ended."""
-        self._epoch = min(number, self._epochs - 1)
-        terms = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-        self._bar.figures = f"epoch {number}/{self._epochs}  {terms}  dev F1 {100 * dev:.1f}  {seconds:.1f} s"
+    def _finish_epoch(self, epoch: EpochFinished) -> None:
+        self._epochs_finished = epoch.number
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in epoch.losses.items())
+        score = f"dev F1 {100 * epoch.dev_score:.1f}"
+        self._bar.figures = f"epoch {epoch.number}/{self._step.epochs}  {losses}  {score}  {epoch.seconds:.1f} s"
         if not self._console.is_terminal:
-            self.say(f"{self._title()}  {self._bar.figures}")
+            self._print(f"{self._title()}  {self._bar.figures}")
 
-    def score(self) -> None:
-        """The kept state is being scored."""
-        self._show(1.0, "scoring dev and test")
+    def _finish_step(self, record: StepRecord, origin: str) -> None:
+        scores = f"test micro {100 * micro(record.test):5.1f}  macro {100 * macro(record.test):5.1f}"
+        self._print(f"{self._title()}  {scores}  {origin}")
 
-    def record(self, record: StepRecord) -> None:
-        """The step is committed."""
-        score = f"test micro {100 * micro(record.test):5.1f}  macro {100 * macro(record.test):5.1f}"
-        how = "taken from the store" if self._shared else f"{record.seconds:.0f} s, {record.sentences} sentences"
-        self._trained += not self._shared
-        self.say(f"{self._title()}  {score}  {how}")
-
-    def _left(self, share: float) -> str:
-        """Time left, if the steps still missing take as long as those trained in this session."""
-        done = self._trained + share
-        if done < 0.05:
+    def _time_left(self, share: float) -> str:
+        """An estimate: the missing steps take as long as those trained in this session did."""
+        trained = self._steps_trained + share
+        if trained < 0.05:
             return ""
-        seconds = (time.monotonic() - self._since) / done * (self._of - self._index - share)
+        missing = self._step.of - self._step.index - share
+        seconds = (time.monotonic() - self._session_start) / trained * missing
         return f"about {int(seconds // 60)}:{int(seconds % 60):02d} left"
 
     def _title(self) -> str:
-        return f"step {self._index + 1} of {self._of}  {self._types}"
+        types = self._step.types
+        names = ", ".join(types) if len(types) <= 3 else f"{types[0]} ... {types[-1]} ({len(types)} types)"
+        return f"step {self._step.index + 1} of {self._step.of}  {names}"
 
-    def _show(self, share: float, now: str) -> None:
-        self._bar.update(self._task, description=self._title(), total=1.0, completed=share, now=now, visible=True)
+    def _update(self, share: float, activity: str) -> None:
+        title = self._title()
+        self._bar.update(self._task, description=title, total=1.0, completed=share, activity=activity, visible=True)
 
 
 class _Bar(Progress):
-    """A progress bar with a line of figures under it."""
+    """A progress bar with a line of figures below it."""
 
     figures = ""
 

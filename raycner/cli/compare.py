@@ -30,6 +30,7 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.events import Message
     from raycner.orchestration.runner import run as train
     from raycner.orchestration.table_rows import entries, read
     from raycner.reporting.report import add_significance, summary
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     ledgers, names = [], {}
     for number, entry in enumerate(table, start=1):
         with progress(args, Console(stderr=True)) as emit:
-            emit("say", line=f"run {number} of {len(table)}: {entry}")
+            emit(Message(f"run {number} of {len(table)}: {entry}"))
             ledgers.append(train(entry.config, emit))
         names[ledgers[-1].run] = entry.row
     report = summary(ledgers, names)

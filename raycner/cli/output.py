@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.json_log import JsonLog
     from raycner.callbacks.progress import ProgressDisplay
     from raycner.reporting.report import Summary
     from raycner.storage.searches import SearchRecord
 
 
-def progress(args: argparse.Namespace, console: Console) -> "EventLog | ProgressDisplay":
+def progress(args: argparse.Namespace, console: Console) -> "JsonLog | ProgressDisplay":
     """The handler of a run's events that `--log` chooses."""
-    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.json_log import JsonLog
     from raycner.callbacks.progress import ProgressDisplay
 
-    return EventLog(sys.stderr) if args.log == "json" else ProgressDisplay(console)
+    return JsonLog(sys.stderr) if args.log == "json" else ProgressDisplay(console)
 
 
 def print_report(

@@ -39,9 +39,10 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.callbacks.json_log import EventLog
+    from raycner.callbacks.json_log import JsonLog
     from raycner.callbacks.progress import ProgressDisplay
-    from raycner.callbacks.search_progress import Scoreboard
+    from raycner.callbacks.search_progress import SearchProgressDisplay
+    from raycner.events import Message
     from raycner.reporting.report import render_search
     from raycner.storage.store import ObjectStore
     from raycner.tuning.search import baseline, forecast, search
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.print(str(steps), highlight=False)
         return
     with progress(args, console) as emit:
-        emit("say", line="trial 0, the baseline of all others")
+        emit(Message("trial 0, the baseline of all others"))
         against = baseline(plan, emit)
-    with Scoreboard(console) if args.log == "text" else EventLog(sys.stderr) as emit_trials:
+    with SearchProgressDisplay(console) if args.log == "text" else JsonLog(sys.stderr) as emit_trials:
         record = search(plan, args.space, against, emit_trials, args.database)
     render_search(record, ObjectStore(plan.job.store), console)

@@ -14,7 +14,7 @@ from pathlib import Path
 from raycner.config import RunConfig
 from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
-from raycner.events import EventHandler
+from raycner.events import EventHandler, Message, StepFinished, StepReused, StepStarted, Waiting
 from raycner.hashing import plain
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
 from raycner.storage.locks import acquire
@@ -47,7 +47,7 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
         what = f"a submitted job works in a copy of its folder, and {config.store!r} would go with that"
         raise InputError(what, location="store", hint="give a URI, or an absolute path that all nodes have")
     store = ObjectStore(config.store)
-    return store, Scenario.prepare(config.scenario, store, lambda line: emit("say", line=line))
+    return store, Scenario.prepare(config.scenario, store, lambda line: emit(Message(line)))
 
 
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
@@ -83,8 +83,16 @@ def run_steps(config: RunConfig, fingerprints: Sequence[str], emit: EventHandler
     ledger = RunLedger.find(store, run) if ranks.rank() == 0 else None
     parent: StepCheckpoint | None = None
     for spec, experience in zip(specs, scenario, strict=True):
-        place = {"run": run, "index": spec.index, "of": len(specs), "fingerprint": spec.fingerprint}
-        emit("step", **place, types=experience.inventory.new, epochs=spec.optim.epochs)
+        emit(
+            StepStarted(
+                run=run,
+                index=spec.index,
+                of=len(specs),
+                fingerprint=spec.fingerprint,
+                types=experience.inventory.new,
+                epochs=spec.optim.epochs,
+            )
+        )
         step = StepCheckpoint.find(store, spec.fingerprint)
         trained = step is None
         if step is None:
@@ -93,11 +101,9 @@ def run_steps(config: RunConfig, fingerprints: Sequence[str], emit: EventHandler
                 trained = step is None
                 if step is None:
                     step = _train(config, store, spec, experience, parent, emit)
-        if not trained:
-            emit("shared")
         if ledger is not None:
             ledger.append(step.record)
-        emit("record", record=step.record)
+        emit(StepFinished(step.record) if trained else StepReused(step.record))
         yield StepResult(step.record, trained)
         parent = step
 
@@ -122,7 +128,7 @@ def _train(
 
 
 def _waiting(emit: EventHandler, spec: StepSpec, holder: str) -> None:
-    emit("wait", reason=f"step {spec.index + 1} is being trained by {holder}")
+    emit(Waiting(f"waiting for step {spec.index + 1}, which {holder} is training"))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 
 from raycner.config import RunConfig
 from raycner.errors import InputError
-from raycner.events import EventHandler
+from raycner.events import Event, EventHandler, StepAdvanced, StepFinished, StepReused
 from raycner.orchestration.cluster import log_level
 from raycner.orchestration.run_steps import run_steps
 from raycner.storage.store import ObjectStore
@@ -117,14 +117,14 @@ def _work(told: dict[str, Any]) -> InputError | None:
     torch.set_num_threads(told["configs"][0].compute.cpus_per_worker)
     event_queue, barrier, heard = told["board"], told["gate"], 0.0
 
-    def emit(event: str, **facts: Any) -> None:
+    def emit(event: Event) -> None:
         nonlocal heard
-        news = event != "advance" or time.monotonic() > heard + 0.2  # telling costs a message between processes
+        news = not isinstance(event, StepAdvanced) or time.monotonic() > heard + 0.2
         if ranks.rank() == 0 and news:
-            event_queue.put((event, facts))
+            event_queue.put(event)
             heard = time.monotonic()
-        if event == "record":
-            ray_train.report({"step": facts["record"].index})
+        if isinstance(event, StepFinished | StepReused):
+            ray_train.report({"step": event.record.index})
 
     def passed(step: int) -> bool:
         return barrier is None or ranks.broadcast_from_rank0(lambda: bool(ray.get(barrier.passed.remote(step))))
@@ -149,8 +149,7 @@ def _relayed(event_queue: Any, emit: EventHandler) -> Iterator[None]:
     def relay() -> None:
         while not broken.is_set():
             try:
-                event, facts = event_queue.get(timeout=0.2)
-                emit(event, **facts)
+                emit(event_queue.get(timeout=0.2))
             except Empty:
                 if ended.is_set():
                     return

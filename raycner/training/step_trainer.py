@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from raycner.config import OptimConfig
 from raycner.data.metrics import conlleval, micro
 from raycner.data.scenarios.scenario import Experience
+from raycner.events import EpochFinished, Event, ScoringStarted, StepAdvanced
 from raycner.methods.method import Method
 from raycner.networks.batch import Batch
 from raycner.networks.devices import device, does_bf16
@@ -36,7 +37,7 @@ from raycner.training.teacher import Teacher
 class StepCallback(Protocol):
     """Who is told how a step goes on, and keeps its snapshots. Every rank calls it equally often."""
 
-    def on_event(self, event: str, **facts: Any) -> None: ...
+    def on_event(self, event: Event, /) -> None: ...
 
     def save_snapshot(self, snapshot: Snapshot) -> None: ...
 
@@ -172,7 +173,7 @@ class StepTrainer:
                 best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
             done += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
-            self.callback.on_event("epoch", number=epoch + 1, losses=losses, dev=score, seconds=seconds)
+            self.callback.on_event(EpochFinished(number=epoch + 1, losses=losses, dev_score=score, seconds=seconds))
             state = self.optimizer.state_dict()["state"]
             network = self.network.state_dict()
             self.callback.save_snapshot(Snapshot(done, best_epoch, best_score, network, best, state))
@@ -207,7 +208,7 @@ class StepTrainer:
             for name, term in terms.items():
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
                 sums[name] = sums[name] + pair if name in sums else pair
-            self.callback.on_event("advance", share=(epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs))
+            self.callback.on_event(StepAdvanced((epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs)))
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
@@ -218,7 +219,7 @@ class StepTrainer:
         return micro(evaluate(self.network, feeds), types)
 
     def _record(self, epochs: Sequence[EpochRecord], best_epoch: int) -> StepRecord:
-        self.callback.on_event("score")
+        self.callback.on_event(ScoringStarted())
         inventory = self.experience.inventory
         test = [SplitLoader(part, self.network) for part in self.experience.test]
         dev_counts, test_counts, calibration = evaluate(self.network, self.dev), evaluate(self.network, test), None

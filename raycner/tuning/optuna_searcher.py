@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
 from raycner.errors import InputError
+from raycner.events import EventHandler, TrialCrashed, TrialFinished, TrialReported, TrialStarted
 from raycner.storage.searches import TrialRecord
 from raycner.storage.store import ObjectStore
 from raycner.tuning.study import Settings, Study, quiet
@@ -76,11 +77,11 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
         first: Sequence[Settings],
         steps: int,
         deaths: int,
-        tell: Callable[..., None],
+        emit: EventHandler,
     ) -> None:
         self._names = names = list(study.objectives)
         self._known = open_study(study, journal, name)
-        self._journal, self._steps, self._deaths, self._tell = journal, steps, deaths, tell
+        self._journal, self._steps, self._deaths, self._emit = journal, steps, deaths, emit
         self._began: dict[str, float] = {}
         left = sweep(self._known)
         fresh = not self._known.get_trials(deepcopy=False)
@@ -98,7 +99,8 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
         settings: dict[str, Any] | None = super().suggest(trial_id)
         self._began[trial_id] = time.monotonic()
         self._journal.keep()
-        self._tell("trial", number=self._ot_trials[trial_id].number, settings=settings)
+        if settings is not None:
+            self._emit(TrialStarted(number=self._ot_trials[trial_id].number, settings=settings))
         return settings
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -106,7 +108,7 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
         trial, score = self._ot_trials[trial_id], result[self._names[0]]
         trial.set_user_attr("scores", [*trial.user_attrs.get("scores", ()), score])
         self._journal.keep()
-        self._tell("trial_reported", number=trial.number, score=score)
+        self._emit(TrialReported(number=trial.number, score=score))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial = self._ot_trials[trial_id]
@@ -129,7 +131,7 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
         if again:
             self._known.enqueue_trial(trial.params)
             self._journal.keep()
-            self._tell("trial_crashed", number=trial.number)
+            self._emit(TrialCrashed(number=trial.number))
         else:
             self._ended(trial.number)
 
@@ -141,7 +143,7 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
 
     def _ended(self, number: int) -> None:
         self._journal.keep()
-        self._tell("trial_finished", record=_record(self._known.get_trials(deepcopy=False)[number]))
+        self._emit(TrialFinished(_record(self._known.get_trials(deepcopy=False)[number])))
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing, likewise: Tune keeps a pickle of its searcher, which nobody is ever to open."""

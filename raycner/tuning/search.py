@@ -17,7 +17,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from raycner.config import ComputeConfig
 from raycner.errors import InputError
-from raycner.events import EventHandler, ignore_events
+from raycner.events import EventHandler, Message, RoundStarted, ignore_events
 from raycner.hashing import canonical
 from raycner.orchestration.cluster import cluster
 from raycner.orchestration.run_steps import prepare
@@ -79,7 +79,7 @@ def search(
     """
 
     def waiting(holder: str) -> None:
-        emit("say", line=f"search {plan.name} is held by {holder}; waiting")
+        emit(Message(f"waiting for search {plan.name}, which {holder} is running"))
 
     with (
         acquire(ObjectStore(plan.job.store), f"searches/{plan.name}", waiting),
@@ -166,7 +166,7 @@ class Search:
         study = self.study
         known = open_study(study, self.journal, name)
         done = trials(known)
-        self.emit("round", name=name, trials=study.trials, steps=task.steps, done=done)
+        self.emit(RoundStarted(name=name, trials=study.trials, steps=task.steps, finished=done))
         while (missing := study.trials - len(done)) > 0:
             self._tune(name, task, missing)
             done = trials(known)

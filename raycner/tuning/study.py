@@ -29,6 +29,7 @@ import optuna
 from raycner.config import RunConfig, read
 from raycner.errors import InputError
 from raycner.hashing import Plain, fingerprint, plain
+from raycner.settings import spell
 
 Settings = Mapping[str, Plain]
 """Settings under their dotted names."""
@@ -148,7 +149,7 @@ class Plan:
 
     def command(self, settings: Settings) -> str:
         """The line that runs the job with these settings."""
-        said = [*self.layers, *(f"{key}={_spelt(value)}" for key, value in settings.items())]
+        said = [*self.layers, *(f"{key}={spell(value)}" for key, value in settings.items())]
         return shlex.join(["raycner", "run", *said])
 
     def _try(self, settings: Settings, where: str) -> None:
@@ -201,7 +202,3 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(level)
-
-
-def _spelt(value: Plain) -> str:
-    return repr(value) if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

@@ -18,7 +18,7 @@ from ray import tune
 
 from raycner.config import RunConfig
 from raycner.errors import InputError
-from raycner.events import ignore_events
+from raycner.events import Event, StepFinished, StepReused, ignore_events
 from raycner.orchestration.run_steps import StepResult, run_steps
 from raycner.orchestration.worker_group import StepBarrier, on_driver_node, run_worker_group
 from raycner.storage.ledger import StepRecord
@@ -140,13 +140,13 @@ def _in_worker_group(configs: Sequence[RunConfig], fingerprints: Sequence[str]) 
     """The same, from workers of a gang that this process drives: they wait until a step is asked for."""
     said: queue.Queue[StepResult | Exception | None] = queue.Queue()
     barrier = ray.remote(**on_driver_node())(StepBarrier).remote()
-    shared = False
 
-    def emit(event: str, **facts: Any) -> None:
-        nonlocal shared
-        if event == "record":
-            said.put(StepResult(facts["record"], not shared))
-        shared = event == "shared"
+    def emit(event: Event) -> None:
+        match event:
+            case StepFinished(record):
+                said.put(StepResult(record, trained=True))
+            case StepReused(record):
+                said.put(StepResult(record, trained=False))
 
     def drive() -> None:
         try:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from raycner.analysis.comparison import Comparison, Row, Spread, spell, spread
+from raycner.analysis.comparison import Comparison, Row, Spread, spread
 from raycner.analysis.formatting import figure, short
 from raycner.analysis.published import MEASURES, Measure, Published
 from raycner.analysis.scores import Run, Step
@@ -35,6 +35,7 @@ from raycner.reporting.html.figures import (
     legend,
 )
 from raycner.reporting.terminal.tables import types_of
+from raycner.settings import spell
 
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY), "os^Dv<>P"
 DASHES = ("-", (0, (3, 1.2)), (0, (1.2, 1)))

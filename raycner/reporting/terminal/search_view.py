@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from raycner.analysis.comparison import spell
 from raycner.analysis.formatting import figure, many
 from raycner.analysis.scores import Run
 from raycner.reporting.terminal.tables import table
+from raycner.settings import spell
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord
 
 BEST = 8

@@ -12,9 +12,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from raycner.analysis.comparison import Comparison, setup, spell
+from raycner.analysis.comparison import Comparison, setup
 from raycner.analysis.formatting import figure, many, short
 from raycner.analysis.scores import Run, corpus_name
+from raycner.settings import spell
 
 MOST_SETTINGS = 6
 HEAT = ((80.0, "green"), (50.0, ""), (20.0, "yellow"), (0.0, "red"))

@@ -1,0 +1,98 @@
+"""Tracking a run: its events become scores, which a tracker records.
+
+    of an epoch   loss/TERM, dev/micro, seconds; epochs are counted over the whole run, from 1
+    of a step     test/micro, test/macro, test/old and test/new (from the second step on), type/TYPE: F1, from 0 to 1
+
+A record is a copy: the run never reads it. Each command starts the record again, and steps that the store has are
+recorded like trained ones. Trials of a search are not tracked: Optuna's own tools read their journal.
+"""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+
+from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
+from raycner.data.metrics import f1, macro, micro, old_new
+from raycner.events import EpochFinished, Event, EventHandler, StepFinished, StepReused, StepStarted
+from raycner.hashing import Plain
+from raycner.storage.ledger import StepRecord
+
+log = logging.getLogger(__name__)
+
+
+def tracker(name: str, path: str) -> Tracker:
+    """The tracker that `compute.tracker` and `compute.tracker_path` describe."""
+    chosen: Tracker = TRACKERS.find(name, "compute.tracker")(path=path)
+    return chosen
+
+
+@contextlib.contextmanager
+def tracked(to: Tracker, run: str, settings: Mapping[str, Plain], emit: EventHandler) -> Iterator[EventHandler]:
+    """A handler that passes events on to `emit`, and records their scores until the block ends."""
+    handler = TrackingHandler(to.open(run, settings), emit)
+    try:
+        yield handler
+    finally:
+        handler.close()
+
+
+class TrackingHandler:
+    """Passes events on, and records each epoch and each step once, however often workers restart."""
+
+    def __init__(self, run: TrackedRun, emit: EventHandler) -> None:
+        self._run, self._emit = run, emit
+        self._index = 0
+        self._epochs_before = {0: 0}
+        """Index of a step -> the epochs of all steps before it."""
+        self._logged: set[tuple[str, int]] = set()
+        self._failed = False
+
+    def __call__(self, event: Event, /) -> None:
+        self._emit(event)
+        match event:
+            case StepStarted(index=index):
+                self._index = index
+            case EpochFinished():
+                self._guard(lambda: self._log_epoch(event))
+            case StepFinished(record) | StepReused(record):
+                self._guard(lambda: self._log_step(record))
+
+    def close(self) -> None:
+        self._guard(self._run.close)
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        """A tracker that fails must not end the run: it is reported once, and then left out."""
+        if self._failed:
+            return
+        try:
+            write()
+        except Exception as error:
+            self._failed = True
+            log.warning("the tracker failed; the run continues without it: %s: %s", type(error).__name__, error)
+
+    def _log_epoch(self, epoch: EpochFinished) -> None:
+        at = self._epochs_before[self._index] + epoch.number
+        if ("epoch", at) not in self._logged:
+            self._logged.add(("epoch", at))
+            losses = {f"loss/{name}": value for name, value in epoch.losses.items()}
+            self._run.log("epoch", at, losses | {"dev/micro": epoch.dev_score, "seconds": epoch.seconds})
+
+    def _log_step(self, record: StepRecord) -> None:
+        self._index = record.index
+        for epoch in record.epochs:
+            number, losses = epoch.epoch + 1, epoch.losses
+            finished = EpochFinished(number=number, losses=losses, dev_score=epoch.dev_score, seconds=epoch.seconds)
+            self._log_epoch(finished)
+        self._epochs_before[record.index + 1] = self._epochs_before[record.index] + len(record.epochs)
+        at = record.index + 1
+        if ("step", at) not in self._logged:
+            self._logged.add(("step", at))
+            self._run.log("step", at, _scores(record))
+
+
+def _scores(record: StepRecord) -> dict[str, float]:
+    scores = {"test/micro": micro(record.test), "test/macro": macro(record.test)}
+    old, new = old_new(record.test, record.new)
+    if old is not None and new is not None:
+        scores |= {"test/old": old, "test/new": new}
+    return scores | {f"type/{name}": f1(counts) for name, counts in record.test.items()}
