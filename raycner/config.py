@@ -97,10 +97,10 @@ class OptimConfig:
         if self.patience < 0 or (self.patience and self.select == "last"):
             raise ValueError("patience is not negative, and waits for a score: select new or seen with it")
 
-    def at(self, index: int) -> "OptimConfig":
-        """What step `index` reads: step 0 with its own values in place, later steps without them."""
-        said = {name: value for name, value in vars(self.first).items() if value is not None}
-        return replace(self, first=FirstStepConfig(), **(said if index == 0 else {}))
+    def for_step(self, index: int) -> "OptimConfig":
+        """The values of step `index`, from 0: `first` applies to step 0 only."""
+        own = {name: value for name, value in vars(self.first).items() if value is not None}
+        return replace(self, first=FirstStepConfig(), **(own if index == 0 else {}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ class RunConfig:
                 raise InputError(
                     f"{number!r} is no step", location="at", hint="number the steps from 1: at.2.method.weight=1"
                 )
-            self.during(int(number) - 1)
+            self.for_step(int(number) - 1)
         if self.seed < 0:
             raise ValueError(f"seed {self.seed}: not negative")
         module = self.model.head.module
@@ -185,8 +185,8 @@ class RunConfig:
             line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
             raise InputError(line, location="model.head.norm_axis", hint="set compute.workers=1, or norm_axis=hidden")
 
-    def during(self, index: int) -> "RunConfig":
-        """What step `index`, from 0, is told."""
+    def for_step(self, index: int) -> "RunConfig":
+        """The configuration of step `index`, from 0: the run's, with the step's own settings in place."""
         number = str(index + 1)
         if number not in self.at:
             return self
@@ -200,11 +200,11 @@ class RunConfig:
     @classmethod
     def load(cls, layers: Iterable[str]) -> "RunConfig":
         """Read YAML files and KEY=VALUE overrides, left to right; later ones win."""
-        return cls.laid(read(layers), {})
+        return cls.from_settings(read(layers), {})
 
     @classmethod
-    def laid(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
-        """Dotted settings, laid over what layers say."""
+    def from_settings(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
+        """Settings as plain data, with dotted settings merged over them."""
         for key, value in settings.items():
             base = merge(base, nested(key, value))
         return build(cls, base)

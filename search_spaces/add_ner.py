@@ -12,7 +12,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=add_ner", "model.head.name=stepwise", "compute.workers=0"),
+    overrides=("method.name=add_ner", "model.head.name=stepwise", "compute.workers=0"),
     space=space,
     first=[{"method.kd_weight": 1.0, "method.temperature": 2.0}],
     trials=16,

@@ -19,7 +19,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=cfner", "compute.workers=0"),
+    overrides=("method.name=cfner", "compute.workers=0"),
     space=space,
     first=[
         {

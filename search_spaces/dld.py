@@ -18,7 +18,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=dld", "method.base.name=extend_ner", "compute.workers=0"),
+    overrides=("method.name=dld", "method.base.name=extend_ner", "compute.workers=0"),
     space=space,
     first=[
         {

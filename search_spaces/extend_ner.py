@@ -15,7 +15,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=extend_ner", "compute.workers=0"),
+    overrides=("method.name=extend_ner", "compute.workers=0"),
     space=space,
     first=[
         {

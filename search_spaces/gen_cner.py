@@ -15,7 +15,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("model.head.name=triplets", "method.name=gen_cner", "compute.workers=0"),
+    overrides=("model.head.name=triplets", "method.name=gen_cner", "compute.workers=0"),
     space=space,
     first=[
         {

@@ -14,7 +14,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=lucir", "model.head.name=cosine", "compute.workers=0"),
+    overrides=("method.name=lucir", "model.head.name=cosine", "compute.workers=0"),
     space=space,
     first=[{"method.feature_weight": 50.0, "method.margin_weight": 1.0, "method.margin": 0.5, "method.top": 1}],
     trials=16,

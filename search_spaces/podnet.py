@@ -14,7 +14,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=podnet", "model.head.name=cosine", "compute.workers=0"),
+    overrides=("method.name=podnet", "model.head.name=cosine", "compute.workers=0"),
     space=space,
     first=[
         {"method.flat_weight": 1.0, "method.spatial_weight": 1.0, "method.scale": 1.0, "method.margin": 0.6},

@@ -23,7 +23,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/conll_progressive.yaml",
-    layers=("compute.workers=0",),
+    overrides=("compute.workers=0",),
     space=space,
     first=[
         {

@@ -15,7 +15,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    layers=("method.name=self_training", "compute.workers=0"),
+    overrides=("method.name=self_training", "compute.workers=0"),
     space=space,
     first=[{f"method.thresholds.{name}": 0.0 for name in TYPES}],
     trials=24,

@@ -189,8 +189,12 @@ def test_the_sequence_norm_needs_one_worker() -> None:
 
 def test_the_first_step_reads_its_own_values_only() -> None:
     optim = OptimConfig(epochs=5, lr=0.1, schedule="cosine", first=FirstStepConfig(epochs=9, schedule="constant"))
-    assert optim.at(0) == OptimConfig(epochs=9, lr=0.1, schedule="constant", first=FirstStepConfig())
-    assert optim.at(1) == optim.at(2) == OptimConfig(epochs=5, lr=0.1, schedule="cosine", first=FirstStepConfig())
+    assert optim.for_step(0) == OptimConfig(epochs=9, lr=0.1, schedule="constant", first=FirstStepConfig())
+    assert (
+        optim.for_step(1)
+        == optim.for_step(2)
+        == OptimConfig(epochs=5, lr=0.1, schedule="cosine", first=FirstStepConfig())
+    )
 
 
 def test_dld_wraps_only_what_trains_tag_heads() -> None:
@@ -275,9 +279,9 @@ def test_where_things_lie_is_not_hashed() -> None:
 
 def test_a_step_may_be_told_otherwise_than_the_run() -> None:
     told = RunConfig.load(["method.name=extend_ner", "at.2.method.kd_weight=0.5", "at={3: {optim: {epochs: 7}}}"])
-    assert told.during(0) is told
-    assert (told.during(1).method.kd_weight, told.during(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
-    assert (told.during(2).method.kd_weight, told.during(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
+    assert told.for_step(0) is told
+    assert (told.for_step(1).method.kd_weight, told.for_step(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
+    assert (told.for_step(2).method.kd_weight, told.for_step(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

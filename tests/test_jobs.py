@@ -155,12 +155,12 @@ def test_settings_that_learn_two_types_a_step_say_how_to_train_twice_as_long() -
             said = job.read_text(encoding="utf-8")
             assert "jobs/compat.yaml optim.epochs=20 optim.first.epochs=20" in said
     longer = load(CONLL, COMPAT, "optim.epochs=20", "optim.first.epochs=20").optim
-    assert (longer.at(0).epochs, longer.at(1).epochs) == (20, 20)
+    assert (longer.for_step(0).epochs, longer.for_step(1).epochs) == (20, 20)
 
 
 def test_compat_is_the_published_recipe() -> None:
     config = load(CONLL, COMPAT)
-    first, later = config.optim.at(0), config.optim.at(1)
+    first, later = config.optim.for_step(0), config.optim.for_step(1)
     for optim in (first, later):
         assert (optim.optimizer, optim.momentum, optim.weight_decay) == ("sgd", 0.9, 5e-4)
         assert (optim.epochs, optim.batch_size, optim.clip, optim.select) == (10, 8, 0, "new")

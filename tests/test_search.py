@@ -29,7 +29,7 @@ def space(trial):
     trial.suggest_float("method.base.kd_weight", 0.1, 10.0, log=True)
     {more}
 
-STUDY = Study(base="jobs/demo.yaml", layers={layers!r}, space=space, {said}
+STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, {said}
               first=[{{"method.base.kd_weight": 1.0, {first}}}])
 """
 
@@ -46,7 +46,7 @@ def space(
 ) -> Path:
     path = folder / "space.py"
     jobs = (*runs.SMALL, "compute.workers=0", f"store={folder / 'store'}", *layers)
-    path.write_text(SPACE.format(more=more, layers=jobs, said=said, first=first))
+    path.write_text(SPACE.format(more=more, overrides=jobs, said=said, first=first))
     return path
 
 

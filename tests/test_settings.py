@@ -297,6 +297,6 @@ def test_a_spelled_setting_loads_as_its_value(
     settings |= {"method.name": "extend_ner", "method.adaptive": adaptive}
     settings |= {"model.encoder.name": "bilstm", "model.encoder.vectors": encoder}
     loaded = RunConfig.load([f"{key}={spell(value)}" for key, value in settings.items()])
-    assert loaded == RunConfig.laid({}, settings)
+    assert loaded == RunConfig.from_settings({}, settings)
     assert (loaded.optim.first.epochs, loaded.optim.clip, loaded.store) == (epochs, clip, store)
     assert loaded.model.encoder.vectors == encoder  # type: ignore[attr-defined]

@@ -211,9 +211,9 @@ def test_the_rate_follows_its_schedule(schedule: str, epochs: float, expected: f
 
 def test_step_zero_reads_its_own_optimisation() -> None:
     optim = OptimConfig(epochs=3, lr=1e-4, first=FirstStepConfig(epochs=9, lr=2e-3))
-    assert (optim.at(0).epochs, optim.at(0).lr) == (9, 2e-3)
-    assert (optim.at(1).epochs, optim.at(1).lr) == (3, 1e-4)
-    assert optim.at(0).first == optim.at(1).first == FirstStepConfig()
+    assert (optim.for_step(0).epochs, optim.for_step(0).lr) == (9, 2e-3)
+    assert (optim.for_step(1).epochs, optim.for_step(1).lr) == (3, 1e-4)
+    assert optim.for_step(0).first == optim.for_step(1).first == FirstStepConfig()
 
 
 def test_defaults_are_a_valid_run() -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from raycner.config import RunConfig
 from raycner.errors import InputError
-from raycner.tuning.objective import Dev, Objective
-from raycner.tuning.study import Plan, draws, ends, load
+from raycner.tuning.objective import DevScores, Objective
+from raycner.tuning.study import SearchPlan, at_range_ends, load, random_draws
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.py"))
 HEAD = "from raycner import Study\n"
@@ -24,12 +24,12 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("path", SPACES, ids=lambda path: path.stem)
 def test_fifty_draws_of_every_space_are_settings_that_can_be_run(path: Path) -> None:
     study = load(str(path))
-    plan = Plan.of(study, [], str(path))
-    trials = list(draws(study.space, 50))
+    plan = SearchPlan.of(study, [], str(path))
+    trials = list(random_draws(study.space, 50))
     names = {name for trial in trials for name in trial.params}
     assert names, "a space suggests something"
     for trial in trials:
-        for settings in (trial.params, *ends(trial)):
+        for settings in (trial.params, *at_range_ends(trial)):
             assert isinstance(plan.config(settings), RunConfig)
     assert study.first, "the published values are trial 0"
 
@@ -66,6 +66,7 @@ def written(folder: Path, text: str) -> str:
             f"{SEEDS}, first=[{{'seed': 1, 'optim.lr': 0.1}}])",
             "space.py: first.optim.lr: the space does not suggest it",
         ),
+        (f"{SEEDS}, layers=('seed=1',))", "space.py: Study.layers: no such field; it is now called `overrides`"),
         (
             f"{SEEDS}, first=[{{}}])",
             "space.py: first: ",
@@ -75,21 +76,21 @@ def written(folder: Path, text: str) -> str:
 def test_a_study_that_cannot_be_run_is_refused_before_the_first_trial(tmp_path: Path, text: str, line: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(InputError) as refused:
-        Plan.of(load(path), [], path)
+        SearchPlan.of(load(path), [], path)
     assert line in str(refused.value)
 
 
 def test_more_trials_are_the_same_study_and_another_metric_is_not(tmp_path: Path) -> None:
     path = written(tmp_path, "STUDY = Study(base='jobs/demo.yaml', space=lambda t: t.suggest_float('optim.lr', 1, 2))")
     study = load(path)
-    name = Plan.of(study, [], path).name
-    assert Plan.of(study, ["store=elsewhere", "compute.workers=3"], path, {"trials": 99}).name == name
-    assert Plan.of(study, ["seed=1"], path).name != name
-    assert Plan.of(study, [], path, {"strategy": "per_step"}).name != name
+    name = SearchPlan.of(study, [], path).name
+    assert SearchPlan.of(study, ["store=elsewhere", "compute.workers=3"], path, {"trials": 99}).name == name
+    assert SearchPlan.of(study, ["seed=1"], path).name != name
+    assert SearchPlan.of(study, [], path, {"strategy": "per_step"}).name != name
 
 
 def test_the_command_of_a_winner_loads_exactly_its_settings() -> None:
-    plan = Plan.of(load("search_spaces/extend_ner.py"), ["scenario.order=[person, location]"], "x.py")
+    plan = SearchPlan.of(load("search_spaces/extend_ner.py"), ["scenario.order=[person, location]"], "x.py")
     settings = {
         "method.kd_weight": 1 / 3,
         "method.adaptive": True,
@@ -107,7 +108,7 @@ def test_the_command_of_a_winner_loads_exactly_its_settings() -> None:
 
 def test_a_conditional_setting_is_asked_for_only_where_it_means_something() -> None:
     study = load("search_spaces/cfner.py")
-    for trial in draws(study.space, 50):
+    for trial in random_draws(study.space, 50):
         curriculum = trial.params.get("method.curriculum", False)
         assert ("method.confidence_start" in trial.params) == curriculum
 
@@ -115,8 +116,8 @@ def test_a_conditional_setting_is_asked_for_only_where_it_means_something() -> N
 # ---- the objective
 
 
-def dev(new: str, **tp_fp_fn: tuple[int, int, int]) -> Dev:
-    return Dev(tp_fp_fn, (new,))
+def dev(new: str, **tp_fp_fn: tuple[int, int, int]) -> DevScores:
+    return DevScores(tp_fp_fn, (new,))
 
 
 PUBLISHED = [dev("a", a=(8, 2, 2)), dev("b", a=(5, 5, 5), b=(6, 4, 4))]

@@ -46,17 +46,17 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.reporting.report import render_search
     from raycner.storage.store import ObjectStore
     from raycner.tuning.search import baseline, forecast, search
-    from raycner.tuning.study import Plan, load
+    from raycner.tuning.study import SearchPlan, load
 
     options = {name: getattr(args, name) for name in STUDY_OPTIONS if getattr(args, name) is not None}
-    plan = Plan.of(load(args.space), args.configs, args.space, options)
+    plan = SearchPlan.of(load(args.space), args.configs, args.space, options)
     if args.dry_run:
         steps = forecast(plan, ProgressDisplay(console))
         console.print(str(steps), highlight=False)
         return
     with progress(args, console) as emit:
         emit(Message("trial 0, the baseline of all others"))
-        against = baseline(plan, emit)
+        trial_0 = baseline(plan, emit)
     with SearchProgressDisplay(console) if args.log == "text" else JsonLog(sys.stderr) as emit_trials:
-        record = search(plan, args.space, against, emit_trials, args.database)
+        record = search(plan, trial_0, emit_trials, args.database)
     render_search(record, ObjectStore(plan.job.store), console)

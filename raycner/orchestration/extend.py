@@ -26,7 +26,7 @@ def extended(
         raise InputError(line, location=ledger.run, hint=hint)
     step: dict[str, Plain] = {"types": list(types), "source": source, "corpus": corpus}
     base = merge(ledger.config, {"store": store.uri, "scenario": {"steps": [*scenario["steps"], step]}})
-    return RunConfig.laid(merge(base, read(layers)), {})
+    return RunConfig.from_settings(merge(base, read(layers)), {})
 
 
 def extend(ledger: RunLedger, config: RunConfig, emit: EventHandler) -> RunLedger:

@@ -61,7 +61,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
     identity = config.model.identity()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):
-        first, here = index == 0, config.during(index)
+        first, here = index == 0, config.for_step(index)
         chain.append(
             StepSpec(
                 index=index,
@@ -70,7 +70,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 encoder=identity,
                 model=replace(here.model, growth=GrowthConfig()) if first else here.model,
                 method=here.method.first if first else here.method,
-                optim=here.optim.at(index),
+                optim=here.optim.for_step(index),
                 seed=config.seed,
             )
         )

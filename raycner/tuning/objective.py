@@ -1,11 +1,11 @@
-"""What a search maximises: F1 on dev, never on test, against trial 0 at the same steps.
+"""What a search maximises: F1 on dev, never on test, compared with trial 0 after the same steps.
 
     score(t) = mean over seeds  -  caution * standard error over seeds,   of
                mean over steps i <= t of  F1_i(trial) - F1_i(trial 0)
 
-F1 falls as types accumulate, so a raw score would make the trials that were stopped early look best. The difference to
-trial 0, averaged over the steps so far, means the same after any step; after the last it ranks trials as their own
-averages do. Source for the averaged score over all seen types: tuning on new types alone rewards forgetting.
+F1 falls as types accumulate, so raw scores would favour pruned trials. The difference to trial 0, averaged over the
+steps so far, is comparable after any number of steps; after the last step it ranks trials as their average F1 does. The
+average is over all seen types, because tuning on new types alone rewards forgetting.
 """
 
 import math
@@ -18,59 +18,75 @@ from raycner.data.metrics import macro, micro, old_new
 from raycner.storage.ledger import Counts, StepRecord
 
 
-class Dev(NamedTuple):
-    """What one step left on dev."""
+class DevScores(NamedTuple):
+    """What one step predicted on dev."""
 
     counts: Counts
     new: Collection[str]
+    """The types that the step added."""
 
     @classmethod
-    def of(cls, record: StepRecord) -> "Dev":
+    def of(cls, record: StepRecord) -> "DevScores":
         return cls(record.dev, record.new)
 
 
-Series = Sequence[Dev]
-"""The steps of one run."""
+RunScores = Sequence[DevScores]
+"""Of the steps of one run, in order."""
+Measure = Callable[[DevScores], float | None]
+"""F1 of one step, from 0 to 1; None where the step has no type of that kind."""
 
 
-def _old(dev: Dev) -> float | None:
-    return old_new(dev.counts, dev.new)[0]
+def _mean(scores: DevScores) -> float:
+    return (micro(scores.counts) + macro(scores.counts)) / 2
 
 
-def _new(dev: Dev) -> float | None:
-    return old_new(dev.counts, dev.new)[1]
+def _macro(scores: DevScores) -> float:
+    return macro(scores.counts)
 
 
-MEASURES: dict[str, dict[str, Callable[[Dev], float | None]]] = {
-    "mean_f1": {"score": lambda dev: (micro(dev.counts) + macro(dev.counts)) / 2},
-    "macro_f1": {"score": lambda dev: macro(dev.counts)},
-    "micro_f1": {"score": lambda dev: micro(dev.counts)},
+def _micro(scores: DevScores) -> float:
+    return micro(scores.counts)
+
+
+def _old(scores: DevScores) -> float | None:
+    return old_new(scores.counts, scores.new)[0]
+
+
+def _new(scores: DevScores) -> float | None:
+    return old_new(scores.counts, scores.new)[1]
+
+
+MEASURES: dict[str, dict[str, Measure]] = {
+    "mean_f1": {"score": _mean},
+    "macro_f1": {"score": _macro},
+    "micro_f1": {"score": _micro},
     "old_new": {"old": _old, "new": _new},
 }
-"""metric -> objective -> F1 of one step; None where the step has nothing of the kind."""
+"""Metric -> name of an objective -> what it measures after each step."""
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The scores of a trial; picklable, for trials compute it where they run."""
+    """The objectives of a trial. Picklable: trials compute them where they run."""
 
     metric: Literal["mean_f1", "macro_f1", "micro_f1", "old_new"]
     caution: float
-    baseline: Sequence[Series]
-    """Of trial 0, seed by seed."""
+    """Standard errors to subtract."""
+    baseline: Sequence[RunScores]
+    """Of trial 0, one run per seed."""
 
-    def __call__(self, trial: Sequence[Series]) -> dict[str, float]:
-        """Objective -> its value after the steps so far."""
+    def __call__(self, trial: Sequence[RunScores]) -> dict[str, float]:
+        """Name of an objective -> its value after the steps that the trial has, one run per seed."""
         return {name: self._value(measure, trial) for name, measure in MEASURES[self.metric].items()}
 
-    def _value(self, measure: Callable[[Dev], float | None], trial: Sequence[Series]) -> float:
-        gains = [_gain(measure, ours, theirs) for ours, theirs in zip(trial, self.baseline, strict=True)]
-        error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
-        return fmean(gains) - self.caution * error
+    def _value(self, measure: Measure, trial: Sequence[RunScores]) -> float:
+        gains = [_gain(measure, run, baseline) for run, baseline in zip(trial, self.baseline, strict=True)]
+        standard_error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
+        return fmean(gains) - self.caution * standard_error
 
 
-def _gain(measure: Callable[[Dev], float | None], ours: Series, theirs: Series) -> float:
-    """How much better than trial 0, on average over the steps that `ours` has."""
-    pairs = [(measure(our), measure(their)) for our, their in zip(ours, theirs, strict=False)]
-    gains = [our - their for our, their in pairs if our is not None and their is not None]
+def _gain(measure: Measure, run: RunScores, baseline: RunScores) -> float:
+    """The mean difference to the baseline over the steps that `run` has."""
+    pairs = [(measure(step), measure(same_step)) for step, same_step in zip(run, baseline, strict=False)]
+    gains = [score - reference for score, reference in pairs if score is not None and reference is not None]
     return fmean(gains) if gains else 0.0

@@ -1,12 +1,12 @@
-"""Where Ray Tune and Optuna meet: Optuna proposes settings and is told how they did, in a journal that lasts.
+"""The link between Ray Tune and Optuna: Optuna proposes settings and learns their scores, in a persistent journal.
 
-The journal lies in the store (or in any database that Optuna opens). Nothing that Ray keeps of a search is ever read:
-a search that was killed is begun again over the same journal, and the trials that it left running come first.
+The journal is in the store, or in any database that Optuna opens. Ray's own state of a search is never read: a search
+that was killed starts again over the same journal, and first repeats the trials that were running.
 """
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,22 +20,22 @@ from raycner.errors import InputError
 from raycner.events import EventHandler, TrialCrashed, TrialFinished, TrialReported, TrialStarted
 from raycner.storage.searches import TrialRecord
 from raycner.storage.store import ObjectStore
-from raycner.tuning.study import Settings, Study, quiet
+from raycner.tuning.round import PREFIX, Round
+from raycner.tuning.study import Settings, quiet_optuna
 
-ENDED: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
+FINISHED: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
-
-DIED = "trial_crashed"
-"""The mark of a trial whose process died: the same is proposed again, and counts once."""
-ENOUGH = 10
-"""Finished trials from which on importances say something."""
+CRASHED = "trial_crashed"
+"""The user attribute of a trial whose process died; the trial that repeats it counts instead."""
+MIN_TRIALS_FOR_IMPORTANCES = 10
+"""With fewer complete trials, importances mean nothing."""
 
 
 class Journal:
-    """The Optuna storage of a search: a file in the store, or a database by its URL."""
+    """The Optuna storage of a search: a file in the store, or a database given by its URL."""
 
     def __init__(self, store: ObjectStore, name: str, url: str | None, scratch: Path) -> None:
         self._store, self._key = store, f"searches/{name}/journal.log"
@@ -46,162 +46,157 @@ class Journal:
                 self._file.write_bytes(store.read(self._key))
         self.storage = JournalStorage(JournalFileBackend(str(self._file))) if url is None else _database(url)
 
-    def keep(self) -> None:
-        """Put what was written since into the store."""
+    def save(self) -> None:
+        """Write the journal to the store."""
         if self._url is None and self._file.exists():
             self._store.write(self._key, self._file.read_bytes())
 
 
 def _database(url: str) -> BaseStorage:
-    """A database that Optuna opens; its URL may hold a password, and is never shown."""
+    """A database that Optuna opens. Its URL may contain a password, and is never shown."""
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:
-        hint = "write a URL of SQLAlchemy's, such as sqlite:////FOLDER/FILE, and install what it needs"
+        hint = "write an SQLAlchemy URL, such as sqlite:////FOLDER/FILE, and install the driver that it needs"
         raise InputError(f"cannot be opened ({type(error).__name__})", location="--database", hint=hint) from None
 
 
 class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
     """Optuna's proposals for one round of trials.
 
-    Beyond Ray's own: a trial that Tune stopped is pruned to Optuna, and not complete with whatever it had last; one
-    that failed has failed, with its reason; and what each did stands in the journal.
+    In addition to Ray's class: a trial that Tune stops is pruned in Optuna, not complete with its last value; a trial
+    that fails has failed, with its reason; and the journal has the facts of each trial.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        journal: Journal,
-        name: str,
-        space: Callable[[Any], object],
-        first: Sequence[Settings],
-        steps: int,
-        deaths: int,
-        emit: EventHandler,
-    ) -> None:
-        self._names = names = list(study.objectives)
-        self._known = open_study(study, journal, name)
-        self._journal, self._steps, self._deaths, self._emit = journal, steps, deaths, emit
-        self._began: dict[str, float] = {}
-        left = sweep(self._known)
-        fresh = not self._known.get_trials(deepcopy=False)
+    def __init__(self, round_: Round, journal: Journal, emit: EventHandler) -> None:
+        study = round_.plan.study
+        self._objectives = objectives = list(study.objectives)
+        self._round, self._journal, self._emit = round_, journal, emit
+        self._study = open_study(round_, journal)
+        self._started: dict[str, float] = {}
+        resumed = bool(self._study.get_trials(deepcopy=False))
+        interrupted = fail_interrupted(self._study)
         super().__init__(
-            space,
-            metric=names if len(names) > 1 else names[0],
-            mode=["max"] * len(names) if len(names) > 1 else "max",
-            points_to_evaluate=[dict(settings) for settings in (first if fresh else left)] or None,
-            sampler=study.sample(len(self._known.get_trials(deepcopy=False))),
-            study_name=name,
+            round_.suggest,
+            metric=objectives if len(objectives) > 1 else objectives[0],
+            mode=["max"] * len(objectives) if len(objectives) > 1 else "max",
+            points_to_evaluate=[dict(s) for s in self._first_settings(resumed, interrupted)] or None,
+            sampler=study.new_sampler(len(self._study.get_trials(deepcopy=False))),
+            study_name=round_.name,
             storage=journal.storage,
         )
 
+    def _first_settings(self, resumed: bool, interrupted: list[Settings]) -> list[Settings]:
+        return interrupted if resumed else self._round.first()[: self._round.plan.study.trials]
+
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         settings: dict[str, Any] | None = super().suggest(trial_id)
-        self._began[trial_id] = time.monotonic()
-        self._journal.keep()
+        self._started[trial_id] = time.monotonic()
+        self._journal.save()
         if settings is not None:
             self._emit(TrialStarted(number=self._ot_trials[trial_id].number, settings=settings))
         return settings
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         super().on_trial_result(trial_id, result)
-        trial, score = self._ot_trials[trial_id], result[self._names[0]]
+        trial, score = self._ot_trials[trial_id], result[self._objectives[0]]
         trial.set_user_attr("scores", [*trial.user_attrs.get("scores", ()), score])
-        self._journal.keep()
+        self._journal.save()
         self._emit(TrialReported(number=trial.number, score=score))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial = self._ot_trials[trial_id]
         if error or result is None:
-            self._died(trial_id, trial)
+            self._on_crash(trial_id, trial)
             return
         if not result["failed"]:
-            self.on_trial_result(trial_id, result)  # Tune hands the last result to this method alone
-        self._note(trial_id, reason=result["failed"], trained=result["trained"], shared=result["shared"])
-        finished = not result["failed"] and result["step"] == self._steps
-        super().on_trial_complete(trial_id, result if finished else None, error=bool(result["failed"]))
-        self._ended(trial.number)
+            self.on_trial_result(trial_id, result)  # Tune passes the last result to this method only
+        self._set_facts(trial_id, reason=result["failed"], trained=result["trained"], shared=result["shared"])
+        complete = not result["failed"] and result["step"] == self._round.steps
+        super().on_trial_complete(trial_id, result if complete else None, error=bool(result["failed"]))
+        self._finish(trial.number)
 
-    def _died(self, trial_id: str, trial: optuna.Trial) -> None:
-        """A process that dies takes its trial with it: the same is tried again, but not for ever."""
-        alike = [known for known in self._known.get_trials(deepcopy=False) if known.params == trial.params]
-        again = sum(DIED in known.user_attrs for known in alike) < self._deaths
-        self._note(trial_id, **({DIED: True} if again else {"reason": "its process died, again and again"}))
+    def _on_crash(self, trial_id: str, trial: optuna.Trial) -> None:
+        """The process of a trial died. Its settings are tried again, `compute.max_failures` times at most."""
+        same = [other for other in self._study.get_trials(deepcopy=False) if other.params == trial.params]
+        crashes = sum(CRASHED in other.user_attrs for other in same)
+        retry = crashes < self._round.plan.job.compute.max_failures
+        self._set_facts(trial_id, **({CRASHED: True} if retry else {"reason": "its process died repeatedly"}))
         super().on_trial_complete(trial_id, None, error=True)
-        if again:
-            self._known.enqueue_trial(trial.params)
-            self._journal.keep()
+        if retry:
+            self._study.enqueue_trial(trial.params)
+            self._journal.save()
             self._emit(TrialCrashed(number=trial.number))
         else:
-            self._ended(trial.number)
+            self._finish(trial.number)
 
-    def _note(self, trial_id: str, **said: Any) -> None:
-        """Write into the journal what a trial did; Optuna takes no more of it once the trial is told as over."""
-        said["seconds"] = time.monotonic() - self._began[trial_id]
-        for key, value in said.items():
-            self._ot_trials[trial_id].set_user_attr(key, value)
+    def _set_facts(self, trial_id: str, **facts: Any) -> None:
+        """Write facts of a trial into the journal. Optuna accepts them only before the trial ends."""
+        facts["seconds"] = time.monotonic() - self._started[trial_id]
+        for name, value in facts.items():
+            self._ot_trials[trial_id].set_user_attr(name, value)
 
-    def _ended(self, number: int) -> None:
-        self._journal.keep()
-        self._emit(TrialFinished(_record(self._known.get_trials(deepcopy=False)[number])))
+    def _finish(self, number: int) -> None:
+        self._journal.save()
+        self._emit(TrialFinished(_record(self._study.get_trials(deepcopy=False)[number])))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing, likewise: Tune keeps a pickle of its searcher, which nobody is ever to open."""
+        """Nothing: Tune pickles its searcher, and that pickle is never read."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is what lasts."""
+        """Nothing: the journal is the persistent state."""
 
 
-def open_study(study: Study, journal: Journal, name: str) -> optuna.Study:
-    """The Optuna study of a round, made if there is none yet."""
+def open_study(round_: Round, journal: Journal) -> optuna.Study:
+    """The Optuna study of a round, created if there is none."""
     return optuna.create_study(
         storage=journal.storage,
-        study_name=name,
-        directions=["maximize"] * len(study.objectives),
+        study_name=round_.name,
+        directions=["maximize"] * len(round_.plan.study.objectives),
         load_if_exists=True,
     )
 
 
-def sweep(study: optuna.Study) -> list[Settings]:
-    """End the trials that a killed search left running, and say what they tried."""
-    left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    for trial in left:
+def fail_interrupted(study: optuna.Study) -> list[Settings]:
+    """Fail the trials that a killed search left running, and return their settings."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
-    return [trial.params for trial in left]
+    return [trial.params for trial in running]
 
 
-def trials(study: optuna.Study) -> tuple[TrialRecord, ...]:
-    """What the trials did that ended, and were not only swept: those have no reason, not even an empty one."""
-    found = study.get_trials(deepcopy=False, states=tuple(ENDED))
-    return tuple(_record(trial) for trial in found if "reason" in trial.user_attrs)
+def finished_trials(study: optuna.Study) -> tuple[TrialRecord, ...]:
+    """The trials that ended by themselves. Crashed and interrupted ones have no reason, not even an empty one."""
+    trials = study.get_trials(deepcopy=False, states=tuple(FINISHED))
+    return tuple(_record(trial) for trial in trials if "reason" in trial.user_attrs)
 
 
 def _record(trial: FrozenTrial) -> TrialRecord:
-    said: Mapping[str, Any] = trial.user_attrs
+    facts: Mapping[str, Any] = trial.user_attrs
     return TrialRecord(
         number=trial.number,
-        state=ENDED[trial.state],
+        state=FINISHED[trial.state],
         settings=trial.params,
         values=tuple(trial.values or ()),
-        scores=tuple(said.get("scores", ())),
-        trained=said.get("trained", 0),
-        shared=said.get("shared", 0),
-        seconds=said.get("seconds", 0.0),
-        reason=said.get("reason", ""),
+        scores=tuple(facts.get("scores", ())),
+        trained=facts.get("trained", 0),
+        shared=facts.get("shared", 0),
+        seconds=facts.get("seconds", 0.0),
+        reason=facts.get("reason", ""),
     )
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Setting -> its share of what makes the best finished trials; {} while fewer than ENOUGH have finished."""
-    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < ENOUGH:
+    """Setting -> its share in what makes a trial good, by PED-ANOVA; {} after too few complete trials."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < MIN_TRIALS_FOR_IMPORTANCES:
         return {}
     target = None if len(study.directions) == 1 else (lambda trial: sum(trial.values))
+    evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     try:
-        with quiet():
-            found = optuna.importance.get_param_importances(
-                study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), target=target
-            )
+        with quiet_optuna():
+            shares = optuna.importance.get_param_importances(study, evaluator=evaluator, target=target)
     except (ValueError, RuntimeError):
         return {}
-    return {key: value for key, value in found.items() if key != "prefix"}
+    return {key: share for key, share in shares.items() if key != PREFIX}

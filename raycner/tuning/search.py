@@ -1,12 +1,13 @@
-"""search(plan): Ray Tune runs trials, Optuna proposes them, and no step is trained twice.
+"""search(plan, baseline): Ray Tune runs the trials, Optuna proposes them, and no step is trained twice.
 
-Trial 0 is run before the others: the steps that all share are then in the store, and every score is a difference to it.
+Trial 0, the baseline, is run before the others: the store then has the steps that all trials share, and every score is
+a difference to the baseline.
 """
 
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,93 +25,94 @@ from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import acquire
-from raycner.storage.searches import RoundRecord, SearchRecord, WinnerRecord
+from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
 from raycner.storage.store import ObjectStore
+from raycner.training import plan as steps
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.plan import plan as steps_of
-from raycner.tuning.objective import Dev, Objective
-from raycner.tuning.optuna_searcher import Journal, OptunaSearcher, importances, open_study, trials
-from raycner.tuning.study import PROBES, Plan, Settings, draws, quiet
-from raycner.tuning.trial import Task, Trial
+from raycner.tuning.objective import DevScores, Objective
+from raycner.tuning.optuna_searcher import Journal, OptunaSearcher, finished_trials, importances, open_study
+from raycner.tuning.round import Round
+from raycner.tuning.study import PROBES, SearchPlan, Settings, Study, quiet_optuna, random_draws
+from raycner.tuning.trial import Trial
+
+WORKER_GROUP_CPUS = 0.1
+"""CPUs of the process that starts a trial's worker group: it only waits."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """How many steps a search will train, if nothing is pruned."""
+    """How many steps a search trains if nothing is pruned."""
 
     alone: int
     """If every trial trained all of its steps."""
     shared: int
-    """If none is trained twice."""
+    """If no step is trained twice."""
     missing: int
-    """Of these, how many the store does not have."""
+    """Of the shared ones, those that the store does not have."""
 
     def __str__(self) -> str:
-        pruning = "pruning will stop some of them"
-        return f"{self.alone} steps; {self.shared} if none is trained twice, {self.missing} not in the store; {pruning}"
+        return (
+            f"{self.alone} steps; {self.shared} if none is trained twice, {self.missing} not in the store; "
+            "pruning will stop some of them"
+        )
 
 
-def forecast(plan: Plan, emit: EventHandler) -> Forecast:
-    """Draw the budget at random, and count steps. Of step-wise search, this counts one round as if for all steps."""
+def forecast(plan: SearchPlan, emit: EventHandler) -> Forecast:
+    """Count the steps of as many random trials as the study has. Of a step-wise search, only one round is counted, as
+    if it set all steps."""
     study = plan.study
     store, scenario = prepare(plan.job, emit)
-    drawn = [*study.first, *(trial.params for trial in draws(study.space, study.trials))][: study.trials]
-    names: set[str] = set()
-    for settings in drawn:
+    random_settings = (trial.params for trial in random_draws(study.space, study.trials))
+    trials = [*study.first, *random_settings][: study.trials]
+    fingerprints: set[str] = set()
+    for settings in trials:
         config = plan.config(settings)
         for seed in range(config.seed, config.seed + study.seeds):
-            names |= {spec.fingerprint for spec in steps_of(replace(config, seed=seed), scenario)}
-    missing = sum(StepCheckpoint.find(store, name) is None for name in names)
-    return Forecast(study.trials * study.seeds * len(scenario), len(names), missing)
+            fingerprints |= {spec.fingerprint for spec in steps.plan(replace(config, seed=seed), scenario)}
+    missing = sum(StepCheckpoint.find(store, fingerprint) is None for fingerprint in fingerprints)
+    return Forecast(study.trials * study.seeds * len(scenario), len(fingerprints), missing)
 
 
-def baseline(plan: Plan, emit: EventHandler) -> tuple[RunLedger, ...]:
-    """Run trial 0, once a seed."""
-    return _runs(plan, plan.study.first[0] if plan.study.first else {}, emit)
+def baseline(plan: SearchPlan, emit: EventHandler) -> tuple[RunLedger, ...]:
+    """Run trial 0, once per seed."""
+    return _run_seeds(plan, plan.study.first[0] if plan.study.first else {}, emit)
 
 
 def search(
-    plan: Plan, where: str, against: Sequence[RunLedger], emit: EventHandler, database: str | None = None
+    plan: SearchPlan, baseline: Sequence[RunLedger], emit: EventHandler, database: str | None = None
 ) -> SearchRecord:
-    """Run the trials that the study still lacks, and leave a record of all of them, the winner's runs among them.
+    """Run the trials that the study still lacks. The record has all of them, and the runs of the winner.
 
-    `where` is the study's file, `against` the runs of trial 0, `database` the URL of a database to keep the journal in
-    instead of the store.
+    `baseline` are the runs of trial 0. `database` is the URL of a database that keeps the journal instead of the store.
     """
 
     def waiting(holder: str) -> None:
         emit(Message(f"waiting for search {plan.name}, which {holder} is running"))
 
+    store = ObjectStore(plan.job.store)
     with (
-        acquire(ObjectStore(plan.job.store), f"searches/{plan.name}", waiting),
+        acquire(store, f"searches/{plan.name}", waiting),
         tempfile.TemporaryDirectory(prefix="raycner-search-") as scratch,
-        quiet(),
+        quiet_optuna(),
     ):
-        return Search(plan, where, against, emit, database, Path(scratch)).run()
+        journal = Journal(store, plan.name, database, Path(scratch))
+        return Search(plan, baseline, journal, emit).run()
 
 
 class Search:
-    """A search under way; its fields are what its rounds hand on to each other."""
+    """A search in progress. `record` grows with every round."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        where: str,
-        against: Sequence[RunLedger],
-        emit: EventHandler,
-        database: str | None,
-        scratch: Path,
-    ) -> None:
-        self.plan, self.study, self.emit, self.against = plan, plan.study, emit, against
-        self.compute = plan.job.compute
+    def __init__(self, plan: SearchPlan, baseline: Sequence[RunLedger], journal: Journal, emit: EventHandler) -> None:
+        self.plan, self.study, self.compute = plan, plan.study, plan.job.compute
+        self.journal, self.emit = journal, emit
         self.store, self.scenario = prepare(plan.job, emit)
-        self.journal = Journal(self.store, plan.name, database, scratch)
-        series = [[Dev.of(record) for record in ledger.records()] for ledger in against]
-        self.objective = Objective(self.study.metric, self.study.caution, series)
+        self.baseline = tuple(ledger.run for ledger in baseline)
+        scores = [[DevScores.of(record) for record in ledger.records()] for ledger in baseline]
+        self.objective = Objective(self.study.metric, self.study.caution, scores)
         self.record = SearchRecord(
             name=plan.name,
-            space=where,
-            job=plan.layers,
+            space=plan.path,
+            job=plan.configs,
             metric=self.study.metric,
             objectives=self.study.objectives,
             seeds=self.study.seeds,
@@ -123,81 +125,78 @@ class Search:
         with cluster(cpus):
             best = self._step_by_step() if self.study.strategy == "per_step" else self._whole_runs()
         if best is not None:
-            runs = _runs(self.plan, best, ignore_events)
-            self.record = replace(
-                self.record,
-                winner=WinnerRecord(
-                    settings=best,
-                    command=self.plan.command(best),
-                    runs=tuple(ledger.run for ledger in runs),
-                    baseline=tuple(ledger.run for ledger in self.against),
-                ),
-            )
+            self.record = replace(self.record, winner=self._winner(best))
         self.record.write(self.store)
         return self.record
 
+    def _winner(self, settings: Settings) -> WinnerRecord:
+        ledgers = _run_seeds(self.plan, settings, ignore_events)
+        return WinnerRecord(
+            settings=settings,
+            command=self.plan.command(settings),
+            runs=tuple(ledger.run for ledger in ledgers),
+            baseline=self.baseline,
+        )
+
     def _whole_runs(self) -> Settings | None:
-        task = self._task([{}], at=0, steps=len(self.scenario))
-        best = self._round(self.plan.name, task)
+        best = self._run_round(self._round(self.plan.name, step=None, prefixes=[{}]))
         return best[0] if best else None
 
     def _step_by_step(self) -> Settings | None:
-        """For one step after another, try settings for it from each of the best runs so far."""
+        """One step after another: try settings for it after each of the best runs so far."""
         prefixes: list[Settings] = [{}]
-        for number in range(self._first_open(), len(self.scenario) + 1):
-            task = self._task(prefixes, at=number, steps=number)
-            prefixes = self._round(f"{self.plan.name}-step-{number}", task)[: self.study.beam]
+        for step in range(self._first_searched_step(), len(self.scenario) + 1):
+            best = self._run_round(self._round(f"{self.plan.name}-step-{step}", step=step, prefixes=prefixes))
+            prefixes = best[: self.study.beam]
             if not prefixes:
                 return None
         return prefixes[0]
 
-    def _first_open(self) -> int:
+    def _first_searched_step(self) -> int:
         """The first step, from 1, that the space can change."""
-        chains = [steps_of(self.plan.config(t.params), self.scenario) for t in draws(self.study.space, PROBES)]
-        steps = enumerate(zip(*chains, strict=True), start=1)
-        return next((number for number, specs in steps if len({spec.fingerprint for spec in specs}) > 1), 1)
+        draws = random_draws(self.study.space, PROBES)
+        chains = [steps.plan(self.plan.config(draw.params), self.scenario) for draw in draws]
+        for step, specs in enumerate(zip(*chains, strict=True), start=1):
+            if len({spec.fingerprint for spec in specs}) > 1:
+                return step
+        return 1
 
-    def _task(self, prefixes: Sequence[Settings], at: int, steps: int) -> Task:
-        fingerprints = [corpus.fingerprint for corpus in self.scenario.corpora]
-        return Task(self.plan, prefixes, at, steps, fingerprints, self.objective)
+    def _round(self, name: str, *, step: int | None, prefixes: Sequence[Settings]) -> Round:
+        return Round(
+            name=name,
+            plan=self.plan,
+            step=step,
+            steps=step or len(self.scenario),
+            prefixes=prefixes,
+            corpora=[corpus.fingerprint for corpus in self.scenario.corpora],
+            objective=self.objective,
+        )
 
-    def _round(self, name: str, task: Task) -> list[Settings]:
-        """Run the trials that a round still lacks. What the finished ones tried, the best first, none twice."""
-        study = self.study
-        known = open_study(study, self.journal, name)
-        done = trials(known)
-        self.emit(RoundStarted(name=name, trials=study.trials, steps=task.steps, finished=done))
-        while (missing := study.trials - len(done)) > 0:
-            self._tune(name, task, missing)
-            done = trials(known)
-        found = RoundRecord(name=name, steps=task.steps, trials=done, importances=importances(known))
-        self.record = replace(self.record, rounds=(*self.record.rounds, found))
+    def _run_round(self, round_: Round) -> list[Settings]:
+        """Run the trials that a round still lacks. The settings of the complete ones, best first, none twice."""
+        optuna_study = open_study(round_, self.journal)
+        finished = finished_trials(optuna_study)
+        self.emit(RoundStarted(name=round_.name, trials=self.study.trials, steps=round_.steps, finished=finished))
+        while (missing := self.study.trials - len(finished)) > 0:
+            self._tune(round_, missing)
+            finished = finished_trials(optuna_study)
+        shares = importances(optuna_study)
+        record = RoundRecord(name=round_.name, steps=round_.steps, trials=finished, importances=shares)
+        self.record = replace(self.record, rounds=(*self.record.rounds, record))
         self.record.write(self.store)
-        finished = sorted((t for t in done if t.state == "complete"), key=lambda t: sum(t.values), reverse=True)
-        return list({canonical(s): s for s in (task.settings(trial.settings) for trial in finished)}.values())
+        settings = [round_.settings(trial.settings) for trial in _best_first(finished)]
+        return list({canonical(one): one for one in settings}.values())
 
-    def _tune(self, name: str, task: Task, number: int) -> None:
-        choices = range(len(task.prefixes))
-        branching = len(choices) > 1
-
-        def space(trial: Any) -> None:
-            if branching:
-                trial.suggest_categorical("prefix", list(choices))
-            self.study.space(trial)
-
-        first = [{**s, **({"prefix": p} if branching else {})} for s in self.study.first for p in choices]
-        deaths = self.compute.max_failures
-        proposer = OptunaSearcher(self.study, self.journal, name, space, first[:number], task.steps, deaths, self.emit)
-        attempt = uuid.uuid4().hex[:12]
-        in_gangs = self.compute.workers > 1
+    def _tune(self, round_: Round, trials: int) -> None:
+        attempt = uuid.uuid4().hex[:12]  # a new name each time: Ray's own state is never resumed
         tune.Tuner(
-            tune.with_resources(tune.with_parameters(Trial, task=task), _resources(self.compute)),
+            tune.with_resources(tune.with_parameters(Trial, round_=round_), _resources(self.compute)),
             tune_config=tune.TuneConfig(
-                search_alg=proposer,
-                scheduler=self._scheduler(task.steps),
-                num_samples=number,
+                search_alg=OptunaSearcher(round_, self.journal, self.emit),
+                scheduler=_scheduler(self.study, round_.steps),
+                num_samples=trials,
                 max_concurrent_trials=concurrency(self.compute, ray.cluster_resources()),
-                reuse_actors=not in_gangs,
+                reuse_actors=self.compute.workers <= 1,
             ),
             run_config=tune.RunConfig(
                 name=attempt,
@@ -208,48 +207,59 @@ class Search:
         ).fit()
         self.store.remove(f"ray/{attempt}")
 
-    def _scheduler(self, steps: int) -> TrialScheduler:
-        study = self.study
-        if study.pruning == "none" or study.metric == "old_new" or study.strategy == "per_step" or steps <= study.grace:
-            return FIFOScheduler()
-        return ASHAScheduler(
-            time_attr="step",
-            metric="score",
-            mode="max",
-            max_t=steps,
-            grace_period=study.grace,
-            reduction_factor=study.reduction,
-        )
+
+def _best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
+    complete = (trial for trial in trials if trial.state == "complete")
+    return sorted(complete, key=lambda trial: sum(trial.values), reverse=True)
 
 
-def concurrency(compute: ComputeConfig, there: dict[str, float]) -> int:
-    """How many trials go on at once: as many as fit into what the cluster has, or as many as were asked for.
+def _scheduler(study: Study, steps: int) -> TrialScheduler:
+    if study.pruning == "none" or study.metric == "old_new" or study.strategy == "per_step" or steps <= study.grace:
+        return FIFOScheduler()
+    return ASHAScheduler(
+        time_attr="step",
+        metric="score",
+        mode="max",
+        max_t=steps,
+        grace_period=study.grace,
+        reduction_factor=study.reduction,
+    )
 
-    Raises `InputError` where not one fits: it would wait for ever.
+
+def concurrency(compute: ComputeConfig, cluster_resources: Mapping[str, float]) -> int:
+    """How many trials run at once: as many as the cluster has resources for, or `max_concurrent_trials` if fewer.
+
+    Raises `InputError` if not even one fits, because it would wait for ever.
     """
-    workers = max(compute.workers, 1)
-    wanted = {"CPU": workers * compute.cpus_per_worker, "GPU": workers * compute.gpus_per_worker}
-    wanted["CPU"] += 0.1 if compute.workers > 1 else 0  # what drives the gang
-    fitting = min(int(there.get(kind, 0.0) / amount) for kind, amount in wanted.items() if amount)
+    needed = _needed(compute)
+    fitting = min(int(cluster_resources.get(kind, 0.0) / amount) for kind, amount in needed.items() if amount)
     if fitting:
         return min(fitting, compute.max_concurrent_trials or fitting)
     if compute.max_concurrent_trials and os.environ.get("RAY_ADDRESS"):
         return compute.max_concurrent_trials
-    has = " and ".join(f"{there.get(kind, 0.0):g} {kind}" for kind in wanted)
-    needs = " and ".join(f"{amount:g} {kind}" for kind, amount in wanted.items() if amount)
-    hint = "lower compute.workers, cpus_per_worker or gpus_per_worker; or, where the cluster grows on demand, "
+    has = " and ".join(f"{cluster_resources.get(kind, 0.0):g} {kind}" for kind in needed)
+    needs = " and ".join(f"{amount:g} {kind}" for kind, amount in needed.items() if amount)
+    hint = "lower compute.workers, cpus_per_worker or gpus_per_worker; or, if the cluster scales up on demand, "
     hint += "set compute.max_concurrent_trials"
     raise InputError(f"a trial needs {needs}, and the cluster has {has}", location="compute", hint=hint)
 
 
+def _needed(compute: ComputeConfig) -> dict[str, float]:
+    """The resources of a trial and its workers."""
+    workers = max(compute.workers, 1)
+    driver = WORKER_GROUP_CPUS if compute.workers > 1 else 0.0
+    return {"CPU": workers * compute.cpus_per_worker + driver, "GPU": workers * compute.gpus_per_worker}
+
+
 def _resources(compute: ComputeConfig) -> Any:
+    """The resources of a trial's own process; a worker group requests its own."""
     if compute.workers > 1:
-        return tune.PlacementGroupFactory([{"CPU": 0.1}])
+        return tune.PlacementGroupFactory([{"CPU": WORKER_GROUP_CPUS}])
     return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}
 
 
-def _runs(plan: Plan, settings: Settings, emit: EventHandler) -> tuple[RunLedger, ...]:
-    """The runs of some settings, one a seed."""
-    first = plan.config(settings).seed
-    seeds = range(first, first + plan.study.seeds)
+def _run_seeds(plan: SearchPlan, settings: Settings, emit: EventHandler) -> tuple[RunLedger, ...]:
+    """The runs of these settings, one per seed."""
+    first_seed = plan.config(settings).seed
+    seeds = range(first_seed, first_seed + plan.study.seeds)
     return tuple(run(plan.config({**settings, "seed": seed}), emit) for seed in seeds)

@@ -1,16 +1,16 @@
 """Studies: what is searched, on which job, by which score, with how many trials.
 
-A study is a Python file with one name, STUDY; it is loaded by path and never installed:
+A study is a Python file that defines STUDY. It is loaded by path, and needs no installation:
 
     from raycner import Study
 
     def space(trial):
         trial.suggest_float("method.kd_weight", 0.2, 5.0, log=True)
 
-    STUDY = Study(base="jobs/demo.yaml", layers=("method.name=extend_ner",), space=space, trials=24,
+    STUDY = Study(base="jobs/demo.yaml", overrides=("method.name=extend_ner",), space=space, trials=24,
                   first=[{"method.kd_weight": 1.0}])
 
-What a space suggests are settings under their dotted names, as one would type them after the job.
+A space suggests settings by their dotted names, as on the command line.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import runpy
 import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -32,132 +32,146 @@ from raycner.hashing import Plain, fingerprint, plain
 from raycner.settings import spell
 
 Settings = Mapping[str, Plain]
-"""Settings under their dotted names."""
+"""Dotted name -> value."""
+Space = Callable[[Any], object]
+"""Receives an Optuna trial, and suggests settings by their dotted names."""
 PROBES = 32
-"""How many draws of a space are tried before the first trial."""
+"""How many random draws of a space are checked before the first trial."""
 
 DEFINING = ("metric", "seeds", "caution", "strategy", "beam")
-"""What makes trials comparable: a study that says otherwise is another one. More trials are the same study."""
+"""Fields that make trials comparable: a study with another value is another study. More trials are the same study."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A search, said in full."""
+    """The complete description of a search."""
 
     base: str
-    """The job that is searched on: a YAML file."""
-    space: Callable[[Any], object]
-    """Is given an Optuna trial, and suggests settings under their dotted names."""
-    layers: Sequence[str] = ()
-    """Laid over the job before the settings are: files and KEY=VALUE."""
+    """The job to search on: a YAML file."""
+    space: Space
+    """Receives an Optuna trial, and suggests settings by their dotted names."""
+    overrides: Sequence[str] = ()
+    """Config files and KEY=VALUE overrides of the job; suggested settings override them."""
     first: Sequence[Settings] = field(default_factory=list)
-    """Settings that are tried before any is proposed. The first of them is trial 0, which all are compared with: the
-    published values."""
+    """Settings to try before Optuna proposes any. The first is trial 0, the baseline: the published values."""
     trials: int = 24
     metric: Literal["mean_f1", "macro_f1", "micro_f1", "old_new"] = "mean_f1"
-    """On dev, over all types seen, averaged over the steps; mean_f1 is the mean of the other two. old_new: two
-    objectives, macro-F1 over the types of earlier steps and over each step's new ones."""
+    """F1 on dev over all seen types, averaged over the steps; mean_f1 is the mean of macro- and micro-F1. old_new has
+    two objectives: macro-F1 over the types of earlier steps, and over the new types of each step."""
     seeds: int = 1
-    """How many seeds a trial is: the job's own and those after it."""
+    """Seeds per trial: the job's own and those after it."""
     caution: float = 1.0
-    """How many standard errors are taken from the mean over seeds."""
+    """How many standard errors to subtract from the mean over seeds."""
     sampler: Literal["tpe", "random"] = "tpe"
-    """tpe: multivariate and grouped, so that settings are proposed together, and conditional ones may be."""
+    """tpe: multivariate and grouped, so settings are proposed jointly, and may be conditional."""
     pruning: Literal["asha", "none"] = "asha"
-    """asha: of the trials that have come as far, only the best go on; its rungs are steps."""
+    """asha: only the best trials continue; its rungs are steps."""
     grace: int = 2
-    """Steps that every trial is allowed."""
+    """Steps that no trial is pruned before."""
     reduction: int = 2
-    """At each rung one trial in so many goes on."""
+    """At each rung, one trial in so many continues."""
     strategy: Literal["whole_run", "per_step"] = "whole_run"
-    """whole_run: one set of settings for all steps. per_step: for one step at a time, `trials` times, each from one of
-    the best runs so far; the result may differ from step to step."""
+    """whole_run: one set of settings for all steps. per_step: `trials` trials for each step in turn, which continue one
+    of the best runs so far; the result may have other settings for each step."""
     beam: int = 2
-    """How many of the best runs so far per_step goes on from."""
+    """How many of the best runs so far per_step continues."""
     sampler_seed: int = 0
+    layers: InitVar[None] = None
+    """The earlier name of `overrides`; refused."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, layers: None) -> None:
+        if layers is not None:
+            raise InputError("no such field", location="Study.layers", hint="it is now called `overrides`")
         if min(self.trials, self.seeds, self.grace, self.beam) < 1 or self.reduction < 2 or self.caution < 0:
             raise ValueError("trials, seeds, grace and beam are at least 1, reduction at least 2, caution not negative")
         if self.metric == "old_new" and self.strategy == "per_step":
-            raise ValueError("per_step goes on from the best runs, which takes one score: choose another metric")
+            raise ValueError("per_step continues the best runs, which takes a single score: choose another metric")
 
     @property
     def objectives(self) -> tuple[str, ...]:
-        """What Optuna maximises."""
+        """The names of what Optuna maximises."""
         return ("old", "new") if self.metric == "old_new" else ("score",)
 
-    def sample(self, known: int) -> optuna.samplers.BaseSampler:
-        """A sampler for a round that knows so many trials already: begun again, it does not repeat itself."""
-        seed = self.sampler_seed + known
+    def new_sampler(self, finished_trials: int) -> optuna.samplers.BaseSampler:
+        """A sampler for the trials still missing. Its seed depends on their number, so a resumed search does not
+        repeat itself."""
+        seed = self.sampler_seed + finished_trials
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
         return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A study and the layers of its job, as they were asked for: every draw of it can be run."""
+class SearchPlan:
+    """A study with the config files and overrides of its job, checked: all that its space suggests can be run."""
 
     study: Study
-    layers: tuple[str, ...]
-    said: Mapping[str, Plain]
-    """What the layers say."""
+    path: str
+    """The file of the study."""
+    configs: tuple[str, ...]
+    """Config files and overrides of the job, left to right."""
+    base: Mapping[str, Plain]
+    """The settings that they give."""
     name: str
-    """The file's, and of what is searched by which score: the same line goes on with the same study."""
+    """Of the file, and a hash of what determines the search: the same command continues the same search."""
 
     @classmethod
-    def of(cls, study: Study, layers: Sequence[str], where: str, asked: Mapping[str, Any] | None = None) -> "Plan":
-        """Check that whatever a study, with what was asked for instead of its own values, may propose can be run.
-
-        Raises `InputError` naming file and setting.
-        """
+    def of(
+        cls, study: Study, configs: Sequence[str], path: str, options: Mapping[str, Any] | None = None
+    ) -> "SearchPlan":
+        """Plan a study; `options` replace fields of it. Raises `InputError` with file and setting."""
         try:
-            study = replace(study, **(asked or {}))
+            study = replace(study, **(options or {}))
         except ValueError as error:
-            raise InputError(str(error), location=where) from None
-        layers = (study.base, *study.layers, *layers)
-        base = read(layers)
-        job = plain(RunConfig.laid(base, {}), hashed=True)
-        searched = [job, *(getattr(study, name) for name in DEFINING), inspect.getsource(study.space)]
-        hashed = fingerprint(searched)
-        made = cls(study, layers, base, f"{Path(where).stem}-{hashed[:8]}")
-        for settings in study.first:
-            made._try(settings, f"{where}: first")
-            fixed = optuna.trial.FixedTrial(dict(settings))
-            try:
-                study.space(fixed)
-            except ValueError as error:
-                hint = "say a value in the space's range for every setting that the space asks for"
-                raise InputError(str(error), location=f"{where}: first", hint=hint) from None
-            if spare := sorted(settings.keys() - fixed.params.keys()):
-                hint = "suggest it there, or leave it out here"
-                raise InputError("the space does not suggest it", location=f"{where}: first.{spare[0]}", hint=hint)
-        for trial in draws(study.space, PROBES):
-            for settings in (trial.params, *ends(trial)):
-                made._try(settings, where)
-        return made
+            raise InputError(str(error), location=path) from None
+        configs = (study.base, *study.overrides, *configs)
+        base = read(configs)
+        job = plain(RunConfig.from_settings(base, {}), hashed=True)
+        identity = [job, *(getattr(study, name) for name in DEFINING), inspect.getsource(study.space)]
+        search_plan = cls(study, path, configs, base, f"{Path(path).stem}-{fingerprint(identity)[:8]}")
+        search_plan._check_first_settings()
+        search_plan._check_space()
+        return search_plan
 
     @cached_property
     def job(self) -> RunConfig:
-        """The job as its layers say it."""
+        """The job without any suggested setting."""
         return self.config({})
 
     def config(self, settings: Settings) -> RunConfig:
         """The job with these settings."""
-        return RunConfig.laid(self.said, settings)
+        return RunConfig.from_settings(self.base, settings)
 
     def command(self, settings: Settings) -> str:
-        """The line that runs the job with these settings."""
-        said = [*self.layers, *(f"{key}={spell(value)}" for key, value in settings.items())]
-        return shlex.join(["raycner", "run", *said])
+        """The command that runs the job with these settings."""
+        overrides = [f"{key}={spell(value)}" for key, value in settings.items()]
+        return shlex.join(["raycner", "run", *self.configs, *overrides])
 
-    def _try(self, settings: Settings, where: str) -> None:
+    def _check_first_settings(self) -> None:
+        location = f"{self.path}: first"
+        for settings in self.study.first:
+            self._check(settings, location)
+            trial = optuna.trial.FixedTrial(dict(settings))
+            try:
+                self.study.space(trial)
+            except ValueError as error:
+                hint = "give every setting that the space suggests a value in its range"
+                raise InputError(str(error), location=location, hint=hint) from None
+            if unused := sorted(settings.keys() - trial.params.keys()):
+                hint = "suggest it there, or remove it here"
+                raise InputError("the space does not suggest it", location=f"{location}.{unused[0]}", hint=hint)
+
+    def _check_space(self) -> None:
+        for trial in random_draws(self.study.space, PROBES):
+            for settings in (trial.params, *at_range_ends(trial)):
+                self._check(settings, self.path)
+
+    def _check(self, settings: Settings, location: str) -> None:
         try:
             self.config(settings)
-        except InputError as refusal:
-            place = f"{where}: {refusal.location}" if refusal.location else where
-            raise InputError(refusal.what, location=place, hint=refusal.hint) from None
+        except InputError as error:
+            where = f"{location}: {error.location}" if error.location else location
+            raise InputError(error.what, location=where, hint=error.hint) from None
 
 
 def load(path: str) -> Study:
@@ -166,25 +180,27 @@ def load(path: str) -> Study:
         raise InputError("there is no such file", location=path, hint="name a file of search_spaces/")
     try:
         study = runpy.run_path(path).get("STUDY")
+    except InputError as error:
+        raise InputError(error.what, location=f"{path}: {error.location}", hint=error.hint) from None
     except Exception as error:
-        raise InputError(f"{type(error).__name__}: {error}", location=path, hint="mend the file") from None
+        raise InputError(f"{type(error).__name__}: {error}", location=path, hint="correct the file") from None
     if not isinstance(study, Study):
         raise InputError("no STUDY in this file", location=path, hint="write STUDY = Study(base=..., space=...)")
     return study
 
 
-def draws(space: Callable[[Any], object], number: int) -> Iterator[optuna.Trial]:
-    """So many draws of a space at random."""
-    with quiet():
-        asking = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+def random_draws(space: Space, number: int) -> Iterator[optuna.Trial]:
+    """So many trials with random settings."""
+    with quiet_optuna():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(number):
-        trial = asking.ask()
+        trial = study.ask()
         space(trial)
         yield trial
 
 
-def ends(trial: optuna.Trial) -> Iterator[dict[str, Plain]]:
-    """A draw with each of its ranges at either end."""
+def at_range_ends(trial: optuna.Trial) -> Iterator[dict[str, Plain]]:
+    """The settings of a trial with one numeric setting at an end of its range, for all such settings and both ends."""
     for key, distribution in trial.distributions.items():
         if isinstance(distribution, optuna.distributions.FloatDistribution | optuna.distributions.IntDistribution):
             for end in (distribution.low, distribution.high):
@@ -192,8 +208,8 @@ def ends(trial: optuna.Trial) -> Iterator[dict[str, Plain]]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without Optuna's notices, and without its warnings of features that may change."""
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's log, and without its warnings of experimental features."""
     level = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -40,7 +40,7 @@ SPACE = """from raycner import Study
 def space(trial):
     trial.suggest_float("method.base.kd_weight", 0.1, 10.0, log=True)
 
-STUDY = Study(base="jobs/demo.yaml", layers={layers!r}, space=space, trials=4, pruning="none",
+STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, trials=4, pruning="none",
               first=[{{"method.base.kd_weight": 1.0}}])
 """
 
@@ -254,8 +254,8 @@ def test_a_run_recovers(fault: str, number: int, whole: Path, tmp_path: Path, se
 )
 def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: list[float]) -> None:
     space, store = tmp_path / "space.py", tmp_path / "store"
-    layers = (*runs.SMALL, "scenario.first=2", "compute.workers=0", f"store={store}")
-    space.write_text(SPACE.format(layers=layers), encoding="utf-8")
+    overrides = (*runs.SMALL, "scenario.first=2", "compute.workers=0", f"store={store}")
+    space.write_text(SPACE.format(overrides=overrides), encoding="utf-8")
     line = [sys.executable, "-m", "raycner", "search", str(space)]
     drill = Drill(store, Random(f"{fault} {number}"), line)
     drill.begin()

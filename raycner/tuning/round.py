@@ -1,0 +1,54 @@
+"""Rounds: trials that compete with each other. A search of whole runs has one, a step-wise search one for each step."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raycner.config import RunConfig
+from raycner.tuning.objective import Objective
+from raycner.tuning.study import SearchPlan, Settings
+
+PREFIX = "prefix"
+"""The name under which a trial chooses the run that it continues."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What all trials of a round have in common. Picklable: it travels to the trials."""
+
+    name: str
+    """Of its Optuna study."""
+    plan: SearchPlan
+    step: int | None
+    """The step whose settings are searched, from 1; None for all steps."""
+    steps: int
+    """How many steps each trial trains."""
+    prefixes: Sequence[Settings]
+    """The runs that a trial can continue, by their settings; a trial chooses one if there are several."""
+    corpora: Sequence[str]
+    """Fingerprints."""
+    objective: Objective
+
+    def suggest(self, trial: Any) -> None:
+        """The space of the round: that of the study, after the choice of a prefix."""
+        if len(self.prefixes) > 1:
+            trial.suggest_categorical(PREFIX, list(range(len(self.prefixes))))
+        self.plan.study.space(trial)
+
+    def first(self) -> list[Settings]:
+        """The study's first settings, after every prefix."""
+        choices: list[Settings] = [{PREFIX: i} for i in range(len(self.prefixes))] if len(self.prefixes) > 1 else [{}]
+        return [{**settings, **choice} for settings in self.plan.study.first for choice in choices]
+
+    def settings(self, suggested: Settings) -> dict[str, Any]:
+        """The settings of the job that a trial stands for."""
+        own = {key: value for key, value in suggested.items() if key != PREFIX}
+        own = {f"at.{self.step}.{key}": value for key, value in own.items()} if self.step else own
+        return {**self.prefixes[suggested.get(PREFIX, 0)], **own}
+
+    def configs(self, suggested: Settings) -> list[RunConfig]:
+        """The runs of a trial, one per seed."""
+        settings = self.settings(suggested)
+        first_seed = self.plan.config(settings).seed
+        seeds = range(first_seed, first_seed + self.plan.study.seeds)
+        return [self.plan.config({**settings, "seed": seed}) for seed in seeds]
