@@ -14,13 +14,15 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from raycner import __version__
-from raycner.cli import compare, export, extend, plan, predict, prepare, report, run, search, store
+from raycner.cli import compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
 from raycner.cli.parser import Parser
 from raycner.errors import InputError
 from raycner.registry import suggest
 
-VERBS = (prepare, plan, run, compare, search, report, store, predict, export, extend)
+VERBS = (prepare, plan, run, compare, search, report, store, evaluate, predict, export, extend)
 """In the order of `raycner --help`."""
+REPEATED = ("configs", "files", "runs")
+"""The arguments that a verb may take several of."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The arguments of a command line. Raises `InputError` for what no verb takes.
 
-    Options may stand anywhere among the config files, which argparse alone does not allow.
+    Options may stand anywhere among config files, files and runs, which argparse alone does not allow.
     """
     parser, verbs = _parser()
     verb = arguments[0] if arguments else ""
@@ -69,9 +71,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
             options = set(re.findall(r"--[a-z-]+", args.parser.format_help()))
             hint = _nearest(word.partition("=")[0], options)
             raise InputError(f"`{args.parser.prog}` has no option {word!r}", hint=hint)
-        if not hasattr(args, "configs"):
+        words = next((words for name in REPEATED if isinstance(words := getattr(args, name, None), list)), None)
+        if words is None:
             raise InputError(f"one argument too many: {word!r}", hint=f"see `{args.parser.prog} --help`")
-        args.configs.append(word)
+        words.append(word)
     return args
 
 

@@ -21,6 +21,21 @@ class EntityReport:
     mistakes: tuple[Mistake, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A report, and what was evaluated on what."""
+
+    model: str
+    """RUN:STEP, a folder, or a hub id."""
+    sources: tuple[str, ...]
+    """The files that were read, or the corpora of a test part."""
+    report: EntityReport
+    sentences: tuple[ScoredSentence, ...]
+    """With the entities of the scored types only."""
+    notes: tuple[str, ...] = ()
+    """What was left out or decided, one line each."""
+
+
 def entity_report(
     sentences: Sequence[ScoredSentence],
     types: Collection[str],

@@ -45,6 +45,8 @@ WIDE = 1.2 * COLUMN
 """From this width on, in inches, a figure has a row of the page to itself."""
 COLOURS = {INK: "ink", FAINT: "faint", RULE: "rule", PAPER: "paper", BLUE: "blue"}
 """Of figures, and the names by which the page has them, so that it can be dark."""
+HEADING = "What the runs have reached"
+OPENING = "Continual named entity recognition: scores are F1 in percent, on test unless it is said otherwise."
 FOUND = "What the teacher found, by type"
 
 
@@ -106,19 +108,21 @@ def contents(found: Summary, searched: Sequence[SearchRecord] = ()) -> list[Sect
     return [*sections, *(_search(f"search-{n}", search, runs) for n, search in enumerate(searched, start=1))]
 
 
-def html(sections: Sequence[Section]) -> str:
+def html(sections: Sequence[Section], heading: str = HEADING, opening: str = OPENING) -> str:
     """The page."""
     rooms = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     rooms.filters["inline"] = _inline
     template = rooms.from_string(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
-    return printable(template.render(sections=sections, version=metadata.version("raycner")))
+    return printable(
+        template.render(sections=sections, heading=heading, opening=opening, version=metadata.version("raycner"))
+    )
 
 
-def write(sections: Sequence[Section], file: Path) -> None:
+def write(sections: Sequence[Section], file: Path, heading: str = HEADING, opening: str = OPENING) -> None:
     """Leave the page in a file, making its folder."""
     with _written(file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(html(sections), encoding="utf-8")
+        file.write_text(html(sections, heading, opening), encoding="utf-8")
 
 
 def export(sections: Sequence[Section], folder: Path) -> int:

@@ -1,0 +1,138 @@
+"""raycner evaluate: score a step, an exported folder or a Hugging Face token classifier on annotated files."""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.errors import InputError
+
+if TYPE_CHECKING:
+    from raycner.evaluation.entity_report import Evaluation
+
+SETTING = re.compile(r"(?:reading\.)?([a-z_]+)=(.*)", re.DOTALL)
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "evaluate",
+        run,
+        summary="score a step, an exported folder or a Hugging Face token classifier on annotated files",
+        examples="""
+            raycner evaluate demo-fg_pg-dld --test
+            raycner evaluate demo-fg_pg-dld:2 news.conll more.jsonl --examples 3
+            raycner evaluate my_export data/wnut17/test.conll --seqeval
+            raycner evaluate dslim/bert-base-NER test.txt --types PER,LOC reading.tag_column=3 --json
+        """,
+    )
+    model = "a run and a step (default: its last step), an exported folder, or a token classifier: a folder or a hub id"
+    parser.add_argument("model", metavar="RUN[:STEP]|FOLDER", help=model)
+    files = "annotated files, folders or patterns of any layout, and KEY=VALUE settings of reading"
+    parser.add_argument("files", nargs="*", metavar="FILE", help=files)
+    parser.add_argument("--test", action="store_true", help="evaluate on the test part of the run instead of files")
+    parser.add_argument("--layout", metavar="NAME", help="the layout of all files (default: by their names)")
+    parser.add_argument("--types", type=_names, default=(), metavar="T,T,...", help="score these types only")
+    parser.add_argument("--examples", type=_count, default=2, metavar="N", help="sentences per mistake (default: 2)")
+    resamples = "resamples for the 95 %% intervals; 0 computes none (default: 1000)"
+    parser.add_argument("--bootstrap", type=_count, default=1000, metavar="N", help=resamples)
+    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument("--seqeval", action="store_true", help="also print seqeval's own report, in strict mode")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
+    forms.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots instead of tables")
+    pickle = "also load a token classifier whose weights are pickled, not safetensors"
+    parser.add_argument("--allow-pickle", action="store_true", help=pickle)
+    add_store(parser)
+    add_encoder(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.inference.evaluate import evaluate
+
+    files, reading = _files_and_reading(args.files)
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} sentences predicted"))
+    errors = Console(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        evaluation = evaluate(
+            args.model,
+            files,
+            test=args.test,
+            store=args.store,
+            layout=args.layout,
+            reading=reading,
+            types=args.types,
+            encoder=args.encoder,
+            allow_pickle=args.allow_pickle,
+            resamples=args.bootstrap,
+            seed=args.seed,
+            examples=args.examples,
+            on_progress=lambda number: progress.update(task, completed=number),
+        )
+    _print(evaluation, args, console)
+
+
+def _files_and_reading(words: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
+    """The files, and the settings of reading, among the words of a command line."""
+    files, reading = [], {}
+    for word in words:
+        setting = None if Path(word).exists() else SETTING.fullmatch(word)
+        if setting is None:
+            files.append(word)
+            continue
+        try:
+            reading[setting[1]] = yaml.safe_load(setting[2])
+        except yaml.YAMLError:
+            reading[setting[1]] = setting[2]
+    return files, reading
+
+
+def _print(evaluation: "Evaluation", args: argparse.Namespace, console: Console) -> None:
+    from raycner.evaluation.seqeval_report import seqeval_report
+    from raycner.reporting.evaluation_document import document
+    from raycner.reporting.terminal.evaluation_view import evaluation_view
+
+    sentences = evaluation.sentences
+    seqeval = seqeval_report([s.gold for s in sentences], [s.predicted for s in sentences]) if args.seqeval else ""
+    if args.json:
+        print(
+            json.dumps(document(evaluation) | ({"seqeval": seqeval} if seqeval else {}), ensure_ascii=False, indent=1)
+        )
+        return
+    if args.html:
+        _write_page(evaluation, args.html)
+    else:
+        console.print(evaluation_view(evaluation, console.width), highlight=False)
+    if seqeval:
+        console.print(f"\nseqeval, mode=strict:\n\n{seqeval}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_page(evaluation: "Evaluation", file: Path) -> None:
+    from raycner.reporting.html import page
+    from raycner.reporting.html.evaluation_section import HEADING, OPENING, evaluation_section
+
+    page.write([evaluation_section(evaluation)], file, HEADING, OPENING)
+    Console(stderr=True).print(f"{file}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """T,T,..."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise InputError("no type is named", location="--types", hint="write --types person,location")
+    return names
+
+
+def _count(text: str) -> int:
+    """A whole number that is not negative."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

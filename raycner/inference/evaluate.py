@@ -1,0 +1,194 @@
+"""evaluate: how well a step, an exported folder or a Hugging Face token classifier predicts annotated sentences.
+
+evaluation = evaluate("demo-fg_pg-dld", test=True)
+evaluation.report.scores.micro.f1
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from raycner.config import RunConfig
+from raycner.data.annotated import read_annotated
+from raycner.data.entities import Entity
+from raycner.data.layouts import ReadingConfig
+from raycner.data.scenarios.scenario import Scenario
+from raycner.errors import InputError
+from raycner.evaluation.entity_report import Evaluation, entity_report
+from raycner.evaluation.entity_scores import ScoredSentence
+from raycner.inference.predictor import TOLD, Found, Predictor
+from raycner.inference.token_classifier import TokenClassifier
+from raycner.networks.encoders.encoder import Words
+from raycner.registry import suggest
+from raycner.settings import build
+from raycner.storage.run_names import find_step
+from raycner.storage.store import ObjectStore
+
+TOGETHER = 2048
+"""Sentences predicted between two reports of progress."""
+
+
+class EntityPredictor(Protocol):
+    """Whatever finds entities in sentences of words."""
+
+    @property
+    def types(self) -> tuple[str, ...]: ...
+
+    def words(self, sentences: Sequence[Words]) -> list[list[Found]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotated:
+    """What is to be predicted."""
+
+    sources: tuple[str, ...]
+    sentences: Sequence[tuple[tuple[str, ...], frozenset[Entity]]]
+    visible: Sequence[Collection[str]] | None
+    """The types that are annotated in each sentence; None where any may be."""
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    model: str | Path,
+    files: Sequence[str | Path] = (),
+    *,
+    test: bool = False,
+    store: str = "store",
+    layout: str | None = None,
+    reading: Mapping[str, object] | None = None,
+    types: Sequence[str] = (),
+    encoder: str | None = None,
+    allow_pickle: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    most: int = 10,
+    examples: int = 2,
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> Evaluation:
+    """Evaluate on annotated files, or with `test` on the test part of the step's own run.
+
+    Args:
+        model: RUN or RUN:STEP of the store, a folder of `raycner export`, or a folder or hub id of a token classifier.
+        files: files, folders or patterns of any layout; of a folder with a test part, that part.
+        layout, reading: how the files are read, where their names do not tell.
+        types: the types to score; all that the model predicts when empty.
+        encoder: where the run's pretrained encoder lies, if it has moved.
+        allow_pickle: also load a token classifier from pickled weights.
+        resamples, seed: of the bootstrap; 0 resamples compute no intervals.
+        most, examples: how many kinds of mistakes are reported, and with how many sentences each.
+        on_progress: receives the number of sentences predicted so far.
+
+    Raises `InputError` for a model or a file that cannot be read, and where nothing can be scored.
+    """
+    if bool(files) == test:
+        what = "a test part and files together" if test else "neither files nor a test part to evaluate on"
+        raise InputError(what, location="evaluate", hint="name files, or add --test for the run's own test part")
+    address = str(model)
+    if test:
+        annotated = _test_part(address, store)
+    else:
+        gold = read_annotated([str(file) for file in files], layout, build(ReadingConfig, reading or {}, "reading"))
+        annotated = _Annotated(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
+    predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle)
+    scored_types, notes = _scored_types(predictor.types, annotated, types)
+    sentences = []
+    for start in range(0, len(annotated.sentences), TOGETHER):
+        chunk = annotated.sentences[start : start + TOGETHER]
+        for (words, entities), predicted in zip(chunk, predictor.words([w for w, _ in chunk]), strict=True):
+            sentences.append(
+                ScoredSentence(words, entities, frozenset(Entity(p.start, p.end, p.type) for p in predicted))
+            )
+        on_progress(len(sentences))
+    if annotated.visible is not None:
+        sentences = [s.restricted(visible) for s, visible in zip(sentences, annotated.visible, strict=True)]
+    sentences = [sentence.restricted(scored_types) for sentence in sentences]
+    notes += _extra_types(sentences)
+    if isinstance(predictor, TokenClassifier) and predictor.unread:
+        notes.append(f"{predictor.unread} words lie beyond the longest input of the model; nothing is predicted there")
+    report = entity_report(sentences, scored_types, resamples=resamples, seed=seed, most=most, examples=examples)
+    return Evaluation(
+        model=address,
+        sources=annotated.sources,
+        report=report,
+        sentences=tuple(sentences),
+        notes=(*annotated.notes, *notes),
+    )
+
+
+def load_predictor(
+    address: str, store: str = "store", encoder: str | None = None, *, allow_pickle: bool = False
+) -> EntityPredictor:
+    """The predictor of a step, of an exported folder, or of a Hugging Face token classifier."""
+    folder = Path(address).expanduser()
+    if (folder / TOLD).is_file():
+        return Predictor.load(folder)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            hint = "name a RUN, a folder of `raycner export`, or a Hugging Face token classifier"
+            raise InputError("neither an exported step nor a token classifier", location=address, hint=hint)
+        return TokenClassifier.load(address, allow_pickle=allow_pickle)
+    try:
+        return Predictor.of(address, store, encoder)
+    except InputError as error:
+        if not _is_hub_id(address) or "no run is called" not in error.what:
+            raise
+        return TokenClassifier.load(address, allow_pickle=allow_pickle)
+
+
+def _is_hub_id(address: str) -> bool:
+    """OWNER/NAME, as no run is called."""
+    return address.count("/") == 1 and not address.startswith(("/", ".", "~"))
+
+
+def _test_part(address: str, store: str) -> _Annotated:
+    """The sentences that a step of a run is tested on, with the types that are annotated in each."""
+    if Path(address).expanduser().is_dir():
+        hint = "name files, or a RUN of the store"
+        raise InputError("a folder has no test part of its own", location=address, hint=hint)
+    place = ObjectStore(store)
+    ledger, record = find_step(address, place)
+    config = build(RunConfig, dict(ledger.config))
+    scenario = Scenario.open(config.scenario, place, [corpus.fingerprint for corpus in ledger.corpora])
+    parts = scenario[record.index].test
+    sentences = [(s.words, s.entities) for part in parts for s in part.sentences()]
+    if not any(entities for _, entities in sentences):
+        raise InputError("no gold entity in the test part", location=ledger.run, hint="name annotated files instead")
+    return _Annotated(
+        sources=tuple(f"test part of {part.corpus.source}" for part in parts),
+        sentences=sentences,
+        visible=[part.visible for part in parts for _ in range(len(part))],
+        notes=(),
+    )
+
+
+def _scored_types(
+    model_types: Sequence[str], annotated: _Annotated, chosen: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """The types to score, and notes about gold types that are left out."""
+    for name in chosen:
+        if name not in model_types:
+            raise InputError(f"the model has no type {name!r}", location="--types", hint=suggest(name, model_types))
+    scored = list(chosen or model_types)
+    gold = Counter(entity.type for _, entities in annotated.sentences for entity in entities)
+    if not set(gold) & set(scored):
+        what = f"no gold entity of a scored type: gold has {', '.join(sorted(gold))}"
+        raise InputError(what, location=annotated.sources[0], hint=f"the model has {', '.join(model_types)}")
+    unknown = {name: number for name, number in gold.items() if name not in model_types}
+    unchosen = {name: number for name, number in gold.items() if name in model_types and name not in scored}
+    notes = [f"gold types that the model does not have, left out: {_listed(unknown)}"] if unknown else []
+    notes += [f"gold types that were not chosen, left out: {_listed(unchosen)}"] if unchosen else []
+    return scored, notes
+
+
+def _extra_types(sentences: Sequence[ScoredSentence]) -> list[str]:
+    """A note on predicted types that gold never has: perhaps they are not annotated."""
+    gold = {entity.type for sentence in sentences for entity in sentence.gold}
+    extra = Counter(e.type for sentence in sentences for e in sentence.predicted if e.type not in gold)
+    listed = _listed(extra)
+    return [f"predicted types without any gold entity, counted as errors: {listed}"] if extra else []
+
+
+def _listed(types: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({number})" for name, number in sorted(types.items()))
