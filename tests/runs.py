@@ -4,10 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from processes import PATIENCE, wait_until
 from raycner.config import RunConfig
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
@@ -43,24 +43,20 @@ def command(store: object, *settings: str) -> list[str]:
     return [sys.executable, "-m", "raycner", "run", *SMALL, f"store={store}", *settings]
 
 
-def finish(store: object, *settings: str, timeout: float = 240) -> str:
+def finish(store: object, *settings: str) -> str:
     """Run the command to its end and return all it printed; it must succeed."""
-    done = subprocess.run(command(store, *settings), capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(command(store, *settings), capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def kill_when(ready: Callable[[], bool], store: object, *settings: str, timeout: float = 240) -> None:
+def kill_when(ready: Callable[[], bool], store: object, *settings: str) -> None:
     """Start the command, and SIGKILL it at the moment `ready` is true for the first time."""
     driver = subprocess.Popen(
         command(store, *settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
     )
     try:
-        end = time.monotonic() + timeout
-        while not ready():
-            assert driver.poll() is None, "the run ended before it could be killed"
-            assert time.monotonic() < end, "the run never came to the point where it was to be killed"
-            time.sleep(0.002)
+        wait_until(ready, driver)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait(30)
@@ -68,17 +64,17 @@ def kill_when(ready: Callable[[], bool], store: object, *settings: str, timeout:
 
 def ledger(store: object) -> RunLedger:
     """The one run of a store."""
-    (found,) = RunLedger.all(ObjectStore(str(store)))
-    return found
+    (only,) = RunLedger.all(ObjectStore(str(store)))
+    return only
 
 
 def scores(store: object) -> list[object]:
     """Everything that a run's ledger says of its steps, but for how long they took and how many worked on them."""
-    said: list[object] = []
+    facts: list[object] = []
     for r in ledger(store).records():
-        said.append((r.index, r.fingerprint, r.new, r.seen, r.sentences, r.dev, r.test, r.best_epoch))
-        said += [(epoch.epoch, dict(epoch.losses), epoch.dev_score) for epoch in r.epochs]
-    return said
+        facts.append((r.index, r.fingerprint, r.new, r.seen, r.sentences, r.dev, r.test, r.best_epoch))
+        facts += [(epoch.epoch, dict(epoch.losses), epoch.dev_score) for epoch in r.epochs]
+    return facts
 
 
 def weights(store: Path) -> dict[str, bytes]:

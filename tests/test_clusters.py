@@ -49,17 +49,17 @@ def test_the_places() -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_a_place_is_a_layer_of_store_and_compute(place: str) -> None:
     assert set(read(f"clusters/{place}/compute.yaml")) == {"store", "compute"}
-    told = config(place)
+    job = config(place)
     if place != "laptop":
-        assert told.compute.workers >= 2 and told.compute.gpus_per_worker >= 1
-        assert "://" in told.store or told.store.startswith("/"), "what all nodes see"
+        assert job.compute.workers >= 2 and job.compute.gpus_per_worker >= 1
+        assert "://" in job.store or job.store.startswith("/"), "what all nodes see"
 
 
 @pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("clusters/*/*")))
 def test_nothing_secret_and_nothing_open(path: str) -> None:
-    said = (ROOT / path).read_text(encoding="utf-8")
-    assert not re.search(r"(?i)secret_access_key|api_key|password|AKIA", said)
-    assert "dashboard-host=0.0.0.0" not in said and "RAY_AUTH_MODE=disabled" not in said
+    text = (ROOT / path).read_text(encoding="utf-8")
+    assert not re.search(r"(?i)secret_access_key|api_key|password|AKIA", text)
+    assert "dashboard-host=0.0.0.0" not in text and "RAY_AUTH_MODE=disabled" not in text
 
 
 # ---- what ray up reads
@@ -67,32 +67,32 @@ def test_nothing_secret_and_nothing_open(path: str) -> None:
 
 @pytest.mark.parametrize("place", LAUNCHED)
 def test_the_launcher_takes_it(place: str) -> None:
-    said = read(f"clusters/{place}/ray.yaml")
+    cluster_file = read(f"clusters/{place}/ray.yaml")
     schema = Path(ray.autoscaler.__file__).parent / "ray-schema.json"
-    jsonschema.validate(said, json.loads(schema.read_text(encoding="utf-8")))
-    validate_config(prepare_config(said))
+    jsonschema.validate(cluster_file, json.loads(schema.read_text(encoding="utf-8")))
+    validate_config(prepare_config(cluster_file))
 
 
 @pytest.mark.parametrize("place", LAUNCHED)
 def test_a_token_guards_it(place: str) -> None:
-    said = read(f"clusters/{place}/ray.yaml")
-    assert said["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    cluster_file = read(f"clusters/{place}/ray.yaml")
+    assert cluster_file["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
     for role in ("head", "worker"):
-        (start,) = [line for line in said[f"{role}_start_ray_commands"] if "ray start" in line]
+        (start,) = [line for line in cluster_file[f"{role}_start_ray_commands"] if "ray start" in line]
         assert "RAY_AUTH_MODE=token ray start" in start
         assert role == "worker" or "--dashboard-host=127.0.0.1" in start
 
 
 @pytest.mark.parametrize("place", ["aws_gpu", "gcp_gpu"])
 def test_the_nodes_hold_the_workers(place: str) -> None:
-    said, compute = read(f"clusters/{place}/ray.yaml"), config(place).compute
-    types = said["available_node_types"]
-    assert types[said["head_node_type"]]["resources"]["CPU"] == 0, "what trains trains on nodes with GPUs"
-    nodes = [node for name, node in types.items() if name != said["head_node_type"]]
+    cluster_file, compute = read(f"clusters/{place}/ray.yaml"), config(place).compute
+    types = cluster_file["available_node_types"]
+    assert types[cluster_file["head_node_type"]]["resources"]["CPU"] == 0, "what trains trains on nodes with GPUs"
+    nodes = [node for name, node in types.items() if name != cluster_file["head_node_type"]]
     for node in nodes:
         there = node["resources"]
         per_node = min(there["GPU"] // compute.gpus_per_worker, there["CPU"] // compute.cpus_per_worker)
-        assert per_node * min(node["max_workers"], said["max_workers"]) >= compute.workers
+        assert per_node * min(node["max_workers"], cluster_file["max_workers"]) >= compute.workers
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_nodes_have_roles_and_no_keys() -> None:
 
 
 def test_own_machines_are_as_many_as_workers_may_come() -> None:
-    said = read("clusters/on_premise/ray.yaml")
-    assert said["max_workers"] == len(said["provider"]["worker_ips"])
+    cluster_file = read("clusters/on_premise/ray.yaml")
+    assert cluster_file["max_workers"] == len(cluster_file["provider"]["worker_ips"])
 
 
 # ---- what KubeRay reads
@@ -157,9 +157,9 @@ class JobSpec(TypedDict, total=False):
 
 @pytest.fixture(scope="module")
 def job() -> JobSpec:
-    said = read("clusters/kuberay_gpu/ray.yaml")
-    assert (said["apiVersion"], said["kind"]) == ("ray.io/v1", "RayJob")
-    return TypeAdapter(JobSpec).validate_python(said["spec"])
+    cluster_file = read("clusters/kuberay_gpu/ray.yaml")
+    assert (cluster_file["apiVersion"], cluster_file["kind"]) == ("ray.io/v1", "RayJob")
+    return TypeAdapter(JobSpec).validate_python(cluster_file["spec"])
 
 
 def templates(job: JobSpec) -> Iterator[dict[str, Any]]:
@@ -212,10 +212,12 @@ def test_the_job_is_begun_again_and_guarded(job: JobSpec) -> None:
 
 
 def test_a_job_brings_the_code_and_nothing_large() -> None:
-    said = read("jobs/runtime_env.yaml")
-    assert said["working_dir"] == "."
-    assert {".git", ".venv", "/store", "/data"} <= set(said["excludes"])
-    assert not any(name.strip("/") in ("raycner", "jobs", "clusters", "search_spaces") for name in said["excludes"])
+    cluster_file = read("jobs/runtime_env.yaml")
+    assert cluster_file["working_dir"] == "."
+    assert {".git", ".venv", "/store", "/data"} <= set(cluster_file["excludes"])
+    assert not any(
+        name.strip("/") in ("raycner", "jobs", "clusters", "search_spaces") for name in cluster_file["excludes"]
+    )
 
 
 def test_a_submitted_job_needs_a_store_that_outlives_it(

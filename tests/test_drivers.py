@@ -1,21 +1,19 @@
-"""Drivers of runs: two of one run take turns, and one that is told to end does so in order."""
+"""Drivers of runs: two drivers of one run take turns, and one that receives SIGTERM ends in order."""
 
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from socket import gethostname
 
 import pytest
 
 import runs
+from processes import PATIENCE, descendants, wait_until, wait_until_gone
 from raycner.events import Event, Message
 from raycner.orchestration.runner import run
 from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
-from test_ray import descendants
 
 LONG = ("optim.first.epochs=60", "scenario.reading.sentences=240")
 
@@ -25,21 +23,13 @@ def started(store: Path, *settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(runs.command(store, *settings), stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
-def until(ready: Callable[[], bool], driver: "subprocess.Popen[str]", patience: float = 240) -> None:
-    end = time.monotonic() + patience
-    while not ready():
-        assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: Path) -> None:
     first = started(tmp_path, *LONG)
-    until(lambda: any(tmp_path.glob("locks/runs/*")), first)
+    wait_until(lambda: any(tmp_path.glob("locks/runs/*")), first)
     second = started(tmp_path, *LONG)
-    said, others = first.communicate(timeout=240)[0], second.communicate(timeout=240)[0]
-    assert (first.returncode, second.returncode) == (0, 0), said + others
-    assert said.count("taken from the store") == 0
+    output, others = first.communicate(timeout=PATIENCE)[0], second.communicate(timeout=PATIENCE)[0]
+    assert (first.returncode, second.returncode) == (0, 0), output + others
+    assert output.count("taken from the store") == 0
     assert "waiting for run " in others and f"which process {first.pid} on " in others
     assert others.count("taken from the store") == 3
     assert runs.ledger(tmp_path).finished
@@ -65,28 +55,27 @@ def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "workers", [0, pytest.param(1, marks=[pytest.mark.ray, pytest.mark.timeout(600)])], ids=["alone", "with Ray"]
+    "workers",
+    [0, pytest.param(1, marks=[pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)])],
+    ids=["alone", "with Ray"],
 )
-def test_a_driver_that_is_told_to_end_leaves_all_in_order(
+def test_a_driver_that_receives_sigterm_leaves_all_in_order(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     settings = (*LONG, f"compute.workers={workers}")
     driver = started(tmp_path, *settings)
-    until(lambda: any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), driver)
+    wait_until(lambda: any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), driver)
     below = [pid for pid, _ in descendants(driver.pid)]
     assert not workers or below
     driver.send_signal(signal.SIGTERM)
-    said = driver.communicate(timeout=60)[0]
-    assert driver.returncode == 143, said
-    assert "raycner: terminated; rerun the same command to resume" in said
-    assert "Traceback" not in said
+    output = driver.communicate(timeout=PATIENCE)[0]
+    assert driver.returncode == 143, output
+    assert "raycner: terminated; rerun the same command to resume" in output
+    assert "Traceback" not in output
     assert not any(tmp_path.glob("locks/runs/*"))
     assert any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), "what the next one goes on from"
-    end = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in below):
-        assert time.monotonic() < end, "processes are left behind"
-        time.sleep(0.1)
+    wait_until_gone(below)
     if not workers:
         assert not any(tmp_path.glob("locks/steps/*"))

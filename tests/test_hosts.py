@@ -1,8 +1,7 @@
-"""A gang over two hosts with addresses of their own: network namespaces, joined by a cable; where those can be had."""
+"""A worker group over two hosts with addresses of their own: joined network namespaces, where those are allowed."""
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import runs
-from test_ray import descendants
+from processes import PATIENCE, descendants, wait_until
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 SETTINGS = ("scenario.first=2", "optim.precision=fp64")
 
 
@@ -66,15 +65,12 @@ def test_two_workers_on_two_hosts(hosts: tuple[Host, Host], tmp_path: Path) -> N
     try:
         for number, line in enumerate(lines):
             log = tmp_path / f"node-{number}.log"
-            with log.open("wb") as said:
-                nodes.append(subprocess.Popen(line, env=environment, stdout=said, stderr=said))
-            end = time.monotonic() + 120
-            while "This command will now block" not in log.read_text():
-                assert nodes[-1].poll() is None and time.monotonic() < end, log.read_text()
-                time.sleep(0.5)
+            with log.open("wb") as output:
+                nodes.append(subprocess.Popen(line, env=environment, stdout=output, stderr=output))
+            wait_until(lambda log=log: "This command will now block" in log.read_text(), nodes[-1])  # type: ignore[misc]
         command = head.line(*runs.command(tmp_path / "shared", *SETTINGS, "compute.workers=2"))
         shared = environment | {"RAY_ADDRESS": gcs}
-        done = subprocess.run(command, env=shared, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, env=shared, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         for node in nodes:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import runs
+from processes import PATIENCE, descendants, wait_until
 from raycner.storage.ledger import StepRecord
-from test_ray import descendants
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 
 
 FP64 = ("scenario.first=2", "optim.precision=fp64")
@@ -53,26 +52,23 @@ def test_two_workers_on_two_nodes(nodes: Cluster, tmp_path: Path) -> None:
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     runs.finish(alone, *FP64)
     nodes.add_node(num_cpus=1)
-    said = runs.finish(shared, *FP64, "compute.workers=2")
-    assert "starting 2 Ray Train workers" in said
+    output = runs.finish(shared, *FP64, "compute.workers=2")
+    assert "starting 2 Ray Train workers" in output
     assert [record.workers for record in runs.ledger(shared).records()] == [2, 2]
     same(runs.ledger(alone).records(), runs.ledger(shared).records())
     assert runs.finish(shared, *FP64, "compute.workers=2").count("taken from the store") == 2
 
 
-def test_an_elastic_gang_grows_when_a_node_joins(nodes: Cluster, tmp_path: Path) -> None:
+def test_an_elastic_worker_group_grows_when_a_node_joins(nodes: Cluster, tmp_path: Path) -> None:
     """It begins with one worker where there is room for one, goes on with two, and learns what one process learns."""
     settings = (*FP64, "optim.first.epochs=120", "optim.epochs=2")
     alone, elastic = tmp_path / "alone", tmp_path / "elastic"
     runs.finish(alone, *settings)
     line = runs.command(elastic, *settings, "compute.workers=2", "compute.min_workers=1")
     driver = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    end = time.monotonic() + 240
-    while not any(elastic.glob("snapshots/*/epoch-*/MANIFEST")):
-        assert driver.poll() is None and time.monotonic() < end, driver.communicate()[0]
-        time.sleep(0.05)
+    wait_until(lambda: any(elastic.glob("snapshots/*/epoch-*/MANIFEST")), driver)
     nodes.add_node(num_cpus=1)
-    said = driver.communicate(timeout=300)[0]
-    assert driver.returncode == 0 and "starting 1 to 2 Ray Train workers" in said, said
+    output = driver.communicate(timeout=PATIENCE)[0]
+    assert driver.returncode == 0 and "starting 1 to 2 Ray Train workers" in output, output
     assert [record.workers for record in runs.ledger(elastic).records()][-1] == 2
     same(runs.ledger(alone).records(), runs.ledger(elastic).records())

@@ -3,17 +3,16 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import runs
+from processes import PATIENCE, descendants, wait_until
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 LONGER = ("optim.first.epochs=6", "optim.epochs=6", "scenario.reading.sentences=240")
 """Enough epochs for something to happen in the middle of a step."""
 
@@ -34,43 +33,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
-def descendants(pid: int) -> Iterator[tuple[int, str]]:
-    """Every process below `pid`: (pid, command line)."""
-    parents: dict[int, list[tuple[int, str]]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            said = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (OSError, ValueError):
-            continue
-        parents.setdefault(parent, []).append((int(folder.name), said))
-    below = parents.get(pid, [])
-    while below:
-        child, said = below.pop()
-        yield child, said
-        below += parents.get(child, [])
-
-
 def test_a_killed_worker_is_replaced_and_a_killed_driver_started_again(whole: Path, tmp_path: Path) -> None:
     """One worker on a CPU, bit for bit what one process makes: a worker dies, the driver dies, Ray's files rot."""
     one_worker = (*LONGER, "compute.workers=1")
     driver = subprocess.Popen(
         runs.command(tmp_path, *one_worker), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
     )
-    killed = False
-    end = time.monotonic() + 300
+
+    def workers_in_a_step() -> list[int]:
+        inside = any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST"))
+        return [pid for pid, command in descendants(driver.pid) if inside and "RayTrainWorker" in command]
+
     try:
-        while driver.poll() is None and time.monotonic() < end:
-            inside = any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST"))
-            workers = [pid for pid, said in descendants(driver.pid) if "RayTrainWorker" in said]
-            if inside and workers and not killed:
-                os.kill(workers[0], signal.SIGKILL)
-                killed = True
-            if killed and len(list(tmp_path.glob("steps/*/MANIFEST"))) >= 2:
-                break
-            time.sleep(0.01)
-        assert killed, "no worker was there to be killed"
-        assert driver.poll() is None, "the run ended before its driver could be killed"
+        wait_until(workers_in_a_step, driver)
+        os.kill(workers_in_a_step()[0], signal.SIGKILL)
+        wait_until(lambda: len(list(tmp_path.glob("steps/*/MANIFEST"))) >= 2, driver)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait(30)
@@ -87,8 +64,8 @@ def test_a_killed_worker_is_replaced_and_a_killed_driver_started_again(whole: Pa
 @pytest.mark.s3
 def test_two_workers_and_a_bucket(s3_uri: str) -> None:
     """Two workers commit their steps to a real object store; a second call finds them all there."""
-    said = runs.finish(s3_uri, "compute.workers=2", "scenario.first=2")
-    assert "step 2 of 2  product" in said
+    output = runs.finish(s3_uri, "compute.workers=2", "scenario.first=2")
+    assert "step 2 of 2  product" in output
     store = ObjectStore(s3_uri)
     (ledger,) = RunLedger.all(store)
     assert ledger.finished
@@ -106,7 +83,7 @@ def test_a_refusal_inside_a_worker_is_one_line(tmp_path: Path) -> None:
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 0.1 0.2 0.3\n", encoding="utf-8")  # its width shows when a step reads the words it needs
     command = runs.command("store", "compute.workers=1", "model.encoder.vectors=vectors.txt")
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.splitlines()[-1].startswith("raycner: model.encoder.vectors: ")
     assert "vectors.txt:1 has 3 numbers" in done.stderr

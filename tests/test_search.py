@@ -1,4 +1,4 @@
-"""Searches with real Ray and real Optuna: what is found, what is shared, and what is left after a kill."""
+"""Searches with real Ray and real Optuna: the winner, the shared steps, and what a kill leaves behind."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -15,13 +14,13 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import runs
+from processes import PATIENCE, descendants, wait_until
 from raycner.__main__ import main
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import SearchRecord, TrialRecord
 from raycner.storage.store import ObjectStore
-from test_ray import descendants
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 ROOT = Path(__file__).parent.parent
 SPACE = """from raycner import Study
 
@@ -29,7 +28,7 @@ def space(trial):
     trial.suggest_float("method.base.kd_weight", 0.1, 10.0, log=True)
     {more}
 
-STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, {said}
+STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, {fields}
               first=[{{"method.base.kd_weight": 1.0, {first}}}])
 """
 
@@ -42,11 +41,11 @@ def quiet_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def space(
-    folder: Path, said: str = "trials=4, pruning='none',", more: str = "pass", first: str = "", *layers: str
+    folder: Path, fields: str = "trials=4, pruning='none',", more: str = "pass", first: str = "", *overrides: str
 ) -> Path:
     path = folder / "space.py"
-    jobs = (*runs.SMALL, "compute.workers=0", f"store={folder / 'store'}", *layers)
-    path.write_text(SPACE.format(more=more, overrides=jobs, said=said, first=first))
+    jobs = (*runs.SMALL, "compute.workers=0", f"store={folder / 'store'}", *overrides)
+    path.write_text(SPACE.format(more=more, overrides=jobs, fields=fields, first=first))
     return path
 
 
@@ -54,7 +53,7 @@ def search(path: Path, *words: str) -> int:
     return main(["search", str(path), *words])
 
 
-def found(folder: Path) -> SearchRecord:
+def record_of(folder: Path) -> SearchRecord:
     (record,) = SearchRecord.all(ObjectStore(str(folder / "store")))
     return record
 
@@ -74,7 +73,7 @@ def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd
     assert "12 steps; 9 if none is trained twice, 9 not in the store" in " ".join(capfd.readouterr().out.split())
     assert search(path) == 0
     shown = capfd.readouterr().out
-    record = found(tmp_path)
+    record = record_of(tmp_path)
     ended = trials(record)
     assert [trial.state for trial in ended] == ["complete"] * 4
     assert (ended[0].trained, ended[0].shared, ended[0].values) == (0, 3, (0.0,)), (
@@ -88,9 +87,9 @@ def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd
 
     before = written(tmp_path)
     store = ObjectStore(str(tmp_path / "store"))
-    said = {name: store.read(RunLedger.key(name)) for name in record.winner.runs}
+    ledgers = {name: store.read(RunLedger.key(name)) for name in record.winner.runs}
     assert main(shlex.split(record.winner.command)[1:]) == 0
-    assert {name: store.read(RunLedger.key(name)) for name in record.winner.runs} == said
+    assert {name: store.read(RunLedger.key(name)) for name in record.winner.runs} == ledgers
     assert written(tmp_path) == before
 
     journal = JournalStorage(JournalFileBackend(str(tmp_path / "store" / "searches" / record.name / "journal.log")))
@@ -99,7 +98,7 @@ def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd
     assert seen.best_trial.params == record.winner.settings
 
     assert search(path, "--trials", "5") == 0, "more trials of the same study"
-    assert len(trials(found(tmp_path))) == 5
+    assert len(trials(record_of(tmp_path))) == 5
     assert before.items() <= written(tmp_path).items()
 
 
@@ -111,17 +110,17 @@ def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Pat
         line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
     )
     try:
-        _until(lambda: len(written(tmp_path)) >= 5 and at_work(driver.pid), driver)
+        wait_until(lambda: len(written(tmp_path)) >= 5 and at_work(driver.pid), driver)
         os.kill(at_work(driver.pid)[0], signal.SIGKILL)
-        _until(lambda: len(written(tmp_path)) >= 7, driver)
+        wait_until(lambda: len(written(tmp_path)) >= 7, driver)
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait(30)
     kept = written(tmp_path)
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert kept.items() <= written(tmp_path).items()
-    ended = trials(found(tmp_path))
+    ended = trials(record_of(tmp_path))
     assert [trial.state for trial in ended] == ["complete"] * 6
     assert len({json.dumps(dict(trial.settings)) for trial in ended}) == 6
     assert len(written(tmp_path)) == 1 + 6 * 2, "every trial's own steps, and nothing that a killed trial left over"
@@ -136,7 +135,7 @@ def test_trials_that_fail_say_why_and_the_search_goes_on(tmp_path: Path, capfd: 
         "'optim.head_lr': 0.02}, {'method.base.kd_weight': 2.0, 'optim.head_lr': 1e30",
     )
     assert search(path) == 0
-    ended = trials(found(tmp_path))
+    ended = trials(record_of(tmp_path))
     assert len(ended) == 4
     assert ended[1].state == "failed"
     assert ended[1].reason.startswith("the loss ")
@@ -150,18 +149,18 @@ def test_a_search_that_can_never_start_says_so(tmp_path: Path, capfd: pytest.Cap
 
 def test_two_objectives_end_in_a_pareto_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert search(space(tmp_path, "trials=4, metric='old_new', seeds=2,")) == 0
-    record = found(tmp_path)
+    record = record_of(tmp_path)
     assert record.objectives == ("old", "new")
     assert all(len(trial.values) == 2 for trial in trials(record))
     assert [trial.trained for trial in trials(record)] == [0, 4, 4, 4], "two seeds, two steps of their own each"
     assert "old types" in capfd.readouterr().out
 
 
-def test_trials_of_several_workers_start_gangs_and_a_database_keeps_the_study(tmp_path: Path) -> None:
+def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_study(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'study.db'}"
     asked = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
     assert search(space(tmp_path), *asked) == 0
-    record = found(tmp_path)
+    record = record_of(tmp_path)
     assert [(trial.state, trial.trained, trial.shared) for trial in trials(record)] == [
         ("complete", 0, 3),
         ("complete", 2, 1),
@@ -174,14 +173,14 @@ def test_a_database_that_is_none_is_one_line_without_its_password(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert search(space(tmp_path), "--database", "nothing://me:secret@nowhere/x") == 2
-    said = capfd.readouterr()
-    assert "--database: cannot be opened" in " ".join(said.err.split())
-    assert "secret" not in said.out + said.err
+    captured = capfd.readouterr()
+    assert "--database: cannot be opened" in " ".join(captured.err.split())
+    assert "secret" not in captured.out + captured.err
 
 
 def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
     assert search(space(tmp_path, "trials=3, strategy='per_step', beam=2,")) == 0
-    record = found(tmp_path)
+    record = record_of(tmp_path)
     assert [one.steps for one in record.rounds] == [2, 3], "the first step is nobody's to choose"
     assert [len(one.trials) for one in record.rounds] == [3, 3]
     assert record.winner is not None
@@ -193,12 +192,4 @@ def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
 
 def at_work(driver: int) -> list[int]:
     """The processes of trials that are in a step just now."""
-    return [pid for pid, said in descendants(driver) if said.startswith("ray::") and "train" in said]
-
-
-def _until(ready: object, driver: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + 300
-    while not ready():  # type: ignore[operator]
-        assert driver.poll() is None, "the search ended before it could be killed"
-        assert time.monotonic() < end, "the search never came to the point where it was to be killed"
-        time.sleep(0.01)
+    return [pid for pid, command in descendants(driver) if command.startswith("ray::") and "train" in command]

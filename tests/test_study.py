@@ -1,4 +1,4 @@
-"""Studies: files of search_spaces, what may be said in one, and what a search makes of scores."""
+"""Studies: files of search_spaces, what a file may define, and how trials are scored."""
 
 import math
 import shlex
@@ -149,9 +149,9 @@ def test_a_trial_that_stops_early_does_not_look_better_for_it() -> None:
 
 
 def test_two_objectives_part_old_types_from_new_ones() -> None:
-    said = Objective("old_new", 0.0, [PUBLISHED])([WORSE])
-    assert said["old"] == pytest.approx(0.1 - 0.5)
-    assert said["new"] == pytest.approx((0.0 + 0.2) / 2)
+    objectives = Objective("old_new", 0.0, [PUBLISHED])([WORSE])
+    assert objectives["old"] == pytest.approx(0.1 - 0.5)
+    assert objectives["new"] == pytest.approx((0.0 + 0.2) / 2)
 
 
 def test_seeds_are_paired_and_caution_takes_standard_errors_off() -> None:

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,11 @@ from pathlib import Path
 import pytest
 
 import runs
+from processes import PATIENCE, descendants, wait_until
 from raycner.__main__ import main
 from swift_s3 import free_ports
-from test_drivers import until
-from test_ray import descendants
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 ROOT = Path(__file__).parents[1]
 SETTINGS = (*runs.SMALL, "scenario.first=2", "optim.first.epochs=12", "compute.workers=1")
 
@@ -38,10 +36,7 @@ def head(environment: dict[str, str], tmp_path: Path) -> "Iterator[subprocess.Po
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     below: list[int] = []
     try:
-        end = time.monotonic() + 120
-        while not answers(environment):
-            assert process.poll() is None and time.monotonic() < end, (tmp_path / "head.log").read_text()
-            time.sleep(0.5)
+        wait_until(lambda: answers(environment), process)
         yield process
     finally:
         below = [pid for pid, _ in descendants(process.pid)]
@@ -82,20 +77,20 @@ def test_a_submitted_job_whose_driver_dies_is_submitted_again(
     line = ("run", "jobs/demo.yaml", *SETTINGS, f"store={store}")
 
     stranger = submit(environment | {"RAY_AUTH_TOKEN_PATH": "", "RAY_AUTH_TOKEN": "f" * 64}, *line)
-    said = stranger.communicate(timeout=120)[0]
-    assert stranger.returncode != 0 and not store.exists(), said
+    output = stranger.communicate(timeout=PATIENCE)[0]
+    assert stranger.returncode != 0 and not store.exists(), output
 
     first = submit(environment, *line)
-    until(lambda: any(store.glob("snapshots/*/epoch-*/MANIFEST")), first)
-    drivers = [pid for pid, said in descendants(head.pid) if "-m raycner run" in said and "bash" not in said]
+    wait_until(lambda: any(store.glob("snapshots/*/epoch-*/MANIFEST")), first)
+    drivers = [pid for pid, command in descendants(head.pid) if "-m raycner run" in command and "bash" not in command]
     assert drivers
     for pid in drivers:
         os.kill(pid, signal.SIGKILL)
-    assert first.communicate(timeout=120) and first.returncode == 1
+    assert first.communicate(timeout=PATIENCE) and first.returncode == 1
 
     again = submit(environment, *line)
-    said = again.communicate(timeout=400)[0]
-    assert again.returncode == 0, said
+    output = again.communicate(timeout=PATIENCE)[0]
+    assert again.returncode == 0, output
     assert runs.scores(store) == runs.scores(whole)
     assert runs.weights(store) == runs.weights(whole)
     assert main(["report", "--store", str(store)]) == 0

@@ -202,9 +202,11 @@ def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     track_two_steps(tmp_path, "mlflow")
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'tracking' / 'mlflow.db'}")
-    (found,) = client.search_runs([client.get_experiment_by_name("raycner").experiment_id])
-    assert (found.info.run_name, found.info.status) == ("mine", "FINISHED")
-    assert found.data.params["method.base.name"] == "extend_ner"
-    losses = [(metric.step, metric.value) for metric in client.get_metric_history(found.info.run_id, "epoch/loss/ce")]
+    (tracked_run,) = client.search_runs([client.get_experiment_by_name("raycner").experiment_id])
+    assert (tracked_run.info.run_name, tracked_run.info.status) == ("mine", "FINISHED")
+    assert tracked_run.data.params["method.base.name"] == "extend_ner"
+    losses = [
+        (metric.step, metric.value) for metric in client.get_metric_history(tracked_run.info.run_id, "epoch/loss/ce")
+    ]
     assert losses == [(1, 1.0), (2, 0.5), (3, 1.0), (4, 0.5)]
-    assert found.data.metrics["step/test/micro"] == pytest.approx(micro(record(1).test))
+    assert tracked_run.data.metrics["step/test/micro"] == pytest.approx(micro(record(1).test))

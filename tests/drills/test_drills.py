@@ -23,17 +23,17 @@ from ray.cluster_utils import Cluster
 import runs
 from drills.conftest import SECONDS
 from drills.unreliable import unreliable
+from processes import PATIENCE, descendants, wait_until_gone
 from raycner.storage.housekeeping import damages
 from raycner.storage.locks import live_locks
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
-from test_ray import descendants
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3 * PATIENCE)]
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
 SETTINGS = (f"optim.epochs={EPOCHS}", f"optim.first.epochs={EPOCHS}", "scenario.reading.sentences=240")
-GANG = "compute.workers=1"
+ONE_WORKER = "compute.workers=1"
 """On a CPU, bit for bit what one process learns."""
 SPACE = """from raycner import Study
 
@@ -75,7 +75,7 @@ class Drill:
     def until(self, ready: Callable[[], bool], later: float = 0.0) -> None:
         """Wait for a moment, and then up to so many seconds more; whoever has ended meanwhile cannot be killed."""
         assert self.driver is not None
-        end = time.monotonic() + 300
+        end = time.monotonic() + PATIENCE
         while not ready() and self.driver.poll() is None:
             assert time.monotonic() < end, "the moment never came"
             time.sleep(0.002)
@@ -91,20 +91,17 @@ class Drill:
             self.driver.kill()
             self.ended(below)
             return
-        for pid, said in descendants(self.driver.pid):
-            if any(name in said for name in names):
+        for pid, command in descendants(self.driver.pid):
+            if any(name in command for name in names):
                 os.kill(pid, signal.SIGKILL)
                 return
 
     def ended(self, below: list[int]) -> str:
         """Wait for the driver and all that it started to be gone."""
         assert self.driver is not None
-        said = self.driver.communicate(timeout=400)[0]
-        end = time.monotonic() + 120
-        while any(Path(f"/proc/{pid}").exists() for pid in below):
-            assert time.monotonic() < end, f"left behind: {[pid for pid in below if Path(f'/proc/{pid}').exists()]}"
-            time.sleep(0.1)
-        return said
+        output: str = self.driver.communicate(timeout=PATIENCE)[0]
+        wait_until_gone(below)
+        return output
 
     def recover(self) -> float:
         """Type the line again until it ends well, three times at most; the seconds that took."""
@@ -112,13 +109,13 @@ class Drill:
         assert self.driver is not None
         if self.driver.poll() is None:
             self.ended([pid for pid, _ in descendants(self.driver.pid)])
-        said = ""
+        output = ""
         for _ in range(3):
             if self.driver.returncode == 0:
                 break
             self.begin()
-            said = self.ended([])
-        assert self.driver.returncode == 0, said
+            output = self.ended([])
+        assert self.driver.returncode == 0, output
         return time.monotonic() - began
 
     def committed(self) -> dict[str, int]:
@@ -157,7 +154,7 @@ def driver_at(moment: Callable[[Drill], bool], later: float, *settings: str) -> 
 
 def below_at(moment: Callable[[Drill], bool], later: float, *names: str) -> Callable[[Drill], None]:
     def fault(drill: Drill) -> None:
-        drill.line.append(GANG)
+        drill.line.append(ONE_WORKER)
         drill.begin()
         drill.until(lambda: moment(drill), later)
         drill.kill(*names)
@@ -176,8 +173,8 @@ def truncated_manifest(drill: Drill) -> None:
 def full_disk(drill: Drill) -> None:
     """No file may grow beyond so many bytes, as on a disk that is full: the run fails, and says so."""
     drill.begin(limit=drill.draw.randrange(20_000, 60_000))
-    said = drill.ended([])
-    assert drill.driver is not None and drill.driver.returncode in (1, 2), said
+    output = drill.ended([])
+    assert drill.driver is not None and drill.driver.returncode in (1, 2), output
 
 
 def clock_skew(drill: Drill) -> None:
@@ -196,7 +193,7 @@ FAULTS: dict[str, tuple[int, Callable[[Drill], None]]] = {
     "driver killed while committing": (5, driver_at(committing, 0.02)),
     "driver killed while uploading a snapshot": (5, driver_at(uploading, 0.02)),
     "driver killed while evaluating": (3, driver_at(evaluating, 0.2)),
-    "driver of a gang killed": (2, driver_at(training, 2.0, GANG)),
+    "driver of a worker group killed": (2, driver_at(training, 2.0, ONE_WORKER)),
     "worker killed while training": (4, below_at(training, 2.0, "RayTrainWorker")),
     "worker killed while committing": (2, below_at(committing, 0.02, "RayTrainWorker")),
     "controller killed": (2, below_at(training, 1.0, "TrainController")),
@@ -263,8 +260,8 @@ def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: lis
     drill.kill(*(["ray::Trial"] if fault == "trial killed" else []))
     before = drill.committed()
     took = drill.recover()
-    (found,) = SearchRecord.all(ObjectStore(str(store)))
-    assert [trial.state for one in found.rounds for trial in one.trials] == ["complete"] * 4
+    (record,) = SearchRecord.all(ObjectStore(str(store)))
+    assert [trial.state for one in record.rounds for trial in one.trials] == ["complete"] * 4
     assert before.items() <= drill.committed().items(), "a committed step was trained again"
     assert not list(damages(ObjectStore(str(store)), lambda _: None))
     seconds.append(took)
@@ -274,7 +271,7 @@ def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: lis
 def test_one_of_two_nodes_killed(
     number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: list[float]
 ) -> None:
-    """An elastic gang goes on with the worker that is left; the same line need not be typed again."""
+    """An elastic worker group continues with the worker that is left; the same line need not be typed again."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
@@ -288,8 +285,8 @@ def test_one_of_two_nodes_killed(
         drill.until(lambda: training(drill), later=1.0)
         cluster.remove_node(node, allow_graceful=False)
         before, began = drill.committed(), time.monotonic()
-        said = drill.ended([])
-        assert drill.driver is not None and drill.driver.returncode == 0, said
+        output = drill.ended([])
+        assert drill.driver is not None and drill.driver.returncode == 0, output
         seconds.append(time.monotonic() - began)
     finally:
         cluster.shutdown()

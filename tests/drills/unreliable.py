@@ -45,15 +45,15 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
                     there.putheader(name, value)
             there.endheaders(body)
             answer = there.getresponse()
-            said = b"" if self.command == "HEAD" else answer.read()
+            body = b"" if self.command == "HEAD" else answer.read()
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in HOP | {"content-length", "date", "server"}:
                     self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(said))
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(body))
             self.send_header("Content-Length", length or "0")
             self.end_headers()
-            self.wfile.write(said)
+            self.wfile.write(body)
             there.close()
 
         def body(self) -> Iterator[bytes]:
