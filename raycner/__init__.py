@@ -1,23 +1,68 @@
 """Continual named entity recognition: learn new entity types step by step, without forgetting the old ones, on Ray."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raycner.api.planning import plan, prepare
+    from raycner.api.reports import Report, compare, report
+    from raycner.api.runs import Run, load_run, load_runs, run
+    from raycner.api.searches import Search, forecast, search
+    from raycner.api.stores import Store
+    from raycner.config import RunConfig
+    from raycner.errors import InputError
     from raycner.inference.predictor import Predictor
     from raycner.tuning.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "Study", "__version__"]
+__all__ = [
+    "InputError",
+    "Predictor",
+    "Report",
+    "Run",
+    "RunConfig",
+    "Search",
+    "Store",
+    "Study",
+    "__version__",
+    "compare",
+    "forecast",
+    "load_run",
+    "load_runs",
+    "plan",
+    "prepare",
+    "report",
+    "run",
+    "search",
+]
+
+_MODULES = {
+    "InputError": "raycner.errors",
+    "Predictor": "raycner.inference.predictor",
+    "Report": "raycner.api.reports",
+    "Run": "raycner.api.runs",
+    "RunConfig": "raycner.config",
+    "Search": "raycner.api.searches",
+    "Store": "raycner.api.stores",
+    "Study": "raycner.tuning.study",
+    "compare": "raycner.api.reports",
+    "forecast": "raycner.api.searches",
+    "load_run": "raycner.api.runs",
+    "load_runs": "raycner.api.runs",
+    "plan": "raycner.api.planning",
+    "prepare": "raycner.api.planning",
+    "report": "raycner.api.reports",
+    "run": "raycner.api.runs",
+    "search": "raycner.api.searches",
+}
+"""Where each public name is defined. It is imported when it is first used, so `import raycner` stays fast."""
 
 
 def __getattr__(name: str) -> Any:
-    """The public nouns, each fetched from its room when it is asked for: `import raycner` alone stays light."""
-    if name == "Study":
-        from raycner.tuning.study import Study
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)
 
-        return Study
-    if name == "Predictor":
-        from raycner.inference.predictor import Predictor
 
-        return Predictor
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -210,9 +210,9 @@ class RunConfig:
         return build(cls, base)
 
 
-def read(layers: Iterable[str]) -> dict[str, Plain]:
-    """What YAML files and KEY=VALUE overrides say together, left to right."""
-    merged: dict[str, Plain] = {}
+def read(layers: Iterable[str], base: Mapping[str, Plain] | None = None) -> dict[str, Plain]:
+    """YAML files and KEY=VALUE overrides as nested settings, laid over `base` from left to right."""
+    merged: dict[str, Plain] = dict(base or {})
     for layer in layers:
         merged = merge(merged, _override(layer) if "=" in layer else _file(layer), say=log.warning)
     return merged

@@ -32,6 +32,7 @@ FLOORS = [
     ("analysis",),
     ("inference",),
     ("reporting",),
+    ("api",),
     ("cli", "__main__"),
 ]
 """Lowest first."""

@@ -70,10 +70,10 @@ def test_a_setting_may_be_of_the_new_step_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("news")
 def test_old_steps_are_never_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert extend(tmp_path, "optim.first.epochs=3") == 2
-    assert "step 1 would be trained anew" in capsys.readouterr().err
+    assert "step 1 would be trained again" in capsys.readouterr().err
     (tmp_path / "news" / "train.txt").write_text("Ada B-person\n. O\n" * 9, encoding="utf-8")
     assert extend(tmp_path) == 2
-    assert "step 1 would be trained anew" in capsys.readouterr().err
+    assert "step 1 would be trained again" in capsys.readouterr().err
     assert len(runs.weights(tmp_path / "store")) == 1
 
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 import runs
 from raycner.__main__ import main
 from raycner.analysis.comparison import paired_test
-from raycner.config import RunConfig
+from raycner.config import RunConfig, read
 from raycner.methods.method import METHODS
 from raycner.networks.heads.tags import LinearTags
 from raycner.orchestration.runner import run
-from raycner.orchestration.table_rows import entries, read
+from raycner.orchestration.table_rows import entries, read_rows
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from test_cli import refused
@@ -90,12 +90,12 @@ def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureF
     line = ["compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(TAG_SYSTEMS)]
     assert main([*line, "--markdown"]) == 0
     ran = {row[0].removesuffix(", joint") for row in names(capsys.readouterr().out)[2:]}
-    assert ran == read(str(TAG_SYSTEMS)).keys()
+    assert ran == read_rows(str(TAG_SYSTEMS)).keys()
     assert len(first_steps(tmp_path / "store")) == 3, "one for each head: linear, cosine, stepwise"
 
 
 def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
-    listed = read(str(TAG_SYSTEMS))
+    listed = read_rows(str(TAG_SYSTEMS))
     systems = ("finetuning", "podnet", "lucir", "self_training", "extend_ner", "cfner", "add_ner")
     assert {*systems, "dld(extend_ner)", "dld(cfner)", "upper bound"} <= listed.keys()
     assert (listed["dld(extend_ner)"].against, listed["dld(cfner)"].against) == ("extend_ner", "cfner")
@@ -105,9 +105,9 @@ def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
 
 
 def test_a_table_of_tasks_has_every_system_in_every_order() -> None:
-    listed = read(str(TAG_SYSTEMS.with_name("span_systems.yaml")))
+    listed = read_rows(str(TAG_SYSTEMS.with_name("span_systems.yaml")))
     job = [*TOY, "scenario.protocol=split"]
-    table = entries(listed, job, (0, 1), ("P1", "P3"))
+    table = entries(listed, read(job), (0, 1), ("P1", "P3"))
     assert [(e.row, e.config.seed, e.config.scenario.permutation) for e in table] == [
         (row, seed, order) for seed in (0, 1) for order in ("P1", "P3") for row in listed
     ]
@@ -170,7 +170,7 @@ def test_bad_seeds_are_refused(seeds: str, rows: str, capsys: pytest.CaptureFixt
 
 
 def test_seeds_go_round_before_rows_do(rows: str) -> None:
-    table = [str(entry) for entry in entries(read(rows), TOY, (3, 1))]
+    table = [str(entry) for entry in entries(read_rows(rows), read(TOY), (3, 1))]
     assert table[:4] == ["finetuning, seed 3", "extend_ner, seed 3", "dld, seed 3", "finetuning, seed 1"]
 
 

@@ -30,21 +30,17 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.events import Message
-    from raycner.orchestration.runner import run as train
-    from raycner.orchestration.table_rows import entries, read
-    from raycner.reporting.report import add_significance, summary
+    from raycner.api.reports import compare
 
-    rows = read(args.rows)
-    table = entries(rows, args.configs, args.seeds, args.orders)
-    ledgers, names = [], {}
-    for number, entry in enumerate(table, start=1):
-        with progress(args, Console(stderr=True)) as emit:
-            emit(Message(f"run {number} of {len(table)}: {entry}"))
-            ledgers.append(train(entry.config, emit))
-        names[ledgers[-1].run] = entry.row
-    report = summary(ledgers, names)
-    add_significance(report, {name: row.against for name, row in rows.items() if row.against})
+    with progress(args, Console(stderr=True)) as handler:
+        report = compare(
+            args.configs,
+            args.rows,
+            seeds=args.seeds,
+            orders=args.orders,
+            published=args.published,
+            progress=handler,
+        )
     print_report(report, args, console)
 
 

@@ -33,15 +33,11 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.orchestration.extend import extend, extended
+    from raycner.api.runs import load_run
     from raycner.reporting.terminal.extension_report import gains_view
-    from raycner.storage.run_names import find_run
-    from raycner.storage.store import ObjectStore
 
-    store = ObjectStore(args.store)
-    ledger = find_run(args.run, store)
-    config = extended(ledger, store, args.types, args.source, args.corpus, args.configs)
-    with progress(args, console) as emit:
-        longer = extend(ledger, config, emit)
-    console.print(f"{longer.run}", highlight=False)
-    console.print(gains_view(*longer.records()[-2:]), highlight=False)
+    before = load_run(args.run, args.store)
+    with progress(args, console) as handler:
+        longer = before.extend(args.types, args.source, args.configs, corpus=args.corpus, progress=handler)
+    console.print(f"{longer.name}", highlight=False)
+    console.print(gains_view(*longer.steps[-2:]), highlight=False)

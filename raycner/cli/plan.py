@@ -23,20 +23,12 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.callbacks.progress import ProgressDisplay
-    from raycner.config import RunConfig
-    from raycner.orchestration.run_steps import prepare
-    from raycner.training.checkpoint import StepCheckpoint
-    from raycner.training.plan import plan
+    from raycner.api.planning import plan
 
-    config = RunConfig.load(args.configs)
-    store, scenario = prepare(config, ProgressDisplay(console))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("step", "new types", "sentences", "method", "fingerprint", ""):
         table.add_column(column, justify="right" if column in ("step", "sentences") else "left")
-    for spec, experience in zip(plan(config, scenario), scenario, strict=True):
-        state = "missing" if StepCheckpoint.find(store, spec.fingerprint) is None else "in the store"
-        types = ", ".join(experience.inventory.new)
-        row = (str(spec.index + 1), types, str(len(experience.train)), spec.method.label, spec.fingerprint, state)
-        table.add_row(*row, style="dim" if state == "in the store" else "")
+    for step in plan(args.configs, progress=console):
+        row = (str(step.number), ", ".join(step.types), str(step.sentences), step.method, step.fingerprint)
+        table.add_row(*row, "in the store" if step.stored else "missing", style="dim" if step.stored else "")
     console.print(table)

@@ -22,12 +22,9 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.callbacks.progress import ProgressDisplay
-    from raycner.config import RunConfig
-    from raycner.orchestration.run_steps import prepare
+    from raycner.api.planning import prepare
 
-    _, scenario = prepare(RunConfig.load(args.configs), ProgressDisplay(console))
-    for corpus in scenario.corpora:
+    for corpus in prepare(args.configs, progress=console):
         sizes = ", ".join(f"{part} {len(corpus[part])}" for part in ("train", "dev", "test"))
         types = ", ".join(corpus.types)
         console.print(f"{corpus.source}: {corpus.fingerprint}, {sizes}; types {types}", highlight=False)

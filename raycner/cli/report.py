@@ -1,7 +1,6 @@
 """raycner report: show the scores of the runs in a store. It needs no torch."""
 
 import argparse
-from fnmatch import fnmatch
 
 from rich.console import Console
 
@@ -30,16 +29,10 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.reporting.report import summary
-    from raycner.storage.run_names import find_runs
-    from raycner.storage.searches import SearchRecord
-    from raycner.storage.store import ObjectStore
+    from raycner.api.reports import report
 
-    store = ObjectStore(args.store)
-    ledgers = find_runs(args.runs, store)
-    if not ledgers and not args.json:
+    everything = report(*args.runs, store=args.store, published=args.published)
+    if not everything.runs and not args.json:
         hint = "start one with `raycner run JOB`, or name another store"
         raise InputError("there is no run in this store", location=args.store, hint=hint)
-    patterns = [f"{name}*" for name in args.runs] or ["*"]
-    searches = [s for s in SearchRecord.all(store) if any(fnmatch(s.name, pattern) for pattern in patterns)]
-    print_report(summary(ledgers), args, console, searches)
+    print_report(everything, args, console)

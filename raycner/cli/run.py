@@ -24,11 +24,9 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.config import RunConfig
-    from raycner.orchestration.runner import run as train
-    from raycner.reporting.report import render
+    from raycner.api.reports import Report
+    from raycner.api.runs import run
 
-    config = RunConfig.load(args.configs)
-    with progress(args, console) as emit:
-        ledger = train(config, emit)
-    render([ledger], console)
+    with progress(args, console) as handler:
+        finished = run(args.configs, progress=handler)
+    Report([finished]).show(console)

@@ -1,7 +1,6 @@
 """raycner search: search the settings of a job with Ray Tune and Optuna."""
 
 import argparse
-import sys
 
 from rich.console import Console
 
@@ -23,7 +22,7 @@ def add_parser(verbs: Verbs) -> None:
             raycner search search_spaces/dld.py --dry-run
         """,
     )
-    parser.add_argument("space", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
+    parser.add_argument("study", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
     parser.add_argument("configs", nargs="*", metavar="CONFIG", help=CONFIGS)
     parser.add_argument("--base", metavar="JOB", help="the job to search on, instead of the study's own")
     parser.add_argument("--trials", type=int, metavar="N", help="how many trials, instead of the study's own number")
@@ -39,24 +38,13 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.callbacks.json_log import JsonLog
-    from raycner.callbacks.progress import ProgressDisplay
-    from raycner.callbacks.search_progress import SearchProgressDisplay
-    from raycner.events import Message
-    from raycner.reporting.report import render_search
-    from raycner.storage.store import ObjectStore
-    from raycner.tuning.search import baseline, forecast, search
-    from raycner.tuning.study import SearchPlan, load
+    from raycner.api.searches import forecast, search
 
     options = {name: getattr(args, name) for name in STUDY_OPTIONS if getattr(args, name) is not None}
-    plan = SearchPlan.of(load(args.space), args.configs, args.space, options)
     if args.dry_run:
-        steps = forecast(plan, ProgressDisplay(console))
+        steps = forecast(args.study, args.configs, progress=console, **options)
         console.print(str(steps), highlight=False)
         return
-    with progress(args, console) as emit:
-        emit(Message("trial 0, the baseline of all others"))
-        trial_0 = baseline(plan, emit)
-    with SearchProgressDisplay(console) if args.log == "text" else JsonLog(sys.stderr) as emit_trials:
-        record = search(plan, trial_0, emit_trials, args.database)
-    render_search(record, ObjectStore(plan.job.store), console)
+    with progress(args, console) as handler:
+        finished = search(args.study, args.configs, database=args.database, progress=handler, **options)
+    finished.show(console)

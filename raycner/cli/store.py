@@ -57,18 +57,16 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def ls(args: argparse.Namespace, console: Console) -> None:
-    from raycner.reporting.terminal.store_view import contents_view
-    from raycner.storage.store import ObjectStore
+    from raycner.api.stores import Store
 
-    console.print(contents_view(ObjectStore(args.store)), highlight=False)
+    Store(args.store).show(console)
 
 
 def verify(args: argparse.Namespace, console: Console) -> int:
-    from raycner.storage.housekeeping import damages
-    from raycner.storage.store import ObjectStore
+    from raycner.api.stores import Store
 
     with console.status("reading") as status:
-        damaged = list(damages(ObjectStore(args.store), status.update))
+        damaged = list(Store(args.store).damages(status.update))
     for damage in damaged:
         console.print(f"{damage.key}: {damage.what}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"{len(damaged)} damaged" if damaged else "everything is as it was committed", highlight=False)
@@ -76,11 +74,10 @@ def verify(args: argparse.Namespace, console: Console) -> int:
 
 
 def gc(args: argparse.Namespace, console: Console) -> None:
+    from raycner.api.stores import Store
     from raycner.reporting.terminal.store_view import leftovers_view
-    from raycner.storage.housekeeping import leftovers
-    from raycner.storage.store import ObjectStore
 
-    removable = leftovers(ObjectStore(args.store), args.unused_days)
+    removable = Store(args.store).leftovers(args.unused_days)
     if not removable:
         console.print("nothing is left over")
         return

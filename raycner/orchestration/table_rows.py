@@ -1,12 +1,11 @@
-"""Rows: the systems that one table compares. Each is a few layers, laid over the same job.
+"""Rows: the systems that one table compares. Each is a list of config files and overrides, laid over the same job.
 
     extend_ner: [method.name=extend_ner]
     dld(extend_ner):
       layers: [method.name=dld, method.base.name=extend_ner]
       against: extend_ner
 
-A row's layers are what one would type after the job: KEY=VALUE settings and YAML files. `against` names the row that
-it is tested against, seed by seed.
+`layers` are what one would type after the job. `against` names the row that a row is tested against, seed by seed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from raycner.config import RunConfig
+from raycner.config import RunConfig, read
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import suggest
@@ -42,51 +41,56 @@ class Entry:
         return f"{self.row}, seed {self.config.seed}" + (f", order {order}" if order != "P1" else "")
 
 
-def read(path: str) -> dict[str, Row]:
-    """The rows of a file, by name. Raises `InputError` for what is not rows, or tested against none of them."""
+def read_rows(path: str) -> dict[str, Row]:
+    """The rows of a YAML file, by name. Raises `InputError` when it is not readable, or holds no valid rows."""
     try:
-        said = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read it ({error.strerror})", location=path, hint="name a YAML file of rows") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML: {error}", location=path, hint="mend the file") from None
-    if not said or not isinstance(said, Mapping):
-        raise InputError("no rows", location=path, hint="write NAME: [KEY=VALUE, ...] lines")
-    rows = {str(name): build(Row, _spelt_out(row), f"{path}: {name}") for name, row in said.items()}
+        raise InputError(f"not YAML: {error}", location=path, hint="correct the file") from None
+    return parse_rows(table, path)
+
+
+def parse_rows(table: object, location: str) -> dict[str, Row]:
+    """Rows from plain data, by name. Raises `InputError` for what is no row, or is tested against an unknown row."""
+    if not table or not isinstance(table, Mapping):
+        raise InputError("no rows", location=location, hint="write NAME: [KEY=VALUE, ...] lines")
+    rows = {str(name): build(Row, _spelt_out(row), f"{location}: {name}") for name, row in table.items()}
     for name, row in rows.items():
         if row.against is not None and row.against not in rows:
-            what, where = f"no row is called {row.against!r}", f"{path}: {name}.against"
+            what, where = f"no row is called {row.against!r}", f"{location}: {name}.against"
             raise InputError(what, location=where, hint=suggest(row.against, rows))
     return rows
 
 
 def entries(
-    rows: Mapping[str, Row], job: Sequence[str], seeds: Sequence[int], orders: Sequence[str] = ()
+    rows: Mapping[str, Row], job: Mapping[str, Plain], seeds: Sequence[int], orders: Sequence[str] = ()
 ) -> list[Entry]:
-    """All runs of a table, seed by seed and order by order, so that a first table is complete as early as can be.
+    """All runs of a table on a job of nested settings, seed by seed and order by order, so that a first table is
+    complete as early as possible.
 
-    `orders` are values of `scenario.permutation`; the job's own when there are none. Raises `InputError` where a row is
-    none that can be run on the job, or the same as another.
+    `orders` are values of `scenario.permutation`; without any, the job's own. Raises `InputError` when a row cannot be
+    run on the job, or equals another row.
     """
     if orders:
-        told = [entries(rows, [*job, f"scenario.permutation={order}"], [seed]) for seed in seeds for order in orders]
-        return [entry for run in told for entry in run]
+        jobs = [(seed, read([f"scenario.permutation={order}"], job)) for seed in seeds for order in orders]
+        return [entry for seed, permuted in jobs for entry in entries(rows, permuted, [seed])]
     configs: dict[str, RunConfig] = {}
     for name, row in rows.items():
         try:
-            config = RunConfig.load([*job, *row.layers])
-        except InputError as refusal:
-            where = f"row {name!r}: {refusal.location}" if refusal.location else f"row {name!r}"
-            raise InputError(refusal.what, location=where, hint=refusal.hint) from None
-        for other, known in configs.items():
-            if known == config:
-                raise InputError(
-                    f"the same as {other!r} on this job", location=f"row {name!r}", hint="remove one of them"
-                )
+            config = RunConfig.from_settings(read(row.layers, job), {})
+        except InputError as error:
+            where = f"row {name!r}: {error.location}" if error.location else f"row {name!r}"
+            raise InputError(error.what, location=where, hint=error.hint) from None
+        for other, earlier in configs.items():
+            if earlier == config:
+                what = f"the same as {other!r} on this job"
+                raise InputError(what, location=f"row {name!r}", hint="remove one of them")
         configs[name] = config
     return [Entry(name, replace(config, seed=seed)) for seed in seeds for name, config in configs.items()]
 
 
 def _spelt_out(row: Plain) -> Plain:
-    """A list of layers stands for a row that is tested against none."""
+    """A bare list is a row that is tested against none."""
     return {"layers": row} if isinstance(row, list) else row

@@ -1,0 +1,58 @@
+"""Planning: read the corpora of a job, and see its steps before any is trained."""
+
+from dataclasses import dataclass
+
+from raycner.api.jobs import Job, Overrides, load_config
+from raycner.api.progress import Progress, event_handler
+from raycner.data.corpora import Corpus
+from raycner.orchestration import run_steps
+from raycner.training.checkpoint import StepCheckpoint
+from raycner.training.plan import plan as plan_steps
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One step of a job."""
+
+    number: int
+    """From 1."""
+    types: tuple[str, ...]
+    """The types it learns."""
+    sentences: int
+    """Of its training split."""
+    method: str
+    fingerprint: str
+    stored: bool
+    """Whether the store has it, so that it will not be trained again."""
+
+
+def prepare(
+    job: Job, overrides: Overrides = (), /, *, progress: Progress = True, **settings: object
+) -> tuple[Corpus, ...]:
+    """Read the corpora of a job into its store, and return them.
+
+    Raises `InputError` at the first line that cannot be read.
+    """
+    with event_handler(progress) as handler:
+        _, scenario = run_steps.prepare(load_config(job, overrides, settings), handler)
+    return scenario.corpora
+
+
+def plan(
+    job: Job, overrides: Overrides = (), /, *, progress: Progress = True, **settings: object
+) -> tuple[StepPlan, ...]:
+    """The steps of a job, and which of them are in its store. Nothing is trained."""
+    config = load_config(job, overrides, settings)
+    with event_handler(progress) as handler:
+        store, scenario = run_steps.prepare(config, handler)
+    return tuple(
+        StepPlan(
+            number=spec.index + 1,
+            types=experience.inventory.new,
+            sentences=len(experience.train),
+            method=spec.method.label,
+            fingerprint=spec.fingerprint,
+            stored=StepCheckpoint.find(store, spec.fingerprint) is not None,
+        )
+        for spec, experience in zip(plan_steps(config, scenario), scenario, strict=True)
+    )

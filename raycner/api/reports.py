@@ -1,0 +1,149 @@
+"""Reports: several runs side by side, and tables of systems that are run to be compared."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from functools import cached_property, partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from raycner.api.notebook import as_html
+from raycner.api.progress import Progress, event_handler
+from raycner.api.runs import Run, load_runs
+from raycner.events import Message
+from raycner.reporting.report import Summary, add_published, add_significance, as_markdown, show, summary
+from raycner.storage.searches import SearchRecord
+from raycner.storage.store import ObjectStore
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from raycner.api.jobs import Job, Overrides
+
+
+def report(*names: str, store: str | PathLike[str] = "store", published: bool = False) -> "Report":
+    """The runs of these names, beginnings or patterns side by side, and the searches; all of the store without any.
+
+    `published` adds the published scores of the same setting. Raises `InputError` for a name that no run has.
+    """
+    runs = load_runs(*names, store=store)
+    patterns = [f"{name}*" for name in names] or ["*"]
+    records = SearchRecord.all(ObjectStore(fspath(store)))
+    searches = [record for record in records if any(fnmatch(record.name, pattern) for pattern in patterns)]
+    return Report(runs, searches=searches, published=published)
+
+
+def compare(
+    job: "Job",
+    rows: str | PathLike[str] | Mapping[str, object],
+    overrides: "Overrides" = (),
+    /,
+    *,
+    seeds: Sequence[int] = (0,),
+    orders: Sequence[str] = (),
+    published: bool = False,
+    progress: Progress = True,
+    **settings: object,
+) -> "Report":
+    """Run every row of a table on a job with every seed, and report on them; the same call resumes.
+
+        raycner.compare("jobs/demo.yaml", "jobs/rows/tag_systems.yaml", seeds=[0, 1, 2])
+        raycner.compare("jobs/demo.yaml", {"plain": ["method.name=finetuning"], "kd": ["method.name=extend_ner"]})
+
+    `rows` is a YAML file or the same as a mapping: a name, and the config files and overrides that it adds to the job.
+    `orders` are values of `scenario.permutation`. Raises `InputError` when a row cannot be run on the job.
+    """
+    from raycner.api.jobs import load_settings
+    from raycner.orchestration.runner import run
+    from raycner.orchestration.table_rows import entries, parse_rows, read_rows
+
+    table = parse_rows(rows, "rows") if isinstance(rows, Mapping) else read_rows(fspath(rows))
+    planned = entries(table, load_settings(job, overrides, settings), seeds, orders)
+    runs, labels = [], {}
+    for number, entry in enumerate(planned, start=1):
+        with event_handler(progress) as handler:
+            handler(Message(f"run {number} of {len(planned)}: {entry}"))
+            runs.append(Run(run(entry.config, handler), ObjectStore(entry.config.store)))
+        labels[runs[-1].name] = entry.row
+    rivals = {name: row.against for name, row in table.items() if row.against is not None}
+    return Report(runs, labels=labels, rivals=rivals, published=published)
+
+
+class Report:
+    """Runs side by side: tables, frames, and one page with plots."""
+
+    def __init__(
+        self,
+        runs: Iterable[Run],
+        *,
+        labels: Mapping[str, str] | None = None,
+        rivals: Mapping[str, str] | None = None,
+        published: bool = False,
+        searches: Sequence[SearchRecord] = (),
+    ) -> None:
+        """`labels` are the names that tables show, by run; `rivals` name by label the row that a row is tested against;
+        `searches` are drawn in the page."""
+        self.runs, self.searches = list(runs), list(searches)
+        self._labels, self._rivals, self._published = labels or {}, rivals, published
+
+    @cached_property
+    def data(self) -> Summary:
+        """The document that `raycner report --json` prints."""
+        document = summary([run.ledger for run in self.runs], self._labels)
+        if self._rivals is not None:
+            add_significance(document, self._rivals)
+        if self._published:
+            add_published(document)
+        return document
+
+    def scores(self) -> "DataFrame":
+        """`Run.scores` of all runs, with the columns `run`, `label` and `seed`."""
+        return self._concatenated([run.scores() for run in self.runs])
+
+    def summary(self) -> "DataFrame":
+        """`Run.summary` of all runs, with the columns `run`, `label` and `seed`."""
+        return self._concatenated([run.summary() for run in self.runs])
+
+    def show(self, console: Console | None = None, *, details: bool = False) -> None:
+        """Print the tables; with `details`, also the step matrix of each of several runs."""
+        show(self.data, console or Console(), details=details)
+
+    def markdown(self) -> str:
+        """The tables as GitHub markdown."""
+        return as_markdown(self.data)
+
+    def write_html(self, file: str | PathLike[str]) -> None:
+        """Write one self-contained page with tables and plots."""
+        from raycner.reporting.html import page
+
+        page.write(page.contents(self.data, self.searches), Path(file))
+
+    def write_plots(self, folder: str | PathLike[str]) -> int:
+        """Write each plot as PNG and SVG, and return how many there are."""
+        from raycner.reporting.html import page
+
+        return page.export(page.contents(self.data, self.searches), Path(folder))
+
+    def _concatenated(self, frames: "Sequence[DataFrame]") -> "DataFrame":
+        from pandas import DataFrame, concat
+
+        labelled = []
+        for run, frame in zip(self.runs, frames, strict=True):
+            label = self._labels.get(run.name, run.label)
+            labelled.append(frame.assign(run=run.name, label=label, seed=run.config["seed"]))
+        if not labelled:
+            return DataFrame()
+        together = concat(labelled, ignore_index=True)
+        first = ["run", "label", "seed"]
+        return together[[*first, *(column for column in together.columns if column not in first)]]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def __repr__(self) -> str:
+        return f"<Report of {len(self.runs)} runs: {', '.join(run.name for run in self.runs)}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(partial(show, self.data))
