@@ -18,6 +18,7 @@ from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
 from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
 from raycner.data.sources import find
+from raycner.errors import InputError
 from raycner.inference.predictor import Found, Predictor
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.run_steps import prepare
@@ -235,3 +236,30 @@ def test_a_name_that_several_runs_begin_with_is_refused(tmp_path: Path, capsys: 
 
 def test_found_are_ordered() -> None:
     assert Found(0, 1, "x", 0.5, "a") < Found(0, 2, "x", 0.1, "a")
+
+
+def test_one_sentence_or_one_text_gets_one_list(predictor: Predictor) -> None:
+    words = LINES[0].split()
+    assert predictor.words(words) == predictor.words([words])[0] != []
+    assert predictor.text(LINES[0]) == predictor.text(LINES[:1])[0] != []
+    assert predictor.words([]) == predictor.text([]) == []
+    assert predictor.words([[]]) == predictor.text([""]) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "hint"),
+    [
+        ("words", LINES[0], "use text() for a string"),
+        ("words", ["Ada", ["saw", "Oslo"]], "write each sentence as a list of strings"),
+        ("text", [["Ada", "saw", "Oslo"]], "use words() for sentences in words"),
+    ],
+)
+def test_words_and_texts_are_not_confused(method: str, given: object, hint: str, predictor: Predictor) -> None:
+    with pytest.raises(InputError) as error:
+        getattr(predictor, method)(given)
+    assert error.value.hint == hint
+
+
+def test_a_predictor_says_what_it_is(predictor: Predictor) -> None:
+    assert repr(predictor).startswith("<Predictor columns-fg_pg-")
+    assert ":3: " in repr(predictor) and ", ".join(predictor.types) in repr(predictor)

@@ -138,7 +138,7 @@ def _plan(study: Study | str | PathLike[str], overrides: Overrides, options: Map
     names = {field.name for field in fields(Study)}
     of_study = {name: value for name, value in options.items() if name in names}
     of_job = {name: value for name, value in options.items() if name not in names}
-    return Plan.of(loaded, _as_configs(overrides) + _as_configs(of_job), _origin(study), of_study)
+    return SearchPlan.of(loaded, _as_configs(overrides) + _as_configs(of_job), _origin(study), of_study)
 
 
 def _origin(study: Study | str | PathLike[str]) -> str:

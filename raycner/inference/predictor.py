@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self, TextIO, TypeVar
+from typing import Self, TextIO, TypeVar, cast, overload
 from uuid import uuid4
 
 import numpy as np
@@ -62,7 +62,8 @@ class Found:
 class Predictor:
     """A trained network that only reads: in batches of like length, on the GPU if there is one."""
 
-    def __init__(self, network: Network, *, new_type_bias: float = 0.0) -> None:
+    def __init__(self, network: Network, *, name: str = "", new_type_bias: float = 0.0) -> None:
+        self._name = name
         self._new_type_bias = new_type_bias
         self._network = network.eval().to(device())
         self._network.bf16 = does_bf16(device())
@@ -76,7 +77,8 @@ class Predictor:
             return cls.load(address)
         ledger, record = find_step(address, ObjectStore(store))
         network = restore(ObjectStore(store), ledger, record, encoder)
-        return cls(network, new_type_bias=record.calibration.delta if record.calibration else 0.0)
+        new_type_bias = record.calibration.delta if record.calibration else 0.0
+        return cls(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -93,20 +95,52 @@ class Predictor:
                 said["model"][part]["path"] = str(place / said["model"][part]["path"])
         inventory = build(TypeInventory, said["inventory"], f"{folder}/{TOLD}")
         network = Network.restore(build(ModelConfig, said["model"], "model"), inventory, said["memory"], weights)
-        return cls(network, new_type_bias=said.get("new_type_bias", _shift(weights)))
+        return cls(network, name=str(folder), new_type_bias=said.get("new_type_bias", _shift(weights)))
 
     @property
     def types(self) -> tuple[str, ...]:
         """What it can find, in the order it was learned."""
         return self._network.inventory.types
 
-    def words(self, sentences: Sequence[Words]) -> list[list[Found]]:
-        """The entities of sentences in words, told by words."""
-        return [found for _, found in self.read(map(Passage.of_words, sentences))]
+    @overload
+    def words(self, sentences: Words) -> list[Found]: ...  # type: ignore[overload-overlap]
 
-    def text(self, texts: Sequence[str]) -> list[list[Found]]:
-        """The entities of texts, told by characters."""
-        return [found for _, found in self.read(map(Passage.of_text, texts))]
+    @overload
+    def words(self, sentences: Sequence[Words]) -> list[list[Found]]: ...
+
+    def words(self, sentences: Words | Sequence[Words]) -> list[Found] | list[list[Found]]:
+        """The entities of sentences in words, with offsets in words; one sentence, a list of strings, gets one list.
+
+        Raises `InputError` for a sentence that is a single string.
+        """
+        if isinstance(sentences, str):
+            raise InputError("a sentence in words is a list of strings", hint="use text() for a string")
+        if len(sentences) and all(isinstance(word, str) for word in sentences):
+            return self.words([cast(Words, sentences)])[0]
+        if any(isinstance(sentence, str) for sentence in sentences):
+            raise InputError("strings and sentences are mixed", hint="write each sentence as a list of strings")
+        return [entities for _, entities in self.read(map(Passage.of_words, sentences))]
+
+    @overload
+    def text(self, texts: str) -> list[Found]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def text(self, texts: Sequence[str]) -> list[list[Found]]: ...
+
+    def text(self, texts: str | Sequence[str]) -> list[Found] | list[list[Found]]:
+        """The entities of texts, with offsets in characters; one text, a string, gets one list.
+
+        Raises `InputError` for a text that is not a string.
+        """
+        if isinstance(texts, str):
+            return self.text([texts])[0]
+        if any(not isinstance(text, str) for text in texts):
+            raise InputError("a text is a string", hint="use words() for sentences in words")
+        return [entities for _, entities in self.read(map(Passage.of_text, texts))]
+
+    def __repr__(self) -> str:
+        types = ", ".join(self.types)
+        return f"<Predictor {self._name or self._network.config.head.name}: {types}; on {self._network.device}>"
 
     def read(self, passages: Iterable[Passage]) -> Iterator[tuple[Passage, list[Found]]]:
         """Passages as they come, each with its entities in reading order."""
