@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+from pydantic import ConfigDict
 
 from raycner.callbacks.trackers import TRACKERS
 from raycner.data.scenarios.scenario import ScenarioConfig
@@ -18,11 +19,17 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.method import Method
-from raycner.networks.heads.tags import Cosine, LinearTags, TagHead, TagRows
+from raycner.networks.heads.head import Head, HeadConfig
+from raycner.networks.heads.tags import Cosine, TagRows
 from raycner.networks.network import ModelConfig
-from raycner.settings import build, flat, merge, nested, parse
+from raycner.settings import Renamed, build, flat, merge, nested, parse, refuse_renamed
 
 log = logging.getLogger(__name__)
+RENAMED: Renamed = {
+    "optim.calibration": {"read_out": "eval.calibration=read_out"},
+    "optim.conlleval": {True: "eval.counting=conlleval", False: "eval.counting=strict"},
+}
+"""Settings of earlier versions, by name and value, as they are set now."""
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
 """What single steps may be told otherwise than the run."""
 
@@ -76,12 +83,9 @@ class OptimConfig:
     is kept: where dev is so small that nothing is ever found in it, that is the last one too."""
     patience: int = omit_default_from_hash(default=0)
     """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
-    calibration: Literal["none", "read_out", "carried"] = "none"
-    """New-type bias calibration, scored beside the raw read-out: none; read_out, of predictions only; carried, of the
-    next step's teacher too (linear head). A step's own weights never change by it."""
-    conlleval: bool = omit_default_from_hash(default=False)
-    """Also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one entity: what the
-    progressive taggers were published in."""
+    calibration: Literal["none", "carried"] = "none"
+    """carried: the teacher's new-type logits are lowered by the bias that was chosen on dev when its step ended (linear
+    head). A step's own weights never change by it. For predictions alone, see `eval.calibration`."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -101,6 +105,51 @@ class OptimConfig:
         """The values of step `index`, from 0: `first` applies to step 0 only."""
         own = {name: value for name, value in vars(self.first).items() if value is not None}
         return replace(self, first=FirstStepConfig(), **(own if index == 0 else {}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestSource:
+    """A test set besides the scenario's own. All of its sentences are scored, so name the test file itself."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    __test__ = False  # for pytest, which collects classes by their names
+
+    source: str | None = None
+    """A file, a pattern, or any URI that pyarrow.fs opens."""
+    corpus: str | None = None
+    """Its layout or corpus; the scenario's own when not set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """How a trained step is scored. Nothing here changes a weight, so nothing here is in the fingerprint of a step."""
+
+    calibration: Literal["none", "read_out"] = "none"
+    """read_out: also score with the newest types' logits lowered by a bias that is chosen on dev (tag heads)."""
+    counting: Literal["strict", "conlleval"] = "strict"
+    """conlleval: also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one
+    entity: the count in which the progressive taggers were published."""
+    decoding: str | None = None
+    """Decode otherwise than `model.head.decoding`, in the evaluation only: argmax or constrained (tag heads), flat or
+    nested (spans)."""
+    threshold: float | None = None
+    """Another `model.head.threshold`, in the evaluation only (spans)."""
+    test: Mapping[str, TestSource] = field(default_factory=dict)
+    """Extra test sets by name: `eval.test.news={source: news/test.conll, corpus: columns}`."""
+
+    def head(self, trained: HeadConfig) -> HeadConfig:
+        """The head that an evaluation reads. Raises `InputError` for a setting that the head does not have."""
+        changed = self.overrides(trained)
+        for key in changed:
+            if not hasattr(trained, key):
+                line = f"head {trained.name!r} has no {key}"
+                raise InputError(line, location=f"eval.{key}", hint="leave it out, or choose another head")
+        return build(type(trained), changed, "eval", trained)
+
+    def overrides(self, trained: HeadConfig) -> dict[str, Plain]:
+        """The settings of the head that this evaluation changes."""
+        asked = {"decoding": self.decoding, "threshold": self.threshold}
+        return {key: value for key, value in asked.items() if value not in (None, getattr(trained, key, None))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +197,7 @@ class RunConfig:
     method: Method = field(default_factory=Finetuning)
     """How forgetting is resisted."""
     optim: OptimConfig = OptimConfig()
+    eval: EvalConfig = not_hashed(default=EvalConfig())
     compute: ComputeConfig = not_hashed(default=ComputeConfig())
     store: str = not_hashed(default="store")
     """Where corpora, steps and ledgers last: a folder or any URI."""
@@ -170,12 +220,11 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise InputError(line, location="method.name", hint="choose another method or model.head.name")
-        needs = {"read_out": TagHead, "carried": LinearTags}.get(self.optim.calibration)
-        if needs is not None and not issubclass(module, needs):
-            line = f"{self.optim.calibration!r} shifts a bias that head {self.model.head.name!r} does not have"
-            raise InputError(
-                line, location="optim.calibration", hint="set model.head.name=linear, or optim.calibration=none"
-            )
+        if self.optim.calibration == "carried" and module.bake_in is Head.bake_in:
+            raise _no_bias("optim.calibration", "carried", self.model.head.name)
+        if self.eval.calibration == "read_out" and not module.supports_calibration:
+            raise _no_bias("eval.calibration", "read_out", self.model.head.name)
+        self.eval.head(self.model.head)
         if self.scenario.reading.nested and issubclass(module, TagRows):
             line = f"head {self.model.head.name!r} says one tag of a word, so entities of it cannot overlap"
             raise InputError(
@@ -195,6 +244,7 @@ class RunConfig:
             if not key.startswith(MAY_DIFFER):
                 hint = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
                 raise InputError("this cannot differ from step to step", location=f"at.{number}.{key}", hint=hint)
+        refuse_renamed(said, RENAMED, f"at.{number}.")
         return build(RunConfig, merge(plain(replace(self, at={})), said), f"at.{number}")
 
     @classmethod
@@ -207,7 +257,13 @@ class RunConfig:
         """Settings as plain data, with dotted settings merged over them."""
         for key, value in settings.items():
             base = merge(base, nested(key, value))
+        refuse_renamed(base, RENAMED)
         return build(cls, base)
+
+
+def _no_bias(setting: str, value: str, head: str) -> InputError:
+    line = f"{value!r} shifts a bias that head {head!r} does not have"
+    return InputError(line, location=setting, hint=f"set model.head.name=linear, or {setting}=none")
 
 
 def read(layers: Iterable[str], base: Mapping[str, Plain] | None = None) -> dict[str, Plain]:

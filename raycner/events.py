@@ -11,8 +11,9 @@ knows and ignores every other one:
 So a new event or a new field breaks no handler. Events are plain values, and travel between processes as they are.
 
 A run emits, for each of its steps, `StepStarted` and then one of two sequences. For a step that the store has:
-`StepReused`. For a step that is trained: any number of `StepAdvanced` and `EpochFinished`, `ScoringStarted`, and
-`StepFinished`. When workers restart after a failure, the step starts again and its events are repeated.
+`StepReused`, after `ScoringStarted` where its evaluation is missing. For a step that is trained: any number of
+`StepAdvanced` and `EpochFinished`, `ScoringStarted`, and `StepFinished`. When workers restart after a failure, the step
+starts again and its events are repeated.
 
 A search emits `RoundStarted`, then for each trial `TrialStarted`, a `TrialReported` after each of its steps, and
 `TrialFinished`; or `TrialCrashed`, after which the same settings are tried as a new trial.
@@ -89,7 +90,7 @@ class EpochFinished:
 
 @dataclass(frozen=True)
 class ScoringStarted:
-    """Training ended; the selected weights are scored on dev and test."""
+    """The weights of the step are scored on dev and test: the store lacks the evaluation that was asked for."""
 
 
 @dataclass(frozen=True)

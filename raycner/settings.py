@@ -148,6 +148,41 @@ def merge(
     return merged
 
 
+Renamed = Mapping[str, Mapping[Any, str]]
+"""Old dotted name -> old value -> the setting that replaces it, as KEY=VALUE."""
+
+
+def refuse_renamed(settings: Mapping[str, Plain], renamed: Renamed, where: str = "") -> None:
+    """Raises `InputError`, with the new name, for a setting that has another name now."""
+    for key, value in flat(settings).items():
+        new = _new_spelling(key, value, renamed)
+        if new is not None:
+            raise InputError("this setting was renamed", location=f"{where}{key}", hint=f"write {new}")
+
+
+def with_new_names(settings: Mapping[str, Plain], renamed: Renamed) -> dict[str, Plain]:
+    """Settings that an earlier version wrote, in today's names.
+
+    >>> with_new_names({"optim": {"dev": True, "lr": 1.0}}, {"optim.dev": {True: "eval.part=dev"}})
+    {'optim': {'lr': 1.0}, 'eval': {'part': 'dev'}}
+    """
+    current: dict[str, Plain] = plain(settings)
+    for key, value in flat(settings).items():
+        new = _new_spelling(key, value, renamed)
+        if new is not None:
+            *parents, last = key.split(".")
+            section = current
+            for parent in parents:
+                section = section[parent]
+            del section[last]
+            current = merge(current, nested(*new.split("=")))
+    return current
+
+
+def _new_spelling(key: str, value: Plain, renamed: Renamed) -> str | None:
+    return next((new for old, new in renamed.get(key, {}).items() if (type(old), old) == (type(value), value)), None)
+
+
 def nested(path: str, value: Plain) -> dict[str, Plain]:
     """One dotted setting as nested settings."""
     *parents, last = path.split(".")

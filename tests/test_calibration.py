@@ -1,5 +1,6 @@
-"""New-type bias calibration changes what is read out, never what is learned, and is scored beside the raw counts."""
+"""New-type bias calibration changes predictions, never weights, and is scored next to the raw counts."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
 from raycner.training.calibration import GRID, calibrate
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.evaluation import evaluate
+from raycner.training.counting import ReadOut, count_entities
 from raycner.training.loader import SplitLoader
 
 LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.reading.sentences=240")
@@ -30,7 +31,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {}
     for kind in ("none", "read_out"):
         made[kind] = tmp_path_factory.mktemp(kind)
-        run(runs.small(made[kind], *LEARNING, f"optim.calibration={kind}"), runs.silent)
+        run(runs.small(made[kind], *LEARNING, f"eval.calibration={kind}"), runs.silent)
     return made
 
 
@@ -71,11 +72,20 @@ def overconfident(store: Path) -> tuple[Network, Experience]:
 def test_delta_finds_what_is_too_much(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
     dev = [SplitLoader(part, network) for part in experience.dev]
-    raw = macro(evaluate(network, dev))
+    raw = macro(count_entities(network, dev))
     delta = calibrate(network, None, experience.dev)
     assert 1.5 <= delta <= 4.5
-    assert macro(evaluate(network, dev, new_type_bias=delta)) > raw
-    assert macro(evaluate(network, dev)) == raw, "a read-out leaves the network as it was"
+    assert macro(count_entities(network, dev, read_out=ReadOut(delta))) > raw
+    assert macro(count_entities(network, dev)) == raw, "a read-out leaves the network as it was"
+
+
+def test_one_pass_chooses_as_eleven_would(stores: dict[str, Path]) -> None:
+    network, experience = overconfident(stores["none"])
+    (part,) = experience.dev
+    half = SplitLoader(replace(part, rows=part.rows[::2]), network)
+    scores = {delta: macro(count_entities(network, [half], read_out=ReadOut(delta))) for delta in GRID}
+    assert len(set(scores.values())) > 3
+    assert calibrate(network, None, experience.dev) == max(GRID, key=lambda delta: (scores[delta], -delta))
 
 
 def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: dict[str, Path]) -> None:
@@ -116,13 +126,14 @@ def test_a_read_out_never_reaches_the_pseudo_labels_of_a_teacher(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Findings A2: the teacher of a calibrated step labels as it would without."""
-    monkeypatch.setattr("raycner.training.step_trainer.calibrate", lambda *_: 3.0)
+    monkeypatch.setattr("raycner.evaluation.evaluator.calibrate", lambda *_: 3.0)
     settings = ("method={name: self_training}", "optim.epochs=2", "optim.first.epochs=6")
     ledgers = [
-        run(runs.small(tmp_path / kind, *settings, f"optim.calibration={kind}"), runs.silent)
+        run(runs.small(tmp_path / kind, *settings, f"eval.calibration={kind}"), runs.silent)
         for kind in ("none", "read_out")
     ]
     raw, calibrated = (ledger.records() for ledger in ledgers)
+    assert [record.calibration and record.calibration.delta for record in calibrated] == [3.0, 3.0, 3.0]
     assert any(record.pseudo for record in raw)
     assert [record.pseudo for record in raw] == [record.pseudo for record in calibrated]
     assert [record.test for record in raw] == [record.test for record in calibrated]
@@ -135,7 +146,7 @@ def test_a_checkpoint_of_version_0_1_loads_without_its_shift(stores: dict[str, P
 
 
 @pytest.mark.parametrize(
-    "way", [("scenario.protocol=joint", "optim.calibration=read_out"), ("optim.calibration=carried",)]
+    "way", [("scenario.protocol=joint", "eval.calibration=read_out"), ("optim.calibration=carried",)]
 )
 def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_path: Path) -> None:
     settings = (*way, "optim.epochs=1", "optim.first.epochs=1")
@@ -146,4 +157,6 @@ def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_p
 def test_a_head_without_a_bias_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shifts a bias that head 'cosine' does not have"):
         runs.small(tmp_path, "model.head.name=cosine", "optim.calibration=carried")
-    assert RunConfig.load(["model.head.name=cosine", "optim.calibration=read_out"]).optim.calibration == "read_out"
+    assert RunConfig.load(["model.head.name=cosine", "eval.calibration=read_out"]).eval.calibration == "read_out"
+    with pytest.raises(InputError, match="'read_out' shifts a bias that head 'stepwise' does not have"):
+        runs.small(tmp_path, "method={name: add_ner}", "model.head.name=stepwise", "eval.calibration=read_out")

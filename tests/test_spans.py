@@ -347,7 +347,7 @@ def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: 
         (["method.name=extend_ner"], "'extend_ner' trains TagHead, not head 'spans'"),
         (["model.growth.imprint=train"], "head 'spans' has no rows to imprint"),
         (["model.growth.init=zeros"], "growth.init=zeros gives a span head vectors"),
-        (["optim.calibration=read_out"], "'read_out' shifts a bias that head 'spans' does not have"),
+        (["eval.calibration=read_out"], "'read_out' shifts a bias that head 'spans' does not have"),
         (["model.head.threshold=1"], "threshold 1.0: a probability"),
         (["model.head.positive_weight=0"], "positive_weight 0.0: above 0"),
         (["model.head.vector=0"], "vector is at least 1"),

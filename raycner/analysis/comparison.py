@@ -266,8 +266,16 @@ def _title(run: Run) -> str:
 
 
 def _told(run: Run) -> dict[str, Any]:
-    """The settings that make a row: not the seed, nor where the run was computed and kept."""
-    return {key: value for key, value in run["config"].items() if key not in ("seed", "compute", "store")}
+    """The settings that make a row: not the seed, nor where the run was computed and stored.
+
+    Of the evaluation, only what changes the predictions counts. `optim.conlleval` is a setting of version 0.1.
+    """
+    settings = {key: value for key, value in run["config"].items() if key not in ("seed", "compute", "store", "eval")}
+    if "optim" in settings:
+        settings["optim"] = {key: value for key, value in settings["optim"].items() if key != "conlleval"}
+    evaluation = run["config"].get("eval", {})
+    changed = {key: evaluation[key] for key in ("decoding", "threshold") if evaluation.get(key) is not None}
+    return {**settings, "eval": changed} if changed else settings
 
 
 def _family(run: Run) -> str:

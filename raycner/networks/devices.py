@@ -1,11 +1,24 @@
-"""Devices: where a process computes, and what suits it there."""
+"""Devices: where a process computes, and in which precision."""
+
+from typing import Literal
 
 import torch
+
+from raycner.networks.network import Network
+
+Precision = Literal["auto", "fp32", "bf16", "fp64"]
 
 
 def device() -> torch.device:
     """This rank's device: the GPU it was given, or the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def place(network: Network, precision: Precision) -> Network:
+    """Move a network to this rank's device, in a precision; auto is bf16 where the device computes it well."""
+    where = device()
+    network.bf16 = precision == "bf16" or (precision == "auto" and does_bf16(where))
+    return network.to(where, torch.float64 if precision == "fp64" else torch.float32)
 
 
 def does_bf16(where: torch.device) -> bool:

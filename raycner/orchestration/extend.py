@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from raycner.config import RunConfig
+from raycner.config import RENAMED, RunConfig
 from raycner.errors import InputError
 from raycner.events import EventHandler
 from raycner.hashing import Plain
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
-from raycner.settings import merge
+from raycner.settings import merge, with_new_names
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan
@@ -24,7 +24,8 @@ def with_step(
         hint = "runs of the protocol steps can be extended (jobs/own_steps.yaml)"
         raise InputError(line, location=ledger.run, hint=hint)
     step: dict[str, Plain] = {"types": list(types), "source": source, "corpus": corpus}
-    return merge(ledger.config, {"store": store.uri, "scenario": {"steps": [*scenario["steps"], step]}})
+    settings = with_new_names(ledger.config, RENAMED)
+    return merge(settings, {"store": store.uri, "scenario": {"steps": [*scenario["steps"], step]}})
 
 
 def extend(ledger: RunLedger, config: RunConfig, emit: EventHandler) -> RunLedger:

@@ -1,12 +1,12 @@
-"""The walk along a run's steps, on every rank alike: in this process, on each worker of a gang, and in a trial.
+"""The steps of a run in order, on every rank alike: in this process, on each worker of a group, and in a trial.
 
-A step that the store has is taken. A missing one is trained by whoever holds its lease; who comes second waits, and
-takes what the first has committed.
+A step that the store has is reused. A missing one is trained by whoever holds its lock; everybody else waits, and
+reuses what was committed. An evaluation that the store lacks is made from the step's checkpoint.
 """
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 from raycner.config import RunConfig
 from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
-from raycner.events import EventHandler, Message, StepFinished, StepReused, StepStarted, Waiting
+from raycner.evaluation.evaluator import Evaluator
+from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, StepReused, StepStarted, Waiting
 from raycner.hashing import plain
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
 from raycner.storage.locks import acquire
@@ -31,11 +32,11 @@ SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step of a run_steps, done."""
+    """One finished step of a run."""
 
     record: StepRecord
     trained: bool
-    """Here and now; or else taken from the store."""
+    """Whether it was trained by this call; otherwise the store had it."""
 
 
 def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenario]:
@@ -58,7 +59,7 @@ def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
 
 
 def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
-    """Begin the run's ledger anew: records of committed steps are taken up again as the walk reaches them."""
+    """Start the run's ledger afresh: the records of committed steps are added as `run_steps` reaches them."""
     notes = [[*corpus.notes] for corpus in scenario.corpora]
     notes[0] += scenario.notes
     RunLedger.create(
@@ -74,9 +75,15 @@ def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequ
     )
 
 
-def run_steps(config: RunConfig, fingerprints: Sequence[str], emit: EventHandler) -> Iterator[StepResult]:
-    """The steps of a run, one after another. The run's ledger, where it has one, is kept by rank 0."""
+def run_steps(
+    config: RunConfig, fingerprints: Sequence[str], emit: EventHandler, tests: Mapping[str, str] | None = None
+) -> Iterator[StepResult]:
+    """Train and evaluate the steps of a run, one after another. Rank 0 writes the run's ledger, where it has one.
+
+    `fingerprints` are those of the scenario's corpora, `tests` (by name) those of extra test sets; the store has both.
+    """
     store = ObjectStore(config.store)
+    evaluator = Evaluator(store, config, tests or {})
     scenario = Scenario.open(config.scenario, store, fingerprints)
     specs = plan(config, scenario)
     run = name(config, specs)
@@ -96,15 +103,21 @@ def run_steps(config: RunConfig, fingerprints: Sequence[str], emit: EventHandler
         step = StepCheckpoint.find(store, spec.fingerprint)
         trained = step is None
         if step is None:
-            with acquire(store, f"steps/{spec.fingerprint}", partial(_waiting, emit, spec), ranks.broadcast_from_rank0):
+            waiting = partial(_waiting, emit, spec, "training")
+            with acquire(store, f"steps/{spec.fingerprint}", waiting, ranks.broadcast_from_rank0):
                 step = StepCheckpoint.find(store, spec.fingerprint)
                 trained = step is None
                 if step is None:
                     step = _train(config, store, spec, experience, parent, emit)
+        counts = evaluator.find(step)
+        if counts is None:
+            emit(ScoringStarted())
+            counts = evaluator.evaluate(step, parent, spec, experience, partial(_waiting, emit, spec, "evaluating"))
+        record = StepRecord.of(step.record, counts, evaluator.key.fingerprint)
         if ledger is not None:
-            ledger.append(step.record)
-        emit(StepFinished(step.record) if trained else StepReused(step.record))
-        yield StepResult(step.record, trained)
+            ledger.append(record)
+        emit(StepFinished(record) if trained else StepReused(record))
+        yield StepResult(record, trained)
         parent = step
 
 
@@ -118,17 +131,16 @@ def _train(
 ) -> StepCheckpoint:
     callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
     before = None if parent is None else parent.network(config.model)
-    calibration = None if parent is None else parent.record.calibration
-    carried = calibration.delta if calibration and spec.optim.calibration == "carried" else 0.0
-    network, record = train(spec, experience, before, callback, carried=carried)
+    carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
+    network, record = train(spec, experience, before, callback, carried=carried or 0.0)
     if ranks.rank() == 0:
         StepCheckpoint.commit(store, spec, network, record)
     callback.forget()
     return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
 
 
-def _waiting(emit: EventHandler, spec: StepSpec, holder: str) -> None:
-    emit(Waiting(f"waiting for step {spec.index + 1}, which {holder} is training"))
+def _waiting(emit: EventHandler, spec: StepSpec, work: str, holder: str) -> None:
+    emit(Waiting(f"waiting for step {spec.index + 1}, which {holder} is {work}"))
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
-"""run(config): walk the plan; steps that the store already has are taken, the missing ones are trained.
+"""run(config): steps and evaluations that the store has are reused, the missing ones are made.
 
-With `compute.workers` the missing steps are given to one gang of Ray Train workers; else this process trains them. One
-process at a time drives a run: it holds the run's lease, and another that is told the same waits, and then finds all
-steps in the store.
+With `compute.workers` one group of Ray Train workers makes them; otherwise this process does. One process at a time
+drives a run: it holds the run's lock. A second process waits, and then finds everything in the store.
 """
+
+from collections.abc import Sequence
 
 from raycner.callbacks.tracking import tracked, tracker
 from raycner.config import RunConfig
+from raycner.evaluation.evaluator import Evaluator
+from raycner.evaluation.test_sets import prepare_test_sets
 from raycner.events import EventHandler, Message, Waiting
 from raycner.hashing import plain
 from raycner.orchestration.cluster import cluster
@@ -16,12 +19,13 @@ from raycner.settings import flat
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import acquire
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.plan import plan
+from raycner.training.plan import StepSpec, plan
 
 
 def run(config: RunConfig, emit: EventHandler) -> RunLedger:
-    """Train whatever steps of a run are missing, and return its ledger, complete."""
+    """Train and evaluate what is missing of a run, and return its complete ledger."""
     store, scenario = prepare(config, emit)
+    tests = prepare_test_sets(config, scenario, store, emit)
     fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
     specs = plan(config, scenario)
     this = name(config, specs)
@@ -33,12 +37,18 @@ def run(config: RunConfig, emit: EventHandler) -> RunLedger:
     track_with = tracker(compute.tracker, compute.tracker_path)
     with acquire(store, f"runs/{this}", waiting), tracked(track_with, this, flat(plain(config)), emit) as handler:
         begin(config, store, scenario, specs)
-        if compute.workers and None in [StepCheckpoint.find(store, spec.fingerprint) for spec in specs]:
+        if compute.workers and not _is_done(specs, Evaluator(store, config, tests)):
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
             handler(Waiting(f"starting {number} Ray Train workers"))
             with cluster(compute.workers * compute.cpus_per_worker + 1):
-                run_worker_group([config], fingerprints, handler)
+                run_worker_group([config], fingerprints, handler, tests=tests)
         else:
-            for _ in run_steps(config, fingerprints, handler):
+            for _ in run_steps(config, fingerprints, handler, tests):
                 pass
         return RunLedger.open(store, this)
+
+
+def _is_done(specs: Sequence[StepSpec], evaluator: Evaluator) -> bool:
+    """Whether the store has every step, and its evaluation."""
+    steps = (StepCheckpoint.find(evaluator.store, spec.fingerprint) for spec in specs)
+    return all(step is not None and evaluator.find(step) is not None for step in steps)

@@ -5,7 +5,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,11 @@ class StepBarrier:
 
 
 def run_worker_group(
-    configs: Sequence[RunConfig], fingerprints: Sequence[str], emit: EventHandler, barrier: Any = None
+    configs: Sequence[RunConfig],
+    fingerprints: Sequence[str],
+    emit: EventHandler,
+    barrier: Any = None,
+    tests: Mapping[str, str] | None = None,
 ) -> None:
     """Walk the runs abreast, each step of every run before the next, on the workers that the first of them asks for.
 
@@ -70,6 +74,7 @@ def run_worker_group(
         train_loop_config={
             "configs": list(configs),
             "fingerprints": list(fingerprints),
+            "tests": dict(tests or {}),
             "board": event_queue,
             "gate": barrier,
         },
@@ -130,7 +135,9 @@ def _work(told: dict[str, Any]) -> InputError | None:
         return barrier is None or ranks.broadcast_from_rank0(lambda: bool(ray.get(barrier.passed.remote(step))))
 
     try:
-        walking = zip(*(run_steps(config, told["fingerprints"], emit) for config in told["configs"]), strict=True)
+        walking = zip(
+            *(run_steps(config, told["fingerprints"], emit, told["tests"]) for config in told["configs"]), strict=True
+        )
         step = 1
         while passed(step) and next(walking, None):
             step += 1

@@ -12,6 +12,7 @@ from time import time
 
 from raycner.errors import InputError
 from raycner.storage import uploads
+from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import live_locks
 from raycner.storage.searches import SearchRecord, wanted
@@ -86,6 +87,12 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
         for record in ledger.records():
             if f"steps/{record.fingerprint}" not in steps:
                 yield Damage(key, f"its step {record.index + 1}, {record.fingerprint}, is not in the store")
+    for key in store.list("evaluations"):
+        emit(key)
+        try:
+            read_evaluation(store, key)
+        except InputError as error:
+            yield Damage(key, error.what)
     try:
         SearchRecord.all(store)
     except InputError as refusal:
@@ -134,6 +141,9 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
                 committed.add(fingerprint)
             if why:
                 yield Leftover(key, why, size, _removal(store, key))
+    for key, size in store.sizes("evaluations").items():
+        if key.split("/")[1] not in keep:
+            yield Leftover(key, "no run or search refers to its step", size, _removal(store, key))
 
 
 def _uploads(store: ObjectStore) -> Iterator[Leftover]:

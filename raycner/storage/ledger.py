@@ -8,13 +8,14 @@
     config     the settings, as plain data
     corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
-    records    [{index, fingerprint, new, seen, sentences, dev, test, epochs, best_epoch, seconds, workers,
-               calibration, conlleval, pseudo}]: the steps that are done, by index. `dev` and `test` count, for each
-               type, [true positives, false positives, false negatives] of the entities predicted on all types seen so
-               far; every score is derived from them. `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
-               counts like `test` as that script would, and `pseudo` says by old type {proposed, kept, threshold, right}
-               of a teacher's entities; numbers that are none read "NaN" or "Infinity", as JSON has no other way to say
-               them.
+    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, carried, pseudo,
+               evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by index. `dev` and
+               `test` count, for each type, [true positives, false positives, false negatives] of the entities predicted
+               on all types seen so far; every score is derived from them. `evaluation` names the evaluation of the step
+               that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses,
+               dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests` has the counts of extra
+               test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold, right} of a teacher's
+               entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import logging
@@ -50,7 +51,7 @@ class EpochRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationRecord:
-    """What a step scores when its new types' tags are read out with their bias lowered by `delta`."""
+    """The counts of a step whose newest types' logits are lowered by `delta`."""
 
     delta: float
     """In logits, chosen on dev."""
@@ -72,8 +73,8 @@ class PseudoRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRecord:
-    """What one step did and scored."""
+class TrainingRecord:
+    """How one step was trained. The store keeps it next to the step's weights."""
 
     __pydantic_config__ = _JSON
 
@@ -84,18 +85,41 @@ class StepRecord:
     """All types learned so far, the new ones last, in the order they were learned."""
     sentences: int
     """How many training sentences the step had."""
-    dev: Counts
-    test: Counts
     epochs: tuple[EpochRecord, ...]
     best_epoch: int
     seconds: float
     workers: int
-    calibration: CalibrationRecord | None = None
-    """Beside the raw `dev` and `test`, which it leaves alone; None where it is not asked for."""
-    conlleval: Counts | None = None
-    """`test` as the conlleval script of 2004 counts BIOES tags; None where it is not asked for."""
+    carried: float | None = None
+    """The new-type bias, in logits, that the step's answers as a teacher include; None where none is carried."""
     pseudo: Mapping[str, PseudoRecord] | None = None
     """By old type; None where no teacher was asked for entities."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRecord:
+    """The counts of one evaluation of a step."""
+
+    dev: Counts
+    test: Counts
+    calibration: CalibrationRecord | None = None
+    """Next to the raw `dev` and `test`; None where it is not asked for."""
+    conlleval: Counts | None = None
+    """`test` as the conlleval script of 2004 counts BIOES tags; None where it is not asked for."""
+    tests: Mapping[str, Counts] | None = None
+    """Extra test sets, by name; None where there are none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord(TrainingRecord, EvaluationRecord):
+    """How one step was trained, and the counts of one of its evaluations."""
+
+    evaluation: str | None = None
+    """Name of the evaluation; None where the step comes from version 0.1, which evaluated while it trained."""
+
+    @classmethod
+    def of(cls, training: TrainingRecord, evaluation: EvaluationRecord, name: str) -> "StepRecord":
+        """The record of a step and the evaluation of that name."""
+        return cls(**vars(training), **vars(evaluation), evaluation=name)
 
 
 @dataclass(frozen=True, kw_only=True)

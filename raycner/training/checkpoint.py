@@ -3,16 +3,16 @@
 import json
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
 from raycner.data.entities import TypeInventory
-from raycner.hashing import plain
+from raycner.hashing import Plain, plain
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
-from raycner.storage.ledger import StepRecord
+from raycner.storage.ledger import EvaluationRecord, TrainingRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.plan import StepSpec
@@ -27,13 +27,15 @@ class StepCheckpoint:
     store: ObjectStore
     fingerprint: str
     inventory: TypeInventory
-    record: StepRecord
+    record: TrainingRecord
+    default_evaluation: EvaluationRecord | None = None
+    """What version 0.1 stored with the step: its evaluation as `EvalConfig()` asks for it."""
 
     @classmethod
     def find(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
-        """The step of this name, if every byte of it is as it was committed. Damage is said aloud and not believed.
+        """The step of this name, if every byte of it is as it was committed; damage is logged.
 
-        All ranks ask together: rank 0 reads those bytes, and the others are told.
+        A collective call: rank 0 reads the bytes and broadcasts the result.
         """
         return ranks.broadcast_from_rank0(lambda: cls._look(store, fingerprint))
 
@@ -46,30 +48,45 @@ class StepCheckpoint:
         if damage:
             log.warning("step %s is damaged and will be trained again: %s", fingerprint, damage)
             return None
-        said = json.loads(store.read(f"{key}/step.json"))
-        inventory = build(TypeInventory, said["inventory"], key)
-        return cls(store, fingerprint, inventory, build(StepRecord, said["record"], key))
+        facts = json.loads(store.read(f"{key}/step.json"))
+        record, evaluation = _split(facts["record"], carries=facts["spec"]["optim"]["calibration"] == "carried")
+        return cls(
+            store,
+            fingerprint,
+            build(TypeInventory, facts["inventory"], key),
+            build(TrainingRecord, record, key),
+            build(EvaluationRecord, evaluation, key) if evaluation else None,
+        )
 
     @classmethod
-    def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: StepRecord) -> "StepCheckpoint":
-        """Write what the step left; until the manifest is there, the step does not exist."""
+    def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> None:
+        """Write a trained step; until the manifest is there, the step does not exist."""
         with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
             folder = Path(scratch)
             save_file(
                 {k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / "weights.safetensors"
             )
-            said = {
+            facts = {
                 "spec": plain(spec),
                 "inventory": plain(network.inventory),
                 "memory": network.encoder.memory(),
                 "record": plain(record),
             }
-            (folder / "step.json").write_text(json.dumps(said, sort_keys=True, indent=1), encoding="utf-8")
+            (folder / "step.json").write_text(json.dumps(facts, sort_keys=True, indent=1), encoding="utf-8")
             store.push(folder, f"steps/{spec.fingerprint}")
-        return cls(store, spec.fingerprint, network.inventory, record)
 
     def network(self, config: ModelConfig) -> Network:
-        """The network as it stood when the step ended; `config` says where its encoder's shape and tokenizer lie."""
+        """The network when the step ended; `config` says where its encoder's shape and tokenizer lie."""
         folder = self.store.local(f"steps/{self.fingerprint}")
         memory = json.loads((folder / "step.json").read_text(encoding="utf-8"))["memory"]
         return Network.restore(config, self.inventory, memory, load_file(folder / "weights.safetensors"))
+
+
+def _split(record: dict[str, Plain], *, carries: bool) -> tuple[dict[str, Plain], dict[str, Plain]]:
+    """The record of a step as training facts and counts; only version 0.1 stored counts with the step."""
+    scored = {field.name for field in fields(EvaluationRecord)}
+    counts = {key: value for key, value in record.items() if key in scored}
+    training = {key: value for key, value in record.items() if key not in scored}
+    if carries and counts.get("calibration"):
+        training["carried"] = counts["calibration"]["delta"]
+    return training, counts

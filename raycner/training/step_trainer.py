@@ -1,11 +1,14 @@
-"""One step on one rank: annotate, grow, loop, evaluate, keep the best. Knows torch.distributed, not Ray."""
+"""One step on one rank: freeze the teacher, annotate, grow, imprint, fit, finalise.
+
+Knows torch.distributed, not Ray.
+"""
 
 import copy
 import math
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,20 +19,19 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from raycner.config import OptimConfig
-from raycner.data.metrics import conlleval, micro
-from raycner.data.scenarios.scenario import Experience
-from raycner.events import EpochFinished, Event, ScoringStarted, StepAdvanced
+from raycner.data.scenarios.scenario import Experience, Split
+from raycner.events import EpochFinished, Event, StepAdvanced
 from raycner.methods.method import Method
 from raycner.networks.batch import Batch
-from raycner.networks.devices import device, does_bf16
+from raycner.networks.devices import place
 from raycner.networks.losses import LossSum
 from raycner.networks.network import Network
-from raycner.storage.ledger import CalibrationRecord, EpochRecord, StepRecord
+from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.training import ranks
 from raycner.training.calibration import calibrate
-from raycner.training.evaluation import evaluate
 from raycner.training.loader import SplitLoader, epoch_order
 from raycner.training.plan import StepSpec
+from raycner.training.selection import dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 
@@ -86,170 +88,172 @@ def combine(terms: Mapping[str, LossSum]) -> Tensor:
 
 def train(
     spec: StepSpec, experience: Experience, parent: Network | None, callback: StepCallback, *, carried: float = 0.0
-) -> tuple[Network, StepRecord]:
-    """Train one step from the network of the step before, and score it. Every rank returns the same.
+) -> tuple[Network, TrainingRecord]:
+    """Train one step from the network of the step before. Every rank returns the same.
 
-    `carried` is the calibration of the step before that its answers as a teacher include.
+    `carried` is the new-type bias of the step before, which its answers as a teacher include.
     """
+    started = time.monotonic()
+    seed(spec.seed, spec.index)
+    network = Network(spec.model) if parent is None else copy.deepcopy(parent)
     with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-        return StepTrainer(spec, experience, parent, callback, Path(scratch), carried).run()
+        teacher = None if parent is None else freeze(parent, spec, carried, Path(scratch))
+        split = annotate(experience.train, spec.method, teacher)
+        seed(spec.seed, spec.index)
+        grow(network, experience, spec)
+        imprint(network, split, experience, spec)
+        epochs, best_epoch = StepTrainer.of(spec, network, teacher, split, experience, callback).fit()
+        delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
+    network.finalize()
+    return network, TrainingRecord(
+        index=spec.index,
+        fingerprint=spec.fingerprint,
+        new=experience.inventory.new,
+        seen=experience.inventory.types,
+        sentences=len(split),
+        epochs=epochs,
+        best_epoch=best_epoch,
+        seconds=time.monotonic() - started,
+        workers=ranks.world_size(),
+        carried=delta,
+        pseudo=split.pseudo_stats,
+    )
 
 
+def freeze(parent: Network, spec: StepSpec, carried: float, scratch: Path) -> Teacher:
+    """The network of the step before as a teacher, its carried new-type bias part of every output."""
+    if carried:
+        parent.head.bake_in(carried)
+    return Teacher(place(parent, spec.optim.precision), scratch)
+
+
+def annotate(split: Split, method: Method, teacher: Teacher | None) -> Split:
+    """The training sentences with the method's pseudo-labels; the teacher's outputs on them are cached."""
+    if teacher is None:
+        return split
+    annotated = method.annotate(split, teacher)
+    teacher.cache_outputs(annotated, method.teacher_outputs)
+    return annotated
+
+
+def grow(network: Network, experience: Experience, spec: StepSpec) -> None:
+    """Make room for the new types and words, and move the network to its device."""
+    rows = experience.train.corpus["train"]
+    network.start_step(experience.inventory, (rows.words(int(row)) for row in experience.train.rows))
+    place(network, spec.optim.precision)
+
+
+def imprint(network: Network, train: Split, experience: Experience, spec: StepSpec) -> None:
+    """Replace the new rows by the mean features of their tags, where `model.growth.imprint` asks for it."""
+    source = spec.model.growth.imprint
+    if source == "none" or spec.parent is None:
+        return
+    new = frozenset(experience.inventory.new)
+    annotated = [part for part in experience.dev if part.visible & new]
+    splits = [train] if source == "train" else [replace(part, visible=new) for part in annotated]
+    gathered: list[Tensor] = []
+    with network.eval_mode():
+        for split in splits:
+            for batch in SplitLoader(split, network).shards():
+                sums, counts = network.head.class_means(network.states(batch), batch)
+                gathered.append(torch.cat([sums, counts[:, None]], dim=1))
+    total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))
+    network.head.imprint(total[:, :-1], total[:, -1])
+
+
+@dataclass(frozen=True)
 class StepTrainer:
-    """The course of one step; its fields are what the stages hand on to each other."""
+    """What the epochs of one step work on."""
 
-    def __init__(
-        self,
+    spec: StepSpec
+    network: Network
+    learner: nn.Module
+    """A `Learner` around the network; with several ranks, DDP around that."""
+    optimizer: torch.optim.Optimizer
+    loader: SplitLoader
+    dev: tuple[SplitLoader, ...]
+    callback: StepCallback
+
+    @classmethod
+    def of(
+        cls,
         spec: StepSpec,
+        network: Network,
+        teacher: Teacher | None,
+        train: Split,
         experience: Experience,
-        parent: Network | None,
         callback: StepCallback,
-        scratch: Path,
-        carried: float,
-    ) -> None:
-        self.spec, self.experience, self.callback = spec, experience, callback
-        self.optim, self.began = spec.optim, time.monotonic()
-        self.device = device()
-        seed(spec.seed, spec.index)
-        network = Network(spec.model) if parent is None else copy.deepcopy(parent)
-        if parent is not None and carried:
-            parent.head.bake_in(carried)
-        self.teacher = None if parent is None else Teacher(self._placed(parent), scratch)
-        self.split = experience.train
-        if self.teacher is not None:
-            self.split = spec.method.annotate(self.split, self.teacher)
-            self.teacher.cache_outputs(self.split, spec.method.teacher_outputs)
-        words = (experience.train.corpus["train"].words(int(row)) for row in experience.train.rows)
-        seed(spec.seed, spec.index)
-        network.start_step(experience.inventory, words)
-        self.network = self._placed(network)
-        self._imprint()
-        self.feed = SplitLoader(self.split, self.network)
-        self.dev = [SplitLoader(part, self.network) for part in experience.dev]
-        self.optimizer = _optimizer(self.network, self.optim)
-        learner = Learner(self.network, self.teacher, spec.method)
-        self.learner: nn.Module = learner
+    ) -> "StepTrainer":
+        """The trainer of a network that has grown, on sentences that are annotated."""
+        learner: nn.Module = Learner(network, teacher, spec.method)
         if ranks.world_size() > 1:
-            on = [self.device] if self.device.type == "cuda" else None
-            self.learner = DistributedDataParallel(learner, device_ids=on, gradient_as_bucket_view=True)
+            devices = [network.device] if network.device.type == "cuda" else None
+            learner = DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
+        dev = tuple(SplitLoader(part, network) for part in experience.dev)
+        return cls(spec, network, learner, _optimizer(network, spec.optim), SplitLoader(train, network), dev, callback)
 
-    def _placed(self, network: Network) -> Network:
-        network.bf16 = self.optim.precision == "bf16" or (self.optim.precision == "auto" and does_bf16(self.device))
-        return network.to(self.device, torch.float64 if self.optim.precision == "fp64" else torch.float32)
+    def fit(self) -> tuple[tuple[EpochRecord, ...], int]:
+        """Train all epochs, from the newest snapshot if there is one, and load the best state.
 
-    def _imprint(self) -> None:
-        source = self.spec.model.growth.imprint
-        if source == "none" or self.spec.parent is None:
-            return
-        new = frozenset(self.experience.inventory.new)
-        annotated = [part for part in self.experience.dev if part.visible & new]
-        splits = [self.split] if source == "train" else [replace(part, visible=new) for part in annotated]
-        head = self.network.head
-        gathered: list[Tensor] = []
-        with self.network.eval_mode():
-            for split in splits:
-                for batch in SplitLoader(split, self.network).shards():
-                    sums, counts = head.class_means(self.network.states(batch), batch)
-                    gathered.append(torch.cat([sums, counts[:, None]], dim=1))
-        total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))
-        head.imprint(total[:, :-1], total[:, -1])
-
-    def run(self) -> tuple[Network, StepRecord]:
-        resumed = self.callback.load_snapshot()
-        done: tuple[EpochRecord, ...] = ()
+        Returns the epochs and the index of the best one.
+        """
+        optim = self.spec.optim
+        epochs: tuple[EpochRecord, ...] = ()
         best: State = {}
         best_epoch, best_score = -1, -math.inf
+        resumed = self.callback.load_snapshot()
         if resumed is not None:
-            done, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
+            epochs, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
             self.network.load_state_dict(resumed.network)
             _restore(self.optimizer, resumed)
-        for epoch in range(len(done), self.optim.epochs):
-            if self.optim.patience and _since_a_rise(done) >= self.optim.patience:
+        for epoch in range(len(epochs), optim.epochs):
+            if out_of_patience(optim, epochs):
                 break
             started = time.monotonic()
             losses = self.epoch(epoch)
             score = self.score()
-            if self.optim.select == "last" or score >= best_score:
+            if is_best(optim, score, best_score):
                 best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
-            done += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
+            epochs += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
             self.callback.on_event(EpochFinished(number=epoch + 1, losses=losses, dev_score=score, seconds=seconds))
             state = self.optimizer.state_dict()["state"]
             network = self.network.state_dict()
-            self.callback.save_snapshot(Snapshot(done, best_epoch, best_score, network, best, state))
+            self.callback.save_snapshot(Snapshot(epochs, best_epoch, best_score, network, best, state))
         self.network.load_state_dict(best)
-        record = self._record(done, best_epoch)
-        self.network.finalize()
-        return self.network, record
+        return epochs, best_epoch
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        self.feed.split = self.spec.method.on_epoch_start(self.feed)
+        """One pass over the training sentences: the mean of each loss term."""
+        optim, method = self.spec.optim, self.spec.method
+        self.loader.split = method.on_epoch_start(self.loader)
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
         batches = epoch_order(
-            self.feed.lengths,
-            seed=self.spec.seed,
-            epoch=epoch,
-            size=self.optim.batch_size,
-            tokens=self.optim.batch_tokens,
+            self.loader.lengths, seed=self.spec.seed, epoch=epoch, size=optim.batch_size, tokens=optim.batch_tokens
         )
-        collate = partial(self.spec.method.collate, self.feed)
+        collate = partial(method.collate, self.loader)
         for i, positions in enumerate(batches):
-            factor = rate(self.optim, epoch + (i + 0.5) / len(batches))
+            factor = rate(optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
-            terms = self.learner(replace(self.feed.shard(positions, collate), epoch=epoch))
+            terms = self.learner(replace(self.loader.shard(positions, collate), epoch=epoch))
             torch.autograd.backward(combine(terms))
-            if self.optim.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), self.optim.clip)
+            if optim.clip:
+                nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             for name, term in terms.items():
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
                 sums[name] = sums[name] + pair if name in sums else pair
-            self.callback.on_event(StepAdvanced((epoch * len(batches) + i + 1) / (len(batches) * self.optim.epochs)))
+            self.callback.on_event(StepAdvanced((epoch * len(batches) + i + 1) / (len(batches) * optim.epochs)))
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
     def score(self) -> float:
-        """The dev micro-F1 that chooses the state to keep."""
-        types = self.experience.inventory.new if self.optim.select == "new" else self.experience.inventory.types
-        feeds = [feed for feed in self.dev if feed.split.visible & set(types)]
-        return micro(evaluate(self.network, feeds), types)
-
-    def _record(self, epochs: Sequence[EpochRecord], best_epoch: int) -> StepRecord:
-        self.callback.on_event(ScoringStarted())
-        inventory = self.experience.inventory
-        test = [SplitLoader(part, self.network) for part in self.experience.test]
-        dev_counts, test_counts, calibration = evaluate(self.network, self.dev), evaluate(self.network, test), None
-        as_published = evaluate(self.network, test, reading=conlleval) if self.optim.conlleval else None
-        if self.optim.calibration != "none":
-            delta = calibrate(self.network, self.teacher, self.experience.dev)
-            dev, calibrated = (evaluate(self.network, splits, new_type_bias=delta) for splits in (self.dev, test))
-            calibration = CalibrationRecord(delta=delta, dev=dev, test=calibrated)
-        return StepRecord(
-            index=self.spec.index,
-            fingerprint=self.spec.fingerprint,
-            new=inventory.new,
-            seen=inventory.types,
-            sentences=len(self.split),
-            dev=dev_counts,
-            test=test_counts,
-            calibration=calibration,
-            conlleval=as_published,
-            pseudo=self.split.pseudo_stats,
-            epochs=tuple(epochs),
-            best_epoch=best_epoch,
-            seconds=time.monotonic() - self.began,
-            workers=ranks.world_size(),
-        )
-
-
-def _since_a_rise(epochs: Sequence[EpochRecord]) -> int:
-    """How many epochs the dev score has not risen for."""
-    scores = [epoch.dev_score for epoch in epochs]
-    return len(scores) - 1 - scores.index(max(scores)) if scores else 0
+        """The dev micro-F1 that selects the state to keep."""
+        return dev_score(self.spec.optim, self.network, self.dev)
 
 
 def rate(optim: OptimConfig, epochs: float) -> float:

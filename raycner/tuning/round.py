@@ -1,7 +1,7 @@
 """Rounds: trials that compete with each other. A search of whole runs has one, a step-wise search one for each step."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raycner.config import RunConfig
@@ -47,8 +47,7 @@ class Round:
         return {**self.prefixes[suggested.get(PREFIX, 0)], **own}
 
     def configs(self, suggested: Settings) -> list[RunConfig]:
-        """The runs of a trial, one per seed."""
-        settings = self.settings(suggested)
-        first_seed = self.plan.config(settings).seed
-        seeds = range(first_seed, first_seed + self.plan.study.seeds)
-        return [self.plan.config({**settings, "seed": seed}) for seed in seeds]
+        """The runs of a trial, one per seed. A trial is scored on dev, so it reads no extra test sets."""
+        config = self.plan.config(self.settings(suggested))
+        config = replace(config, eval=replace(config.eval, test={}))
+        return [replace(config, seed=config.seed + i) for i in range(self.plan.study.seeds)]

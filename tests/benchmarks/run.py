@@ -36,10 +36,10 @@ from raycner.networks.heads.tags import O
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network
 from raycner.storage.store import ObjectStore
-from raycner.training.evaluation import evaluate
+from raycner.training.counting import count_entities
 from raycner.training.loader import SplitLoader, epoch_order
 from raycner.training.plan import StepSpec, plan
-from raycner.training.step_trainer import StepTrainer
+from raycner.training.step_trainer import StepTrainer, annotate, freeze, grow, seed
 
 EPOCHS = 5
 """Over which the filling of the teacher's columns is shared."""
@@ -145,16 +145,22 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
 
 def looked_at(course: StepTrainer) -> float:
     """How many sub-words are looked at for each that is learned from."""
-    lengths, optim = course.feed.lengths, course.optim
+    lengths, optim = course.loader.lengths, course.spec.optim
     beside = 0
     for batch in epoch_order(lengths, seed=0, epoch=1, size=optim.batch_size, tokens=optim.batch_tokens):
-        for other in course.spec.method.collate(course.feed, batch).beside:
+        for other in course.spec.method.collate(course.loader, batch).beside:
             beside += int(lengths[other.positions.tolist()].sum())
     return beside / int(lengths.sum())
 
 
 def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: Path) -> StepTrainer:
-    return StepTrainer(spec, scenario[spec.index], parent, Unwatched(), scratch)
+    experience = scenario[spec.index]
+    seed(spec.seed, spec.index)
+    network = Network(spec.model) if parent is None else copy.deepcopy(parent)
+    teacher = None if parent is None else freeze(parent, spec, 0.0, scratch)
+    split = annotate(experience.train, spec.method, teacher)
+    grow(network, experience, spec)
+    return StepTrainer.of(spec, network, teacher, split, experience, Unwatched())
 
 
 def predict(network: Network, file: Path) -> list[str]:
@@ -201,7 +207,9 @@ def main() -> None:
             spec = plan(corpus("model.encoder.name=bilstm", f"model.head.name={head}"), scenario)[0]
             taught = course(spec, scenario, None, work)
             taught.epoch(0)
-            return CONLL_SENTENCES / len(taught.feed) * min(clock(lambda: taught.epoch(1)) for _ in range(told.rounds))
+            return (
+                CONLL_SENTENCES / len(taught.loader) * min(clock(lambda: taught.epoch(1)) for _ in range(told.rounds))
+            )
 
         scenario = Scenario.prepare(corpus().scenario, store, lambda _: None)
         first = course(chain()[0], scenario, None, work)
@@ -212,7 +220,7 @@ def main() -> None:
         began = time.perf_counter()
         distil = course(distil_spec, scenario, parent, work)
         filling = time.perf_counter() - began - clock(lambda: course(plain_spec, scenario, parent, work))
-        real = int(plain.feed.lengths.sum())
+        real = int(plain.loader.lengths.sum())
         dev = [SplitLoader(part, plain.network) for part in scenario[1].dev]
         dev_real = sum(int(feed.lengths.sum()) for feed in dev)
         unsure = doubtful(parent, scenario[1].train, 0.04)
@@ -228,7 +236,7 @@ def main() -> None:
             times["distil"].append(clock(lambda: distil.epoch(1)))
             times["cfner"].append(clock(lambda: cfner.epoch(1)))
             times["seldom"].append(clock(lambda: seldom.epoch(1)))
-            times["evaluate"].append(clock(lambda: evaluate(plain.network, dev)))
+            times["evaluate"].append(clock(lambda: count_entities(plain.network, dev)))
             times["predict"].append(clock(lambda: predict(plain.network, work / "dev.conll")))
         median = {name: statistics.median(seconds) for name, seconds in times.items()}
         arithmetic = "bf16" if does_bf16(device()) else "fp32"
@@ -271,7 +279,7 @@ def main() -> None:
         table.add_row("evaluation / training rate", f"{reading / rate:.2f}", "at least 3")
         table.add_row(
             "padding, share of all slots, batches of 32",
-            f"{100 * padding(plain.feed, 32, plain.optim.batch_tokens):.1f} %",
+            f"{100 * padding(plain.loader, 32, plain.spec.optim.batch_tokens):.1f} %",
             "below 6 %",
         )
     console.print(table)

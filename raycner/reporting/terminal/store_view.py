@@ -30,6 +30,9 @@ def contents_view(store: ObjectStore) -> RenderableType:
     loose = len({key.partition("/")[2] for key in steps} - referred(store))
     unwanted = f", {loose} that no run or search refers to" if loose else ""
     parts.append(Text(f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{unwanted}"))
+    evaluations = store.sizes("evaluations")
+    if evaluations:
+        parts.append(Text(f"{many(len(evaluations), 'evaluation')}, {decimal(sum(evaluations.values()))}"))
     if snapshots:
         parts.append(
             Text(f"{many(len(snapshots), 'snapshot')} of steps in training, {decimal(sum(snapshots.values()))}")

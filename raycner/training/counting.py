@@ -1,0 +1,70 @@
+"""Counting: what a network predicts, against what a split shows. Every rank counts its share, and all get the sum."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+
+from raycner.data.entities import Entity
+from raycner.data.metrics import add, conlleval, tally
+from raycner.networks.network import Network
+from raycner.storage.ledger import Counts
+from raycner.training import ranks
+from raycner.training.loader import SplitLoader
+
+Counting = Literal["strict", "conlleval"]
+COUNTINGS: Mapping[Counting, Callable[[Iterable[Entity]], Collection[Entity]]] = {"strict": set, "conlleval": conlleval}
+"""What each scheme makes of the entities of one sentence, gold and predicted alike."""
+
+
+class ReadOut(NamedTuple):
+    """One way to read and to count the output of a network."""
+
+    new_type_bias: float = 0.0
+    """In logits, subtracted from those of the newest types."""
+    counting: Counting = "strict"
+
+
+RAW = ReadOut()
+
+
+def count_entities(
+    network: Network, loaders: Iterable[SplitLoader], counted: Collection[str] | None = None, read_out: ReadOut = RAW
+) -> Counts:
+    """The counts of one read-out; see `count_read_outs`."""
+    (counts,) = count_read_outs(network, loaders, [read_out], counted)
+    return counts
+
+
+def count_read_outs(
+    network: Network,
+    loaders: Iterable[SplitLoader],
+    read_outs: Sequence[ReadOut],
+    counted: Collection[str] | None = None,
+) -> tuple[Counts, ...]:
+    """The counts of several read-outs, from one pass of the encoder; the same on every rank.
+
+    Each split is counted for the types visible in it, or for `counted`. Pseudo-labels count as gold, so a split without
+    them is scored on gold alone.
+    """
+    types = network.inventory.types
+    totals = [add(dict.fromkeys(types, (0, 0, 0))) for _ in read_outs]
+    with network.eval_mode():
+        for loader in loaders:
+            scored = [kind for kind in types if kind in (counted or loader.split.visible)]
+            for positions, batch in loader.batches():
+                gold = [loader.split[int(i)].labelled() for i in positions]
+                states = network.states(batch)
+                predictions = {
+                    bias: network.read_out(states, batch, new_type_bias=bias)
+                    for bias in {read_out.new_type_bias for read_out in read_outs}
+                }
+                for i, (bias, counting) in enumerate(read_outs):
+                    chunks = COUNTINGS[counting]
+                    pairs = [(g, p) for g, p in zip(gold, predictions[bias], strict=True) if g or p]
+                    totals[i] = add(totals[i], *(tally(chunks(g), chunks(p), scored) for g, p in pairs))
+    local = torch.tensor([[total[kind] for kind in types] for total in totals], device=network.device)
+    return tuple(
+        {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts, strict=True)}
+        for counts in ranks.all_reduce_sum(local).tolist()
+    )

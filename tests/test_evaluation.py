@@ -1,0 +1,242 @@
+"""Evaluations: made from checkpoints, kept next to steps, named by what they read; nothing is trained for them."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import runs
+from raycner.__main__ import main
+from raycner.config import EvalConfig, RunConfig
+from raycner.errors import InputError
+from raycner.evaluation.evaluator import DEFAULT, EvaluationKey
+from raycner.events import Event, ScoringStarted, StepFinished, StepReused
+from raycner.orchestration.runner import run
+from raycner.storage.housekeeping import damages, leftovers
+from raycner.storage.ledger import RunLedger
+from raycner.storage.store import ObjectStore
+from raycner.training.checkpoint import StepCheckpoint
+
+LEARNING = ("scenario.first=2", "optim.epochs=4", "optim.first.epochs=20", "scenario.reading.sentences=240")
+FIXTURES = Path(__file__).parent / "fixtures"
+BEFORE = (
+    *("scenario.corpus=demo", "scenario.reading.sentences=160", "scenario.order=[location, person, product]"),
+    *("scenario.first=2", "model.encoder.name=bilstm", "model.encoder.word_width=8", "model.encoder.char_width=4"),
+    *("model.encoder.width=8", "method.name=self_training", "optim.epochs=4", "optim.first.epochs=24"),
+    *("optim.lr=0.02", "optim.head_lr=0.02", "optim.batch_size=8"),
+)
+"""The runs in `fixtures/store_0_1.zip`. Their `optim.calibration` is none, carried, and read_out with conlleval."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a finished run."""
+    store = tmp_path_factory.mktemp("whole")
+    run(runs.small(store, *LEARNING), runs.silent)
+    return store
+
+
+@pytest.fixture
+def store(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "store"))
+
+
+@pytest.fixture
+def before(tmp_path: Path) -> Path:
+    """A store that version 0.1 wrote: scores lie in the steps, and the shift of the read-out among the weights."""
+    with zipfile.ZipFile(FIXTURES / "store_0_1.zip") as archive:
+        archive.extractall(tmp_path)
+    return tmp_path / "store"
+
+
+def again(
+    store: Path, *settings: str, base: tuple[str, ...] = (*runs.SMALL, *LEARNING)
+) -> tuple[RunLedger, list[Event]]:
+    """Run once more with other settings: the ledger, and every event."""
+    events: list[Event] = []
+    ledger = run(RunConfig.load([*base, f"store={store}", *settings]), events.append)
+    return ledger, events
+
+
+def counted(events: list[Event]) -> tuple[int, int]:
+    """How many steps were trained, and how many were evaluated."""
+    trained = sum(isinstance(event, StepFinished) for event in events)
+    return trained, sum(isinstance(event, ScoringStarted) for event in events)
+
+
+def files(store: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in store.glob("steps/*/*")}
+
+
+# ---- nothing is trained for an evaluation
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "eval.counting=conlleval",
+        "eval.calibration=read_out",
+        "eval.decoding=constrained",
+        "eval.test.more={corpus: demo}",
+    ],
+)
+def test_a_finished_run_is_only_evaluated(store: Path, setting: str) -> None:
+    steps, raw = files(store), runs.ledger(store).records()
+    ledger, events = again(store, setting)
+    assert (counted(events), files(store)) == ((0, 2), steps)
+    assert sum(isinstance(event, StepReused) for event in events) == 2
+    assert ledger.finished and [r.fingerprint for r in ledger.records()] == [r.fingerprint for r in raw]
+    repeated, events = again(store, setting)
+    assert counted(events) == (0, 0)
+    assert repeated.records() == ledger.records()
+    default, events = again(store)
+    assert counted(events) == (0, 0)
+    assert default.records() == raw
+
+
+def test_each_kind_of_evaluation_has_its_counts(store: Path) -> None:
+    raw = runs.ledger(store).records()
+    ledger, _ = again(store, "eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={corpus: demo}")
+    for plain, record in zip(raw, ledger.records(), strict=True):
+        assert (record.dev, record.test) == (plain.dev, plain.test)
+        assert (plain.calibration, plain.conlleval, plain.tests) == (None, None, None)
+        assert record.calibration is not None and record.conlleval is not None and record.tests is not None
+        assert record.conlleval.keys() == record.test.keys()
+        (extra,) = record.tests.values()
+        assert all(extra[kind][0] + extra[kind][2] > tp + fn for kind, (tp, _, fn) in record.test.items())
+        assert plain.evaluation == DEFAULT.fingerprint != record.evaluation
+
+
+def test_another_decoding_changes_predictions_only(store: Path) -> None:
+    raw, (ledger, _) = runs.ledger(store).records(), again(store, "eval.decoding=constrained")
+    assert [record.epochs for record in raw] == [record.epochs for record in ledger.records()]
+    assert [record.test for record in raw] != [record.test for record in ledger.records()]
+    same, events = again(store, "eval.decoding=argmax")
+    assert counted(events) == (0, 0) and same.records() == raw, "the head's own decoding is no other evaluation"
+
+
+def test_a_missing_or_damaged_evaluation_is_made_again(store: Path) -> None:
+    raw = runs.ledger(store).records()
+    first, second = sorted(store.glob("evaluations/*/*.json"))
+    first.unlink()
+    second.write_text("{}", encoding="utf-8")
+    assert [damage.key.split("/")[0] for damage in damages(ObjectStore(str(store)), lambda _: None)] == ["evaluations"]
+    ledger, events = again(store)
+    assert counted(events) == (0, 2)
+    assert ledger.records() == raw
+    assert not list(damages(ObjectStore(str(store)), lambda _: None))
+
+
+def test_evaluations_go_with_their_steps(store: Path) -> None:
+    assert "evaluations" not in {one.name.split("/")[0] for one in leftovers(ObjectStore(str(store)))}
+    shutil.rmtree(store / "runs")
+    assert {"steps", "evaluations"} <= {one.name.split("/")[0] for one in leftovers(ObjectStore(str(store)))}
+
+
+# ---- names and refusals
+
+
+def test_an_evaluation_is_named_by_what_it_reads() -> None:
+    kinds = [
+        EvaluationKey(),
+        EvaluationKey(counting="conlleval"),
+        EvaluationKey(calibration="read_out"),
+        EvaluationKey(head={"decoding": "constrained"}),
+        EvaluationKey(tests={"more": "f" * 16}),
+    ]
+    assert len({key.fingerprint for key in kinds}) == len(kinds)
+    assert DEFAULT.fingerprint == EvaluationKey().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        (["optim.conlleval=true"], "optim.conlleval: this setting was renamed; write eval.counting=conlleval"),
+        (["optim.conlleval=false"], "optim.conlleval: this setting was renamed; write eval.counting=strict"),
+        (["optim.calibration=read_out"], "this setting was renamed; write eval.calibration=read_out"),
+        (["at.2.optim.calibration=read_out"], "at.2.optim.calibration: this setting was renamed"),
+        (["eval.threshold=0.5"], "eval.threshold: head 'linear' has no threshold; leave it out"),
+        (["eval.decoding=beam"], "eval.decoding"),
+        (["eval.test.more={corpus: demo, sauce: x}"], "eval.test"),
+        (["method={name: finetuning}", "model.head.name=spans", "eval.threshold=2.0"], "threshold 2.0: a probability"),
+    ],
+)
+def test_one_line_says_what_to_write(layers: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError) as refused:
+        RunConfig.load(layers)
+    assert line in str(refused.value)
+    assert main(["run", *layers]) == 2
+    assert str(refused.value)[:40] in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_yaml_file_with_the_old_name_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("optim: {conlleval: true}", encoding="utf-8")
+    with pytest.raises(InputError, match=r"write eval\.counting=conlleval"):
+        RunConfig.load([str(tmp_path / "old.yaml")])
+
+
+def test_a_test_set_without_a_type_of_the_run_is_refused(store: Path, tmp_path: Path) -> None:
+    rows = "\n".join(
+        f"{word} {tag}".strip() for _ in range(9) for word, tag in (("Rye", "B-food"), ("is", "O"), ("", ""))
+    )
+    (tmp_path / "food.conll").write_text(rows, encoding="utf-8")
+    with pytest.raises(InputError, match=r"eval\.test\.more: annotates food: no type of the run"):
+        again(store, f"eval.test.more={{corpus: columns, source: {tmp_path}/food.conll}}")
+
+
+def test_another_head_threshold_is_a_setting_of_the_evaluation() -> None:
+    head = RunConfig.load(["method={name: finetuning}", "model.head.name=spans"]).model.head
+    assert EvalConfig(threshold=0.3).head(head).threshold == 0.3  # type: ignore[attr-defined]
+    assert EvalConfig(threshold=0.5).overrides(head) == {}
+
+
+# ---- a store of the version before
+
+
+@pytest.mark.parametrize("settings", [(), ("optim.calibration=carried",)])
+def test_a_store_of_version_0_1_answers_for_the_default_evaluation(before: Path, settings: tuple[str, ...]) -> None:
+    steps, old = files(before), {ledger.run: ledger.records() for ledger in RunLedger.all(ObjectStore(str(before)))}
+    ledger, events = again(before, *settings, base=BEFORE)
+    assert (counted(events), files(before)) == ((0, 0), steps)
+    assert not (before / "evaluations").exists()
+    for theirs, ours in zip(old[ledger.run], ledger.records(), strict=True):
+        assert (ours.dev, ours.test, ours.calibration) == (theirs.dev, theirs.test, theirs.calibration)
+        assert (ours.pseudo, theirs.evaluation) == (theirs.pseudo, None)
+    assert [record.carried is not None for record in ledger.records()] == [bool(settings)] * 2
+
+
+@pytest.mark.parametrize("settings", [(), ("optim.calibration=carried",)])
+def test_what_version_0_1_stored_is_what_its_checkpoints_score(before: Path, settings: tuple[str, ...]) -> None:
+    stored = again(before, *settings, base=BEFORE)[0].records()
+    ledger, events = again(before, *settings, "eval.counting=conlleval", base=BEFORE)
+    assert counted(events) == (0, 2)
+    scores = [(record.dev, record.test, record.calibration) for record in ledger.records()]
+    assert scores == [(record.dev, record.test, record.calibration) for record in stored]
+
+
+def test_another_decoding_of_a_step_of_version_0_1_is_evaluated(before: Path) -> None:
+    ledger, events = again(before, "eval.decoding=constrained", base=BEFORE)
+    assert counted(events) == (0, 2)
+    assert ledger.finished and len(list(before.glob("evaluations/*/*.json"))) == 2
+
+
+def test_plan_and_report_read_a_store_of_version_0_1(before: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for settings in ((), ("optim.calibration=carried",)):
+        assert main(["plan", *BEFORE, f"store={before}", *settings]) == 0
+        assert capsys.readouterr().out.count("in the store") == 2
+    assert main(["report", "--store", str(before), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert len(report["runs"]) == 3
+    assert any(step["conlleval"] is not None for ledger in report["runs"] for step in ledger["steps"])
+    assert main(["store", "verify", "--store", str(before)]) == 0
+
+
+def test_a_step_of_version_0_1_under_its_old_name_is_still_read(before: Path) -> None:
+    store = ObjectStore(str(before))
+    (ledger,) = (one for one in RunLedger.all(store) if one.config["optim"]["calibration"] == "read_out")
+    for record in ledger.records():
+        step = StepCheckpoint.find(store, record.fingerprint)
+        assert step is not None and step.record.carried is None
+        assert "head.shift" not in step.network(RunConfig.load(BEFORE).model).state_dict()
