@@ -427,6 +427,20 @@ def test_chosen_types_alone_are_scored(trained: str, tmp_path: Path) -> None:
     assert any(note.startswith("gold types that were not chosen") for note in chosen.notes)
 
 
+def test_the_models_types_may_have_other_names_in_the_files(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_columns(tmp_path / "test.conll")
+    file.write_text(file.read_text().replace("-person", "-PER").replace("-city", "-GPE"), encoding="utf-8")
+    renamed = ["--rename", "person=PER,city=GPE"]
+    assert main(["evaluate", "columns", str(file), "--store", trained, "--json", *renamed]) == 0
+    said = json.loads(capsys.readouterr().out)
+    whole = evaluate("columns", [write_columns(tmp_path / "same.conll")], store=trained, resamples=0)
+    assert set(said["types"]) == {"animal", "food", "PER", "GPE"}
+    assert said["types"]["PER"]["f1"] == whole.report.scores.types["person"].f1
+    assert said["micro"]["f1"] == whole.report.scores.micro.f1
+
+
 def test_predicted_types_without_gold_are_errors_and_named(trained: str, tmp_path: Path) -> None:
     file = write_columns(tmp_path / "test.conll", types=("person",))
     evaluation = evaluate("columns", [file], store=trained, resamples=0)
@@ -445,6 +459,8 @@ def test_predicted_types_without_gold_are_errors_and_named(trained: str, tmp_pat
         ("Ada O\nslept O\n", [], "no gold entity in it"),
         ("Ada B-planet\n", [], "no gold entity of a scored type: gold has planet; the model has"),
         ("Ada B-person\n", ["--types", "persn"], "--types: the model has no type 'persn'; did you mean person?"),
+        ("Ada B-person\n", ["--rename", "persn=PER"], "--rename: the model has no type 'persn'; did you mean person?"),
+        ("Ada B-person\n", ["--rename", "person"], "--rename: 'person' names no pairs"),
         ("Ada B-person\n", ["--layout", "colums"], "--layout: no layout is called 'colums'; did you mean columns"),
         ("Ada B-person\n", ["tag_colum=1"], "reading.tag_colum: no such setting; did you mean tag_column"),
         ("Ada B-person\n", ["--test"], "a test part and files together"),

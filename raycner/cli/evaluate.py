@@ -30,7 +30,8 @@ def add_parser(verbs: Verbs) -> None:
             raycner evaluate demo-fg_pg-dld --test
             raycner evaluate demo-fg_pg-dld:2 news.conll more.jsonl --examples 3
             raycner evaluate my_export data/wnut17/test.conll --seqeval
-            raycner evaluate dslim/bert-base-NER test.txt --types PER,LOC reading.tag_column=3 --json
+            raycner evaluate my_classifier test.txt reading.tag_column=3 --types PER,LOC --json
+            raycner evaluate my_classifier test.conll --rename PER=person,LOC=location --html evaluation.html
         """,
     )
     model = "a run and a step (default: its last step), an exported folder, or a token classifier: a folder or a hub id"
@@ -40,6 +41,8 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--test", action="store_true", help="evaluate on the test part of the run instead of files")
     parser.add_argument("--layout", metavar="NAME", help="the layout of all files (default: by their names)")
     parser.add_argument("--types", type=_names, default=(), metavar="T,T,...", help="score these types only")
+    rename = "the model's types under the names that the files use"
+    parser.add_argument("--rename", type=_pairs, default={}, metavar="T=T,...", help=rename)
     parser.add_argument("--examples", type=_count, default=2, metavar="N", help="sentences per mistake (default: 2)")
     resamples = "resamples for the 95 %% intervals; 0 computes none (default: 1000)"
     parser.add_argument("--bootstrap", type=_count, default=1000, metavar="N", help=resamples)
@@ -70,6 +73,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             layout=args.layout,
             reading=reading,
             types=args.types,
+            rename=args.rename,
             encoder=args.encoder,
             allow_pickle=args.allow_pickle,
             resamples=args.bootstrap,
@@ -129,6 +133,14 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise InputError("no type is named", location="--types", hint="write --types person,location")
     return names
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """T=T,T=T,..."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and other for name, _, other in pairs):
+        raise InputError(f"{text!r} names no pairs", location="--rename", hint="write --rename PER=person,LOC=location")
+    return {name.strip(): other.strip() for name, _, other in pairs}
 
 
 def _count(text: str) -> int:

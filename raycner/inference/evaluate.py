@@ -59,6 +59,7 @@ def evaluate(
     layout: str | None = None,
     reading: Mapping[str, object] | None = None,
     types: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,
@@ -73,7 +74,8 @@ def evaluate(
         model: RUN or RUN:STEP of the store, a folder of `raycner export`, or a folder or hub id of a token classifier.
         files: files, folders or patterns of any layout; of a folder with a test part, that part.
         layout, reading: how the files are read, where their names do not tell.
-        types: the types to score; all that the model predicts when empty.
+        types: the types to score, as the files call them; all that the model predicts when empty.
+        rename: the model's types under the names that the files use, where these differ.
         encoder: where the run's pretrained encoder lies, if it has moved.
         allow_pickle: also load a token classifier from pickled weights.
         resamples, seed: of the bootstrap; 0 resamples compute no intervals.
@@ -92,13 +94,14 @@ def evaluate(
         gold = read_annotated([str(file) for file in files], layout, build(ReadingConfig, reading or {}, "reading"))
         annotated = _Annotated(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
     predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle)
-    scored_types, notes = _scored_types(predictor.types, annotated, types)
+    names = _names(predictor.types, rename or {})
+    scored_types, notes = _scored_types(list(dict.fromkeys(names.values())), annotated, types)
     sentences = []
     for start in range(0, len(annotated.sentences), TOGETHER):
         chunk = annotated.sentences[start : start + TOGETHER]
         for (words, entities), predicted in zip(chunk, predictor.words([w for w, _ in chunk]), strict=True):
             sentences.append(
-                ScoredSentence(words, entities, frozenset(Entity(p.start, p.end, p.type) for p in predicted))
+                ScoredSentence(words, entities, frozenset(Entity(p.start, p.end, names[p.type]) for p in predicted))
             )
         on_progress(len(sentences))
     if annotated.visible is not None:
@@ -161,6 +164,14 @@ def _test_part(address: str, store: str) -> _Annotated:
         visible=[part.visible for part in parts for _ in range(len(part))],
         notes=(),
     )
+
+
+def _names(model_types: Sequence[str], rename: Mapping[str, str]) -> dict[str, str]:
+    """The name of each of the model's types in the files."""
+    for name in rename:
+        if name not in model_types:
+            raise InputError(f"the model has no type {name!r}", location="--rename", hint=suggest(name, model_types))
+    return {name: rename.get(name, name) for name in model_types}
 
 
 def _scored_types(
