@@ -31,12 +31,12 @@ RENAMED: Renamed = {
 }
 """Settings of earlier versions, by name and value, as they are set now."""
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
-"""What single steps may be told otherwise than the run."""
+"""Settings that may differ from step to step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FirstStepConfig:
-    """What the first step's optimisation does differently; what is not said is as in the later steps."""
+    """Optimisation of the first step; what is not set is as in the later steps."""
 
     epochs: int | None = None
     lr: float | None = None
@@ -78,9 +78,8 @@ class OptimConfig:
     batch_tokens: int = 2048
     """At most this many slots (pieces or words, padding included) per update."""
     select: Literal["new", "seen", "last"] = "seen"
-    """Whose dev micro-F1 chooses the state that is kept: new, the step's own types (published practice, blind to
-    forgetting); seen, all types so far; last, nobody's: the last epoch is kept. Of equal scores the later epoch's state
-    is kept: where dev is so small that nothing is ever found in it, that is the last one too."""
+    """The dev micro-F1 that selects the epoch: new, of the step's own types (published practice, blind to forgetting);
+    seen, of all types so far; last: no score, the last epoch is kept. Of epochs with equal scores the latest counts."""
     patience: int = omit_default_from_hash(default=0)
     """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
     calibration: Literal["none", "carried"] = "none"
@@ -188,19 +187,20 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything a run is told."""
+    """The complete configuration of a run."""
 
     scenario: ScenarioConfig = ScenarioConfig()
     """What is learned, in which order."""
     model: ModelConfig = ModelConfig()
     """Encoder, head, growth."""
     method: Method = field(default_factory=Finetuning)
-    """How forgetting is resisted."""
+    """How forgetting is prevented."""
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = not_hashed(default=EvalConfig())
+    """How the trained steps are scored."""
     compute: ComputeConfig = not_hashed(default=ComputeConfig())
     store: str = not_hashed(default="store")
-    """Where corpora, steps and ledgers last: a folder or any URI."""
+    """Where corpora, steps and ledgers are stored: a folder or any URI."""
     seed: int = 0
     at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of single steps, by their number from 1, laid over the rest: `at.3.method.weight=0.5`. Only method,
@@ -226,7 +226,7 @@ class RunConfig:
             raise _no_bias("eval.calibration", "read_out", self.model.head.name)
         self.eval.head(self.model.head)
         if self.scenario.reading.nested and issubclass(module, TagRows):
-            line = f"head {self.model.head.name!r} says one tag of a word, so entities of it cannot overlap"
+            line = f"head {self.model.head.name!r} predicts one tag per word, so its entities cannot overlap"
             raise InputError(
                 line, location="scenario.reading.nested", hint="set model.head={name: spans, decoding: nested}"
             )
@@ -239,13 +239,13 @@ class RunConfig:
         number = str(index + 1)
         if number not in self.at:
             return self
-        said = self.at[number]
-        for key in flat(said):
+        own = self.at[number]
+        for key in flat(own):
             if not key.startswith(MAY_DIFFER):
                 hint = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
                 raise InputError("this cannot differ from step to step", location=f"at.{number}.{key}", hint=hint)
-        refuse_renamed(said, RENAMED, f"at.{number}.")
-        return build(RunConfig, merge(plain(replace(self, at={})), said), f"at.{number}")
+        refuse_renamed(own, RENAMED, f"at.{number}.")
+        return build(RunConfig, merge(plain(replace(self, at={})), own), f"at.{number}")
 
     @classmethod
     def load(cls, layers: Iterable[str]) -> "RunConfig":
@@ -281,14 +281,14 @@ def _override(text: str) -> dict[str, Plain]:
 
 def _file(name: str) -> dict[str, Plain]:
     try:
-        said = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+        settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
     except OSError as error:
         hint = "name a YAML file, or write KEY=VALUE"
         raise InputError(f"cannot read it ({error.strerror})", location=name, hint=hint) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML: {error}", location=name, hint="mend the file") from None
-    if not isinstance(said or {}, Mapping):
+        raise InputError(f"not YAML: {error}", location=name, hint="fix the file") from None
+    if not isinstance(settings or {}, Mapping):
         raise InputError(
-            f"expected settings, found {type(said).__name__}", location=name, hint="write KEY: VALUE lines"
+            f"expected settings, found {type(settings).__name__}", location=name, hint="write KEY: VALUE lines"
         )
-    return dict(said or {})
+    return dict(settings or {})

@@ -363,7 +363,7 @@ def test_nested_gold_needs_a_head_that_says_more_than_one_thing_of_a_word() -> N
     nested = "scenario.reading.nested=true"
     assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.reading.nested
     for name in ("linear", "cosine", "stepwise"):
-        with pytest.raises(InputError, match=rf"scenario\.reading\.nested: head '{name}' says one tag of a word"):
+        with pytest.raises(InputError, match=rf"scenario\.reading\.nested: head '{name}' predicts one tag per word"):
             RunConfig.load([nested, f"model.head.name={name}"])
 
 

@@ -27,7 +27,7 @@ from raycner.training.snapshot import Snapshot
 from raycner.training.step_trainer import train
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""The variable by which Ray tells a process that it was handed to `ray job submit`."""
+"""The environment variable that Ray sets for a process started by `ray job submit`."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class StepResult:
 def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenario]:
     """The store, and the scenario over corpora that the store now holds.
 
-    Raises `InputError` where the store would not outlive a job that was handed to `ray job submit`.
+    Raises `InputError` where the store would not outlive a job of `ray job submit`.
     """
     if SUBMITTED in os.environ and "://" not in config.store and not Path(config.store).expanduser().is_absolute():
         what = f"a submitted job works in a copy of its folder, and {config.store!r} would go with that"
@@ -52,10 +52,10 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
 
 
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
-    """A run's name: what it does, in words, and the last step's fingerprint, which says it exactly."""
+    """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it."""
     words = [config.scenario.corpus, config.scenario.protocol, config.method.label, f"seed{config.seed}"]
-    spoken = "-".join(words).replace("(", "-").replace(")", "")
-    return f"{spoken}-{specs[-1].fingerprint[:8]}"
+    readable = "-".join(words).replace("(", "-").replace(")", "")
+    return f"{readable}-{specs[-1].fingerprint[:8]}"
 
 
 def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
@@ -68,8 +68,8 @@ def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequ
         label=config.method.label,
         config=plain(config),
         corpora=[
-            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(said), source=c.source)
-            for c, said in zip(scenario.corpora, notes, strict=True)
+            CorpusNote(fingerprint=c.fingerprint, types=c.types, notes=tuple(lines), source=c.source)
+            for c, lines in zip(scenario.corpora, notes, strict=True)
         ],
         planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
     )
@@ -100,15 +100,7 @@ def run_steps(
                 epochs=spec.optim.epochs,
             )
         )
-        step = StepCheckpoint.find(store, spec.fingerprint)
-        trained = step is None
-        if step is None:
-            waiting = partial(_waiting, emit, spec, "training")
-            with acquire(store, f"steps/{spec.fingerprint}", waiting, ranks.broadcast_from_rank0):
-                step = StepCheckpoint.find(store, spec.fingerprint)
-                trained = step is None
-                if step is None:
-                    step = _train(config, store, spec, experience, parent, emit)
+        step, trained = _find_or_train(config, store, spec, experience, parent, emit)
         counts = evaluator.find(step)
         if counts is None:
             emit(ScoringStarted())
@@ -119,6 +111,26 @@ def run_steps(
         emit(StepFinished(record) if trained else StepReused(record))
         yield StepResult(record, trained)
         parent = step
+
+
+def _find_or_train(
+    config: RunConfig,
+    store: ObjectStore,
+    spec: StepSpec,
+    experience: Experience,
+    parent: StepCheckpoint | None,
+    emit: EventHandler,
+) -> tuple[StepCheckpoint, bool]:
+    """A step, and whether this call trained it."""
+    step = StepCheckpoint.find(store, spec.fingerprint)
+    if step is not None:
+        return step, False
+    waiting = partial(_waiting, emit, spec, "training")
+    with acquire(store, f"steps/{spec.fingerprint}", waiting, ranks.broadcast_from_rank0):
+        step = StepCheckpoint.find(store, spec.fingerprint)
+        if step is not None:
+            return step, False
+        return _train(config, store, spec, experience, parent, emit), True
 
 
 def _train(
@@ -161,7 +173,7 @@ class SnapshotCallback:
         if ranks.rank() == 0 and self.every and len(snapshot.epochs) % self.every == 0:
             with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
                 snapshot.save(Path(folder))
-                older = self._kept()
+                older = self._committed()
                 self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
             for key in older:
                 self.store.remove(key)
@@ -171,14 +183,14 @@ class SnapshotCallback:
         return None if newest is None else Snapshot.load(self.store.local(newest))
 
     def _newest(self) -> str | None:
-        whole = [key for key in self._kept() if not self.store.damage(key)]
+        whole = [key for key in self._committed() if not self.store.damage(key)]
         return max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None)
 
-    def _kept(self) -> list[str]:
+    def _committed(self) -> list[str]:
         return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
 
     def forget(self) -> None:
-        """Once every rank is here, and has read what it wanted."""
+        """Remove the snapshots, once no rank reads them any more."""
         ranks.barrier()
         if ranks.rank() == 0:
             self.store.remove(self._key)

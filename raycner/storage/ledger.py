@@ -1,12 +1,12 @@
-"""What a run has done: the records of its steps, in one JSON object of the store, replaced whole after each step.
+"""The ledger of a run: the records of its steps, in one JSON object of the store, replaced whole after each step.
 
-`runs/RUN/ledger.json` holds (schema 1; keys that a reader does not know are passed over):
+`runs/RUN/ledger.json` holds (schema 1; a reader ignores keys that it does not know):
 
     schema     1
     run        the run's name: fingerprint of its chain of steps
-    label      what people call it
+    label      its title in tables
     config     the settings, as plain data
-    corpora    [{fingerprint, types, notes, source}]: what was learned from, and what had to be said about reading it
+    corpora    [{fingerprint, types, notes, source}]: the corpora it learned from, with notes of their reader
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, carried, pseudo,
                evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by index. `dev` and
@@ -61,15 +61,15 @@ class CalibrationRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class PseudoRecord:
-    """What became of the entities of one type that a teacher found in a step's training sentences."""
+    """The entities of one type that a teacher predicted in a step's training sentences."""
 
     proposed: int
     kept: int
-    """As labels, beside gold."""
+    """As labels, next to gold."""
     threshold: float
-    """The confidence that was asked for."""
+    """The confidence from which they are kept."""
     right: int | None
-    """How many of the kept ones the corpus has as well, hidden from training; None where it does not know the type."""
+    """How many of the kept ones are in the corpus, hidden from training; None where it does not annotate the type."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ class StepRecord(TrainingRecord, EvaluationRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusNote:
-    """A corpus that a run learned from."""
+    """A corpus from which a run learned."""
 
     fingerprint: str
     types: tuple[str, ...]
@@ -134,7 +134,7 @@ class CorpusNote:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStep:
-    """A step that a run consists of, done or not."""
+    """A step of a run, finished or not."""
 
     index: int
     fingerprint: str
@@ -143,7 +143,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """All that a ledger's file says, under the names it says it by."""
+    """A ledger as its file holds it."""
 
     schema: Literal[1] = 1
     run: str
@@ -179,7 +179,7 @@ class RunLedger:
         corpora: Sequence[CorpusNote],
         planned: Sequence[PlannedStep],
     ) -> "RunLedger":
-        """Begin a ledger, in the place of any that the run had. It lies in the store when this returns."""
+        """Write a new ledger, in place of any that the run had."""
         page = Page(run=run, label=label, config=config, corpora=tuple(corpora), planned=tuple(planned))
         ledger = cls(store, page)
         ledger._write()
@@ -200,14 +200,14 @@ class RunLedger:
 
     @classmethod
     def all(cls, store: ObjectStore) -> "list[RunLedger]":
-        """The ledgers of all runs in a store, by name; one that cannot be read is warned of and left out."""
+        """The ledgers of all runs in a store, by name; one that cannot be read is left out with a warning."""
         runs = [key.split("/") for key in store.list("runs")]
         ledgers = []
         for run in (folders[1] for folders in runs if len(folders) == 3 and folders[2] == "ledger.json"):
             try:
                 ledgers.append(cls.open(store, run))
             except (FileNotFoundError, InputError) as error:
-                logging.getLogger(__name__).warning("passed over: %s", error)
+                logging.getLogger(__name__).warning("ignored: %s", error)
         return ledgers
 
     @property
@@ -231,18 +231,18 @@ class RunLedger:
         return self._page.planned
 
     def records(self) -> tuple[StepRecord, ...]:
-        """The steps that are done, by index."""
+        """The finished steps, by index."""
         return self._page.records
 
     @property
     def finished(self) -> bool:
-        """Whether every planned step is on record."""
+        """Whether every planned step has a record."""
         done = {(record.index, record.fingerprint) for record in self.records()}
         return all((step.index, step.fingerprint) in done for step in self.planned)
 
     def append(self, record: StepRecord) -> None:
-        """Put a step on record, in the place of an earlier record of that index; saying it twice changes nothing."""
-        records = {known.index: known for known in (*self.records(), record)}
+        """Add the record of a step, in place of an earlier one of that index."""
+        records = {one.index: one for one in (*self.records(), record)}
         self._page = replace(self._page, records=tuple(records[index] for index in sorted(records)))
         self._write()
 

@@ -1,6 +1,6 @@
-"""The chain of steps that a run will be: pure, so that planning never touches the store.
+"""The chain of steps of a run, computed without the store.
 
-A step's name is the hash of everything that determines its weights. Resume, sharing and provenance follow from it.
+The name of a step is the hash of everything that determines its weights. Resume, sharing and provenance rest on it.
 """
 
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class StepSpec:
 
     @property
     def inventory(self) -> TypeInventory:
-        """The types known when the step ends."""
+        """The types that the network knows when the step ends."""
         inventory = TypeInventory()
         for size in self.scenario.sizes[: self.index + 1]:
             inventory = inventory.grow(self.scenario.types[len(inventory) : len(inventory) + size])

@@ -28,20 +28,20 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
 
 
 def broadcast_from_rank0(look: Callable[[], T]) -> T:
-    """What rank 0 finds when it looks, on every rank; what it refuses, all refuse."""
+    """The result of a function that rank 0 alone calls, on every rank. An `InputError` is raised on every rank."""
     if world_size() == 1:
         return look()
-    found: list[T | InputError | None] = [None]
+    results: list[T | InputError | None] = [None]
     if rank() == 0:
         try:
-            found[0] = look()
-        except InputError as refusal:
-            found[0] = refusal
-    dist.broadcast_object_list(found)
-    (said,) = found
-    if isinstance(said, InputError):
-        raise said
-    return said  # type: ignore[return-value]
+            results[0] = look()
+        except InputError as error:
+            results[0] = error
+    dist.broadcast_object_list(results)
+    (result,) = results
+    if isinstance(result, InputError):
+        raise result
+    return result  # type: ignore[return-value]
 
 
 def gather(items: list[T], device: torch.device) -> list[T]:

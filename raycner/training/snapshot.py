@@ -1,4 +1,4 @@
-"""Where a step stands after an epoch: what training inside a step resumes from. Nothing here is pickled."""
+"""Snapshots: the state of a step after an epoch, from which its training resumes. Nothing is pickled."""
 
 import json
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ TENSORS, FACTS = "tensors.safetensors", "snapshot.json"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that the epochs still to come depend on. Seeds are drawn anew each epoch, so none is kept."""
+    """Everything that the remaining epochs depend on. Random states are not: every epoch is seeded by its number."""
 
     epochs: tuple[EpochRecord, ...]
-    """The epochs that are done."""
+    """The finished epochs."""
     best_epoch: int
     best_score: float
     network: State
@@ -30,7 +30,7 @@ class Snapshot:
     """The optimiser's state by parameter, as `state_dict()["state"]` has it."""
 
     def save(self, folder: Path) -> None:
-        """Write two files into a folder, which the store then commits."""
+        """Write two files into a folder for the store to commit."""
         tensors = {f"network/{name}": tensor for name, tensor in self.network.items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"optimizer/{i}/{n}": tensor for i, state in self.optimizer.items() for n, tensor in state.items()}
@@ -61,5 +61,5 @@ class Snapshot:
 
 
 def copied(state: Mapping[str, Tensor]) -> State:
-    """A state of its own, that later updates leave alone."""
+    """A copy of a state dict, which later updates do not change."""
     return {name: tensor.detach().clone() for name, tensor in state.items()}
