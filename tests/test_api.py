@@ -208,7 +208,7 @@ def test_a_step_is_exported(run: Run, tmp_path: Path) -> None:
 
 
 def test_rows_are_compared(tmp_path: Path) -> None:
-    rows = {"kd": ["method.base.kd_weight=1"], "plain": {"layers": ["method.name=finetuning"], "against": "kd"}}
+    rows = {"kd": ["method.base.kd_weight=1"], "plain": {"overrides": ["method.name=finetuning"], "against": "kd"}}
     tiny = {"optim.epochs": 1, "optim.first.epochs": 1}
     report = raycner.compare(runs.SMALL, rows, tiny, seeds=[0, 1], progress=False, store=str(tmp_path))
     assert len(report) == 4

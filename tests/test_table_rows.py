@@ -30,7 +30,7 @@ THREE = """
 finetuning: [method.name=finetuning]
 extend_ner: [method.name=extend_ner]
 dld:
-  layers: [method.name=dld, method.base.name=extend_ner]
+  overrides: [method.name=dld, method.base.name=extend_ner]
   against: extend_ner
 """
 
@@ -99,8 +99,8 @@ def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
     systems = ("finetuning", "podnet", "lucir", "self_training", "extend_ner", "cfner", "add_ner")
     assert {*systems, "dld(extend_ner)", "dld(cfner)", "upper bound"} <= listed.keys()
     assert (listed["dld(extend_ner)"].against, listed["dld(cfner)"].against) == ("extend_ner", "cfner")
-    control = RunConfig.load(listed["dld(extend_ner), plain logits at matched weight"].layers).method
-    dld = RunConfig.load(listed["dld(extend_ner)"].layers).method
+    control = RunConfig.load(listed["dld(extend_ner), plain logits at matched weight"].overrides).method
+    dld = RunConfig.load(listed["dld(extend_ner)"].overrides).method
     assert dataclasses.replace(dld, decomposition="none", weight_positive=0.5) == control
 
 
@@ -139,10 +139,11 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
         ("- a\n- b\n", "no rows"),
         ("", "no rows"),
         ("a: [unclosed", "not YAML"),
-        ("a: {layer: [x=1]}", "layer: no such setting; did you mean layers?"),
-        ("a: {against: b}", "layers: missing"),
+        ("a: {override: [x=1]}", "override: no such setting; did you mean overrides?"),
+        ("a: {layers: [x=1]}", "layers: no such setting; it is now called `overrides`"),
+        ("a: {against: b}", "overrides: missing"),
         ("a: method.name=dld", "expected settings, found 'method.name=dld'"),
-        ("a: {layers: [method.name=finetuning], against: bee}\nbe: []", "no row is called 'bee'; did you mean be?"),
+        ("a: {overrides: [method.name=finetuning], against: bee}\nbe: []", "no row is called 'bee'; did you mean be?"),
         ("new: [method.name=extendner]", "row 'new': method.name: no method is called 'extendner'; did you mean"),
         ("new: [method.name=dld]", "row 'new': method.base.name: no method is chosen"),
         ("new: [no/such/layer.yaml]", "row 'new': no/such/layer.yaml: cannot read it"),

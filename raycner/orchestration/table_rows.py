@@ -1,11 +1,12 @@
-"""Rows: the systems that one table compares. Each is a list of config files and overrides, laid over the same job.
+"""Rows: the systems that one table compares. Each is a list of config files and overrides, on the same job.
 
     extend_ner: [method.name=extend_ner]
     dld(extend_ner):
-      layers: [method.name=dld, method.base.name=extend_ner]
+      overrides: [method.name=dld, method.base.name=extend_ner]
       against: extend_ner
 
-`layers` are what one would type after the job. `against` names the row that a row is tested against, seed by seed.
+`overrides` are config files and KEY=VALUE overrides, as on the command line. `against` names another row for a paired
+test over seeds.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from raycner.settings import build
 class Row:
     """A system."""
 
-    layers: tuple[str, ...]
+    overrides: tuple[str, ...]
     against: str | None = None
 
 
@@ -56,7 +57,7 @@ def parse_rows(table: object, location: str) -> dict[str, Row]:
     """Rows from plain data, by name. Raises `InputError` for what is no row, or is tested against an unknown row."""
     if not table or not isinstance(table, Mapping):
         raise InputError("no rows", location=location, hint="write NAME: [KEY=VALUE, ...] lines")
-    rows = {str(name): build(Row, _spelt_out(row), f"{location}: {name}") for name, row in table.items()}
+    rows = {str(name): build(Row, _spelled_out(row), f"{location}: {name}") for name, row in table.items()}
     for name, row in rows.items():
         if row.against is not None and row.against not in rows:
             what, where = f"no row is called {row.against!r}", f"{location}: {name}.against"
@@ -79,7 +80,7 @@ def entries(
     configs: dict[str, RunConfig] = {}
     for name, row in rows.items():
         try:
-            config = RunConfig.from_settings(read(row.layers, job), {})
+            config = RunConfig.from_settings(read(row.overrides, job), {})
         except InputError as error:
             where = f"row {name!r}: {error.location}" if error.location else f"row {name!r}"
             raise InputError(error.what, location=where, hint=error.hint) from None
@@ -91,6 +92,8 @@ def entries(
     return [Entry(name, replace(config, seed=seed)) for seed in seeds for name, config in configs.items()]
 
 
-def _spelt_out(row: Plain) -> Plain:
-    """A bare list is a row that is tested against none."""
-    return {"layers": row} if isinstance(row, list) else row
+def _spelled_out(row: Plain) -> Plain:
+    """A bare list is a row without a test. Raises `InputError` for the old key `layers`."""
+    if isinstance(row, Mapping) and "layers" in row:
+        raise InputError("no such setting", location="layers", hint="it is now called `overrides`")
+    return {"overrides": row} if isinstance(row, list) else row
