@@ -22,7 +22,7 @@ from raycner.methods.method import Method
 from raycner.networks.heads.head import Head, HeadConfig
 from raycner.networks.heads.tags import Cosine, TagRows
 from raycner.networks.network import ModelConfig
-from raycner.settings import Renamed, build, flat, merge, nested, parse, refuse_renamed
+from raycner.settings import Renamed, build, flat, merge, nested, parse, refuse_renamed, with_new_names
 
 log = logging.getLogger(__name__)
 RENAMED: Renamed = {
@@ -259,6 +259,11 @@ class RunConfig:
             base = merge(base, nested(key, value))
         refuse_renamed(base, RENAMED)
         return build(cls, base)
+
+    @classmethod
+    def recorded(cls, settings: Mapping[str, Plain]) -> "RunConfig":
+        """The configuration that a ledger holds, whichever version wrote it."""
+        return build(cls, with_new_names(settings, RENAMED))
 
 
 def _no_bias(setting: str, value: str, head: str) -> InputError:

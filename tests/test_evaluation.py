@@ -233,6 +233,12 @@ def test_plan_and_report_read_a_store_of_version_0_1(before: Path, capsys: pytes
     assert main(["store", "verify", "--store", str(before)]) == 0
 
 
+def test_a_configuration_that_version_0_1_recorded_is_read_in_new_names(before: Path) -> None:
+    configs = [RunConfig.recorded(ledger.config) for ledger in RunLedger.all(ObjectStore(str(before)))]
+    kinds = {(config.optim.calibration, config.eval.calibration, config.eval.counting) for config in configs}
+    assert kinds == {("none", "none", "strict"), ("carried", "none", "strict"), ("none", "read_out", "conlleval")}
+
+
 def test_a_step_of_version_0_1_under_its_old_name_is_still_read(before: Path) -> None:
     store = ObjectStore(str(before))
     (ledger,) = (one for one in RunLedger.all(store) if one.config["optim"]["calibration"] == "read_out")

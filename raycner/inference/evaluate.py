@@ -152,7 +152,7 @@ def _test_part(address: str, store: str) -> _Annotated:
         raise InputError("a folder has no test part of its own", location=address, hint=hint)
     place = ObjectStore(store)
     ledger, record = find_step(address, place)
-    config = build(RunConfig, dict(ledger.config))
+    config = RunConfig.recorded(ledger.config)
     scenario = Scenario.open(config.scenario, place, [corpus.fingerprint for corpus in ledger.corpora])
     parts = scenario[record.index].test
     sentences = [(s.words, s.entities) for part in parts for s in part.sentences()]
