@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raycner.api.evaluations import Evaluation, evaluate
     from raycner.api.planning import plan, prepare
     from raycner.api.reports import Report, compare, report
     from raycner.api.runs import Run, load_run, load_runs, run
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Evaluation",
     "InputError",
     "Predictor",
     "Report",
@@ -26,6 +28,7 @@ __all__ = [
     "Study",
     "__version__",
     "compare",
+    "evaluate",
     "forecast",
     "load_run",
     "load_runs",
@@ -37,6 +40,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Evaluation": "raycner.api.evaluations",
     "InputError": "raycner.errors",
     "Predictor": "raycner.inference.predictor",
     "Report": "raycner.api.reports",
@@ -46,6 +50,7 @@ _MODULES = {
     "Store": "raycner.api.stores",
     "Study": "raycner.tuning.study",
     "compare": "raycner.api.reports",
+    "evaluate": "raycner.api.evaluations",
     "forecast": "raycner.api.searches",
     "load_run": "raycner.api.runs",
     "load_runs": "raycner.api.runs",

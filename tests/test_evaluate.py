@@ -23,7 +23,7 @@ from raycner.data.entities import Entity, encode
 from raycner.data.layouts import ReadingConfig
 from raycner.data.sources import single
 from raycner.errors import InputError
-from raycner.evaluation.entity_report import Evaluation, entity_report
+from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
 from raycner.inference.evaluate import evaluate, load_predictor
 from raycner.inference.export import export
@@ -63,14 +63,14 @@ def write_columns(file: Path, number: int = 40, seed: int = 5, types: tuple[str,
     return file
 
 
-def by_seqeval(evaluation: Evaluation) -> dict[str, dict[str, float]]:
+def by_seqeval(evaluation: EntityEvaluation) -> dict[str, dict[str, float]]:
     gold = [encode(sentence.gold, len(sentence.words)) for sentence in evaluation.sentences]
     predicted = [encode(sentence.predicted, len(sentence.words)) for sentence in evaluation.sentences]
     rows = classification_report(gold, predicted, mode="strict", scheme=IOB2, output_dict=True, zero_division=0)
     return {name.removesuffix(" avg"): row for name, row in rows.items()}
 
 
-def assert_seqevals(evaluation: Evaluation) -> None:
+def assert_seqevals(evaluation: EntityEvaluation) -> None:
     """Every number of the document is seqeval's, to the last bit."""
     said = json.loads(json.dumps(document(evaluation)))
     rows = {**said["types"], **{name: said[name] for name in ("micro", "macro", "weighted")}}
@@ -528,6 +528,23 @@ def test_tables_seqeval_and_examples(
     assert "mistakes" not in bare and "95 %" not in bare
 
 
+def test_the_python_api_gives_frames(trained: str, tmp_path: Path) -> None:
+    import raycner
+
+    file = write_columns(tmp_path / "test.conll")
+    evaluation = raycner.evaluate("columns", file, store=trained, resamples=50, progress=False)
+    scores = evaluation.scores().set_index("type")
+    assert scores.loc["micro", "f1"] == 100 * evaluation.evaluation.report.scores.micro.f1
+    assert scores.loc["micro", "low"] <= scores.loc["micro", "f1"] <= scores.loc["micro", "high"]
+    confusion = evaluation.confusion()
+    assert confusion.loc["person"].sum() == scores.loc["person", "support"]
+    assert confusion["person"].sum() == scores.loc["person", "predicted"]
+    assert "micro F1" in repr(evaluation) and "micro average" in evaluation._repr_html_()
+    assert evaluation.seqeval().split()[0] == "precision"
+    evaluation.write_html(tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+
+
 def test_the_document_has_its_keys(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(write_columns(tmp_path / "test.conll", types=("person", "food")))
     assert main(["evaluate", "columns", file, "--store", trained, "--json", "--seqeval", "--bootstrap", "20"]) == 0
@@ -544,7 +561,7 @@ def test_the_document_has_its_keys(trained: str, tmp_path: Path, capsys: pytest.
     assert said["seqeval"].split()[:2] == ["precision", "recall"]
 
 
-def evaluated(types: int = 4, name: str = "model") -> Evaluation:
+def evaluated(types: int = 4, name: str = "model") -> EntityEvaluation:
     """An evaluation with all outcomes."""
     names = [f"type-number-{i}" for i in range(types)]
     sentences = []
@@ -554,7 +571,7 @@ def evaluated(types: int = 4, name: str = "model") -> Evaluation:
         words = ("long-word " * 4 + HOSTILE).split(" ")
         sentences.append(ScoredSentence(tuple(words), frozenset({gold}), frozenset({predicted})))
     report = entity_report(sentences, names, resamples=50)
-    return Evaluation(name, (f"{HOSTILE}.conll",), report, tuple(sentences), (HOSTILE,))
+    return EntityEvaluation(name, (f"{HOSTILE}.conll",), report, tuple(sentences), (HOSTILE,))
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_read() -> None:

@@ -5,17 +5,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
 from raycner.errors import InputError
-
-if TYPE_CHECKING:
-    from raycner.evaluation.entity_report import Evaluation
 
 SETTING = re.compile(r"(?:reading\.)?([a-z_]+)=(.*)", re.DOTALL)
 
@@ -58,30 +54,37 @@ def add_parser(verbs: Verbs) -> None:
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.inference.evaluate import evaluate
+    from raycner.api.evaluations import evaluate
 
     files, reading = _files_and_reading(args.files)
-    columns = (SpinnerColumn(), TextColumn("{task.completed:,} sentences predicted"))
-    errors = Console(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-        evaluation = evaluate(
-            args.model,
-            files,
-            test=args.test,
-            store=args.store,
-            layout=args.layout,
-            reading=reading,
-            types=args.types,
-            rename=args.rename,
-            encoder=args.encoder,
-            allow_pickle=args.allow_pickle,
-            resamples=args.bootstrap,
-            seed=args.seed,
-            examples=args.examples,
-            on_progress=lambda number: progress.update(task, completed=number),
-        )
-    _print(evaluation, args, console)
+    evaluation = evaluate(
+        args.model,
+        *files,
+        test=args.test,
+        store=args.store,
+        layout=args.layout,
+        reading=reading,
+        types=args.types,
+        rename=args.rename,
+        encoder=args.encoder,
+        allow_pickle=args.allow_pickle,
+        resamples=args.bootstrap,
+        seed=args.seed,
+        examples=args.examples,
+        progress=Console(stderr=True),
+    )
+    seqeval = evaluation.seqeval() if args.seqeval else ""
+    if args.json:
+        added = {"seqeval": seqeval} if seqeval else {}
+        print(json.dumps(evaluation.data | added, ensure_ascii=False, indent=1))
+        return
+    if args.html:
+        evaluation.write_html(args.html)
+        Console(stderr=True).print(f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
+    else:
+        evaluation.show(console)
+    if seqeval:
+        console.print(f"\nseqeval, mode=strict:\n\n{seqeval}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _files_and_reading(words: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
@@ -97,34 +100,6 @@ def _files_and_reading(words: Sequence[str]) -> tuple[list[str], Mapping[str, An
         except yaml.YAMLError:
             reading[setting[1]] = setting[2]
     return files, reading
-
-
-def _print(evaluation: "Evaluation", args: argparse.Namespace, console: Console) -> None:
-    from raycner.evaluation.seqeval_report import seqeval_report
-    from raycner.reporting.evaluation_document import document
-    from raycner.reporting.terminal.evaluation_view import evaluation_view
-
-    sentences = evaluation.sentences
-    seqeval = seqeval_report([s.gold for s in sentences], [s.predicted for s in sentences]) if args.seqeval else ""
-    if args.json:
-        print(
-            json.dumps(document(evaluation) | ({"seqeval": seqeval} if seqeval else {}), ensure_ascii=False, indent=1)
-        )
-        return
-    if args.html:
-        _write_page(evaluation, args.html)
-    else:
-        console.print(evaluation_view(evaluation, console.width), highlight=False)
-    if seqeval:
-        console.print(f"\nseqeval, mode=strict:\n\n{seqeval}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _write_page(evaluation: "Evaluation", file: Path) -> None:
-    from raycner.reporting.html import page
-    from raycner.reporting.html.evaluation_section import HEADING, OPENING, evaluation_section
-
-    page.write([evaluation_section(evaluation)], file, HEADING, OPENING)
-    Console(stderr=True).print(f"{file}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
 
 
 def _names(text: str) -> tuple[str, ...]:

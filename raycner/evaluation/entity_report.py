@@ -22,7 +22,7 @@ class EntityReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class EntityEvaluation:
     """A report, and what was evaluated on what."""
 
     model: str

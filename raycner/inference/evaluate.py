@@ -16,7 +16,7 @@ from raycner.data.entities import Entity
 from raycner.data.layouts import ReadingConfig
 from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
-from raycner.evaluation.entity_report import Evaluation, entity_report
+from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
 from raycner.inference.predictor import TOLD, Found, Predictor
 from raycner.inference.token_classifier import TokenClassifier
@@ -67,7 +67,7 @@ def evaluate(
     most: int = 10,
     examples: int = 2,
     on_progress: Callable[[int], object] = lambda _: None,
-) -> Evaluation:
+) -> EntityEvaluation:
     """Evaluate on annotated files, or with `test` on the test part of the step's own run.
 
     Args:
@@ -111,7 +111,7 @@ def evaluate(
     if isinstance(predictor, TokenClassifier) and predictor.unread:
         notes.append(f"{predictor.unread} words lie beyond the longest input of the model; nothing is predicted there")
     report = entity_report(sentences, scored_types, resamples=resamples, seed=seed, most=most, examples=examples)
-    return Evaluation(
+    return EntityEvaluation(
         model=address,
         sources=annotated.sources,
         report=report,

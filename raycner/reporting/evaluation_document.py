@@ -20,14 +20,14 @@ from typing import Any
 
 from raycner.data.entities import OUTSIDE, Entity
 from raycner.evaluation.bootstrap import LEVEL, Interval
-from raycner.evaluation.entity_report import Evaluation
+from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.evaluation.entity_scores import TypeScore
 from raycner.evaluation.mistakes import Example, Mistake
 
 SCHEMA = 1
 
 
-def document(evaluation: Evaluation) -> dict[str, Any]:
+def document(evaluation: EntityEvaluation) -> dict[str, Any]:
     """The evaluation as plain data."""
     report = evaluation.report
     scores, intervals = report.scores, report.intervals

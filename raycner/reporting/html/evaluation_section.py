@@ -2,7 +2,7 @@
 
 from textwrap import wrap
 
-from raycner.evaluation.entity_report import Evaluation
+from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.reporting.evaluation_tables import (
     matrix_table,
     mistakes_table,
@@ -18,7 +18,7 @@ SENTENCE_WIDTH = 64
 OPENING = "Named entity recognition on annotated sentences: scores are in percent."
 
 
-def evaluation_section(evaluation: Evaluation, anchor: str = "evaluation") -> Section:
+def evaluation_section(evaluation: EntityEvaluation, anchor: str = "evaluation") -> Section:
     """The tables and figures of an evaluation."""
     report = evaluation.report
     tables = [scores_table(report), outcomes_table(report)]

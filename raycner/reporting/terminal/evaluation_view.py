@@ -7,7 +7,7 @@ from rich.text import Text
 
 from raycner.analysis.formatting import many
 from raycner.analysis.progressions import Table
-from raycner.evaluation.entity_report import Evaluation
+from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.reporting.evaluation_tables import (
     matrix_table,
     mistakes_table,
@@ -19,7 +19,7 @@ from raycner.reporting.terminal.tables import stretches, table
 AVERAGES = 3
 
 
-def evaluation_view(evaluation: Evaluation, width: int) -> RenderableType:
+def evaluation_view(evaluation: EntityEvaluation, width: int) -> RenderableType:
     """All tables of an evaluation, at most `width` characters wide."""
     report = evaluation.report
     heading = Text.assemble((evaluation.model, "bold"), (f"  {described(evaluation)}", "dim"))
@@ -33,7 +33,7 @@ def evaluation_view(evaluation: Evaluation, width: int) -> RenderableType:
     return Group(*views)
 
 
-def described(evaluation: Evaluation) -> str:
+def described(evaluation: EntityEvaluation) -> str:
     """What was evaluated on, in a few words."""
     first, *rest = evaluation.sources
     where = f"{first} and {many(len(rest), 'more file')}" if rest else first
