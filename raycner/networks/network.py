@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raycner.data.entities import Sentence, TypeInventory
@@ -97,12 +99,14 @@ class Network(nn.Module):
         targets = self.head.mask_targets(self.head.targets(sentences), mask)
         return Batch(torch.as_tensor(positions), inputs, mask, targets)
 
-    def start_step(self, inventory: TypeInventory, sentences: Iterable[Words]) -> None:
+    def start_step(
+        self, inventory: TypeInventory, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None
+    ) -> None:
         """Make room for a step's new types, and make the encoder ready for its training sentences."""
         self.head.grow(inventory, self.config.growth)
         if self.config.growth.init == "normal":
             self.head.init_from_type_names(self.encoder)
-        self.encoder.adapt(sentences)
+        self.encoder.adapt(sentences, token_ids)
         self.to(self.device)
 
     def finalize(self) -> None:

@@ -176,11 +176,10 @@ class ObjectStore:
         """
         if not directory.is_dir():
             raise NotADirectoryError(directory)
-        sources = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-        sources.pop(MANIFEST, None)
+        sources = _files_in(directory)
         for name in sources:
             self._path(f"{key}/{name}")
-        manifest = Manifest({name: _measure(_cut(path)) for name, path in sorted(sources.items())})
+        manifest = _manifest_of(sources)
         if self.manifest(key) == manifest and not self.damage(key):
             return
         stale = set(self.list(key)) - {f"{key}/{name}" for name in (*sources, MANIFEST)}
@@ -237,24 +236,7 @@ class ObjectStore:
             if flaw := self.damage(key):
                 raise self._damaged(key, flaw)
             return Path(self._path(key))
-        name, folder = fingerprint(manifest), cache_folder()
-        cache = ObjectStore(str(folder))
-        if cache.damage(name):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(folder / f"{name}.lock"):
-                    if cache.damage(name):
-                        cache.remove(name)
-                        self.pull(key, folder / name)
-                        cache.write(f"{name}/{MANIFEST}", _spell(manifest))
-            except OSError as error:
-                hint = "set RAYCNER_CACHE to a folder that can be written"
-                raise InputError(
-                    f"cannot keep a copy here ({_reason(error)})", location=str(folder), hint=hint
-                ) from None
-        with suppress(OSError):
-            os.utime(folder / name)  # when it was last asked for: what is not asked for may be evicted
-        return folder / name
+        return cached(fingerprint(manifest), partial(self.pull, key))
 
     # ---- how
 
@@ -356,6 +338,43 @@ def cache_folder() -> Path:
     """Where this node keeps copies of committed directories: RAYCNER_CACHE, or raycner in the user's cache folder."""
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("RAYCNER_CACHE") or Path(user) / "raycner").expanduser().absolute()
+
+
+def cached(name: str, fill: Callable[[Path], object]) -> Path:
+    """The directory `name` of this node's cache folder, to be read and mapped, never written to.
+
+    Where it is missing, unfinished or damaged, `fill` writes its files into a folder: one process at a time, and a
+    manifest last, so that a killed process leaves nothing that is taken for whole. Raises `InputError` when the cache
+    folder cannot be written.
+    """
+    folder = cache_folder()
+    cache = ObjectStore(str(folder))
+    if cache.damage(name):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / f"{name}.lock"):
+                if cache.damage(name):
+                    cache.remove(name)
+                    (folder / name).mkdir()
+                    fill(folder / name)
+                    cache.write(f"{name}/{MANIFEST}", _spell(_manifest_of(_files_in(folder / name))))
+        except OSError as error:
+            hint = "set RAYCNER_CACHE to a folder that can be written"
+            raise InputError(f"cannot keep a copy here ({_reason(error)})", location=str(folder), hint=hint) from None
+    with suppress(OSError):
+        os.utime(folder / name)  # the time of last use, by which unused directories are evicted
+    return folder / name
+
+
+def _files_in(directory: Path) -> dict[str, Path]:
+    """The files below a directory by their names in a manifest, an earlier manifest left out."""
+    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    files.pop(MANIFEST, None)
+    return files
+
+
+def _manifest_of(files: Mapping[str, Path]) -> Manifest:
+    return Manifest({name: _measure(_cut(path)) for name, path in sorted(files.items())})
 
 
 def _open(uri: str) -> tuple[Any, str]:

@@ -1,8 +1,8 @@
 """The order in which sentences are seen, and the batches they are seen in.
 
-The order of an epoch is one global permutation, drawn from (seed, epoch): whatever the number of ranks, the same
-sentences meet in a batch, and each rank works on its stride of it. Batches are cut from pools sorted by length, so
-little is padding, and closed by the number of sentences or by the number of slots, whichever comes first.
+The order of an epoch is one global permutation, drawn from (seed, epoch): the same sentences meet in a batch for any
+number of ranks, and each rank works on its stride of it. Batches are cut from pools sorted by length, so little is
+padding, and closed by the number of sentences or by the number of slots, whichever comes first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
 from raycner.networks.network import Network
 from raycner.training import ranks
+from raycner.training.token_columns import tokenize_split
 
 T = TypeVar("T")
 Positions = NDArray[np.int64]
@@ -23,67 +24,72 @@ Collate = Callable[[Any], Batch]
 EVAL_BATCH_LIMITS = {"cpu": (64, 512), "cuda": (256, 16384)}
 """Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
 SORT_POOL_BATCHES = 50
-"""About how many batches' worth of shuffled sentences are sorted by length together: pools are of one size."""
+"""About how many batches of shuffled sentences are sorted by length together: pools are of one size."""
 BATCHES_PER_ROUND = 8
-"""How many batches each rank reads before what it found is shared."""
+"""How many batches each rank reads before the results are gathered."""
 
 
 class SplitLoader:
-    """A split made ready for one network: tokenised once, collated on demand."""
+    """The batches of a split for one network: sentences and tokens are read from mapped columns, collated on demand."""
+
+    lengths: NDArray[np.int64]
+    """[sentences] slots of each sentence."""
+    words: NDArray[np.int64]
+    """[sentences] words of each sentence."""
 
     def __init__(self, split: Split, network: Network) -> None:
         self.split, self.network = split, network
-        self.tokens = network.tokenize([split.corpus[split.part].words(int(row)) for row in split.rows])
-        self.lengths = np.asarray([len(tokens) for tokens in self.tokens], dtype=np.int64)
-        self.words = np.asarray([len(tokens.starts) for tokens in self.tokens], dtype=np.int64)
+        self.tokens = tokenize_split(split, network.encoder)
+        self.lengths = self.tokens.lengths
+        self.words = split.corpus[split.part].lengths[split.rows].astype(np.int64)
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        return len(self.lengths)
 
     def batch(self, positions: Sequence[int] | Positions) -> Batch:
+        """The sentences at these positions of the split, on the network's device."""
         at = [int(i) for i in positions]
-        batch = self.network.collate([self.split[i] for i in at], [self.tokens[i] for i in at], at)
+        batch = self.network.collate([self.split[i] for i in at], self.tokens.read(at), at)
         return batch.to(self.network.device)
 
     def shard(self, positions: Positions, collate: Collate | None = None) -> Batch:
-        """This rank's stride of a global batch; a silent sentence when there are fewer sentences than ranks."""
+        """This rank's stride of a global batch; a masked sentence when there are fewer sentences than ranks."""
         collate = collate or self.batch
-        mine = positions[ranks.rank() :: ranks.world_size()]
-        return collate(mine) if len(mine) else collate(positions[:1]).masked()
+        own = positions[ranks.rank() :: ranks.world_size()]
+        return collate(own) if len(own) else collate(positions[:1]).masked()
 
     def shards(self) -> Iterator[Batch]:
-        """Every sentence once: this rank's stride of each batch, so that no rank is left without one."""
+        """Every sentence once: this rank's stride of each batch, so that every rank has as many batches."""
         return (self.shard(positions) for positions in self._eval_batches(np.arange(len(self))))
 
     def batches(self) -> Iterator[tuple[Positions, Batch]]:
-        """Every sentence once: whole batches, each on one rank. For what is gathered afterwards."""
-        for part in self.batch_rounds():
-            yield from part
+        """Every sentence once: whole batches, each on one rank. For results that are gathered afterwards."""
+        for batches in self.batch_rounds():
+            yield from batches
 
     def batch_rounds(self) -> Iterator[list[tuple[Positions, Batch]]]:
-        """`once` in parts of a few batches, as many parts on every rank: for what is gathered piece by piece."""
-        batches, together = self._eval_batches(np.arange(len(self))), BATCHES_PER_ROUND * ranks.world_size()
-        for begin in range(0, len(batches), together):
-            mine = batches[begin : begin + together][ranks.rank() :: ranks.world_size()]
-            yield [(positions, self.batch(positions)) for positions in mine]
+        """`batches` in rounds of a few, as many rounds on every rank: for results that are gathered round by round."""
+        batches, per_round = self._eval_batches(np.arange(len(self))), BATCHES_PER_ROUND * ranks.world_size()
+        for begin in range(0, len(batches), per_round):
+            own = batches[begin : begin + per_round][ranks.rank() :: ranks.world_size()]
+            yield [(positions, self.batch(positions)) for positions in own]
 
     def survey(self, look: Callable[[Batch, Any], T]) -> Iterator[T]:
-        """What `look` keeps of each batch and of the network's answer to it, in eval mode and without gradient.
+        """`look(batch, output)` of each batch, in eval mode and without gradient.
 
-        Every rank reads its share, and all know all.
+        Each rank computes its share, and every rank receives all results.
         """
         for batches in self.batch_rounds():
             with self.network.eval_mode():
-                kept = [look(batch, self.network(batch)) for _, batch in batches]
-            yield from ranks.gather(kept, self.network.device)
+                results = [look(batch, self.network(batch)) for _, batch in batches]
+            yield from ranks.gather(results, self.network.device)
 
     def batches_of(self, positions: Positions) -> Iterator[tuple[Positions, Batch]]:
-        """These sentences, on this rank."""
-        for part in self._eval_batches(positions):
-            yield part, self.batch(part)
+        """The sentences at these positions in batches, all on this rank."""
+        for of_batch in self._eval_batches(positions):
+            yield of_batch, self.batch(of_batch)
 
     def _eval_batches(self, positions: Positions) -> list[Positions]:
-        """Batches for what keeps no gradient, longest first."""
         return eval_batches(positions, self.lengths, self.network.device)
 
 
@@ -98,7 +104,7 @@ def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens:
 
 
 def eval_batches(positions: Positions, lengths: Positions, device: torch.device) -> list[Positions]:
-    """The batches in which a device reads what stands at these positions where no gradient is kept, longest first."""
+    """The batches in which a device reads the sentences at these positions without gradient, longest first."""
     return cut(positions[np.argsort(-lengths[positions], kind="stable")], lengths, *EVAL_BATCH_LIMITS[device.type])
 
 

@@ -34,6 +34,7 @@ from raycner.training.plan import StepSpec
 from raycner.training.selection import dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
+from raycner.training.token_columns import distinct_ids
 
 
 class StepCallback(Protocol):
@@ -138,8 +139,9 @@ def annotate(split: Split, method: Method, teacher: Teacher | None) -> Split:
 
 def grow(network: Network, experience: Experience, spec: StepSpec) -> None:
     """Make room for the new types and words, and move the network to its device."""
-    rows = experience.train.corpus["train"]
-    network.start_step(experience.inventory, (rows.words(int(row)) for row in experience.train.rows))
+    sentences = experience.train.corpus["train"]
+    words = (sentences.words(int(row)) for row in experience.train.rows)
+    network.start_step(experience.inventory, words, distinct_ids(experience.train, network.encoder))
     place(network, spec.optim.precision)
 
 

@@ -82,7 +82,7 @@ class WordCharBilstm(Encoder):
     def memory(self) -> Plain:
         return {"words": list(self.word_ids), "chars": list(self.char_ids)}
 
-    def adapt(self, sentences: Iterable[Words]) -> None:
+    def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:  # noqa: ARG002
         counted = Counter(_digits_to_zero(word) for words in sentences for word in words)
         chars = sorted({char for word in counted for char in word} - self.char_ids.keys())
         words = sorted(w for w, n in counted.items() if n >= self.config.min_count and w not in self.word_ids)

@@ -68,14 +68,24 @@ class Encoder(nn.Module, ABC):
     @abstractmethod
     def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]: ...
 
+    def tokenizer_digest(self) -> str | None:
+        """A digest of all that determines `tokenize`, by which tokens are kept for other steps and processes.
+
+        None when the vocabulary grows with the steps, or when a batch needs `Tokens.words`.
+        """
+        return None
+
     @abstractmethod
     def collate(self, sentences: Sequence[Tokens]) -> dict[str, Tensor]: ...
 
     @abstractmethod
     def forward(self, inputs: Mapping[str, Tensor]) -> States: ...
 
-    def adapt(self, sentences: Iterable[Words]) -> None:
-        """Make ready for a step whose training sentences are these (every rank reads all of them)."""
+    def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:
+        """Prepare for a step whose training sentences are these; every rank reads all of them.
+
+        `token_ids` are the distinct ids of their tokens, where columns hold them: the sentences need not be read then.
+        """
 
     def finalize(self) -> None:
         """Undo what `adapt` did for the step alone, so that `state_dict` is the same whatever the step was."""

@@ -4,12 +4,17 @@ Shapes: B sentences, T words, L pieces, H width.
 """
 
 import copy
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
@@ -25,6 +30,9 @@ DROPOUTS = {
     *("dropout", "attention_dropout", "activation_dropout"),  # BART
 }
 """What the families of transformers call their dropouts."""
+
+CHUNK = 1000
+"""Sentences tokenised at a time where only their ids are wanted."""
 
 
 @ENCODERS.register("pretrained")
@@ -125,6 +133,19 @@ class Transformer(Encoder):
             self._pieces.update((word, pieces or unknown) for word, pieces in zip(unseen, said, strict=True))
         return [self._assemble(words) for words in sentences]
 
+    def tokenizer_digest(self) -> str | None:
+        return self._tokenizer_digest
+
+    @cached_property
+    def _tokenizer_digest(self) -> str | None:
+        """None for a tokenizer in Python, which does not spell its rules out."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        libraries = version("tokenizers"), version("transformers")
+        rules = (libraries, backend.to_str(), self.prefix, self.suffix, self.max_length, self.tokenizer.unk_token_id)
+        return hashlib.sha256(repr(rules).encode()).hexdigest()
+
     def _assemble(self, words: Words) -> Tokens:
         pieces = [self._pieces[word] for word in words]
         starts = len(self.prefix) + np.cumsum([0, *map(len, pieces)], dtype=np.int64)[:-1]
@@ -157,12 +178,19 @@ class Transformer(Encoder):
         pieces = [torch.from_numpy(read.ids[inner]) for read in self.tokenize([text.split() for text in texts])]
         return torch.stack([table(ids.to(table.weight.device)).mean(0) for ids in pieces])
 
-    def adapt(self, sentences: Iterable[Words]) -> None:
+    def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:
         table = self.model.get_input_embeddings()
         if self.config.embeddings != "touched" or getattr(table, "embed_scale", 1.0) != 1.0:
             return
-        occurring = {int(i) for tokens in self.tokenize(list(sentences)) for i in tokens.ids}
+        occurring = self._distinct_ids(sentences) if token_ids is None else set(token_ids.tolist())
         self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
+
+    def _distinct_ids(self, sentences: Iterable[Words]) -> set[int]:
+        distinct: set[int] = set()
+        remaining = iter(sentences)
+        while chunk := list(islice(remaining, CHUNK)):
+            distinct.update(int(i) for tokens in self.tokenize(chunk) for i in tokens.ids)
+        return distinct
 
     def save_frame(self, folder: Path) -> None:
         self.model.config.save_pretrained(folder)
