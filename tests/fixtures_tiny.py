@@ -2,6 +2,7 @@
 
 import os
 import random
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,6 +63,14 @@ def write_columns(folder: Path, train: int) -> str:
         ]
         (folder / f"{part}.txt").write_text("\n".join(blocks), encoding="utf-8")
     return str(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def node_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """This node's cache folder, of this session alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAYCNER_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,17 @@
 """One contract for every place: a local folder and a real S3-compatible server keep it alike."""
 
 import json
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +22,7 @@ from hypothesis import strategies as st
 
 from raycner.errors import InputError
 from raycner.storage import store as store_module
-from raycner.storage.store import MANIFEST, PIECE, ObjectStore, is_key
+from raycner.storage.store import MANIFEST, PIECE, ObjectStore, cached, is_key
 
 KEY = "steps/0123abcd"
 FILES = {"counts.json": b"{}", "deep/er/vocabulary.txt": b"", "weights.safetensors": os.urandom(PIECE + PIECE // 2)}
@@ -435,6 +438,67 @@ def test_processes_of_one_node_fetch_a_directory_once(
 
 
 @pytest.mark.s3
+def fill_slowly(log: Path, folder: Path) -> None:
+    """Fill a cached directory, and note in `log` that it was done."""
+    with log.open("a") as lines:
+        lines.write("filled\n")
+    (folder / "one").write_bytes(b"half")
+    time.sleep(0.2)
+    (folder / "two").write_bytes(b"whole")
+
+
+def test_of_many_processes_one_fills_a_cached_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
+    log = tmp_path / "log"
+    processes = [
+        multiprocessing.get_context("fork").Process(target=cached, args=("name", partial(fill_slowly, log)))
+        for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert log.read_text() == "filled\n"
+    assert sorted(path.name for path in (tmp_path / "cache" / "name").iterdir()) == [MANIFEST, "one", "two"]
+
+
+def test_a_cached_directory_that_was_never_finished_is_filled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
+
+    def killed(folder: Path) -> None:
+        (folder / "one").write_bytes(b"half")
+        (folder / "stray").write_bytes(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=cached, args=("name", killed))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    folder = cached("name", lambda folder: (folder / "one").write_bytes(b"whole"))
+    assert {path.name: path.read_bytes() for path in folder.glob("[a-z]*")} == {"one": b"whole"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "removed"])
+def test_a_damaged_cached_directory_is_filled_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
+
+    def fill(folder: Path) -> None:
+        (folder / "one").write_bytes(b"whole")
+
+    file = cached("name", fill) / "one"
+    if damage == "removed":
+        file.unlink()
+    else:
+        file.write_bytes(b"who" if damage == "cut" else b"whole"[::-1])
+    assert (cached("name", fill) / "one").read_bytes() == b"whole"
+    cached("name", lambda _: pytest.fail("filled though it is whole"))
+
+
 def test_a_cache_that_cannot_be_written_is_refused(
     s3_uri: str, tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

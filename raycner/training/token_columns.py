@@ -128,13 +128,16 @@ class MappedSplit:
 
 
 class TokenizedWhenRead:
-    """A split of which each batch is tokenised when it is read; one pass measures its lengths."""
+    """A split of which each batch is tokenised when it is read; one pass measures lengths that the words do not tell."""
 
     def __init__(self, split: Split, encoder: Encoder) -> None:
         self._sentences, self._rows, self._encoder = split.corpus[split.part], split.rows, encoder
-        chunks = _tokenize_in_chunks(self._sentences, self._rows, encoder)
-        lengths = (len(tokens) for chunk in chunks for tokens in chunk)
-        self.lengths = np.fromiter(lengths, np.int64, len(split.rows))
+        if encoder.slots_are_words:
+            self.lengths = self._sentences.lengths[self._rows].astype(np.int64)
+        else:
+            chunks = _tokenize_in_chunks(self._sentences, self._rows, encoder)
+            lengths = (len(tokens) for chunk in chunks for tokens in chunk)
+            self.lengths = np.fromiter(lengths, np.int64, len(self._rows))
 
     def read(self, positions: Sequence[int]) -> list[Tokens]:
         return self._encoder.tokenize([self._sentences.words(row) for row in self._rows[positions].tolist()])

@@ -62,6 +62,7 @@ class WordCharBilstm(Encoder):
     """states = BiLSTM([word vector ; last states of a character BiLSTM]); packed, so padding is never read."""
 
     mixed = False
+    slots_are_words = True
     unknown = 0
 
     def __init__(self, config: Bilstm, memory: Mapping[str, list[str]]) -> None:

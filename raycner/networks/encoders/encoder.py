@@ -64,6 +64,8 @@ class Encoder(nn.Module, ABC):
     """H."""
     mixed: bool
     """Whether bf16 arithmetic suits it, where the device does that well."""
+    slots_are_words: ClassVar[bool] = False
+    """Whether each word is one slot, so that the length of a sentence is known before it is tokenised."""
 
     @abstractmethod
     def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]: ...
