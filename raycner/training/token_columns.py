@@ -128,7 +128,7 @@ class MappedSplit:
 
 
 class TokenizedWhenRead:
-    """A split of which each batch is tokenised when it is read; one pass measures lengths that the words do not tell."""
+    """A split of which each batch is tokenised when it is read."""
 
     def __init__(self, split: Split, encoder: Encoder) -> None:
         self._sentences, self._rows, self._encoder = split.corpus[split.part], split.rows, encoder
