@@ -193,7 +193,7 @@ class RunConfig:
     """What is learned, in which order."""
     model: ModelConfig = ModelConfig()
     """Encoder, head, growth."""
-    method: Method = field(default_factory=Finetuning)
+    method: Method[Any] = field(default_factory=Finetuning)
     """How forgetting is prevented."""
     optim: OptimConfig = OptimConfig()
     eval: EvalConfig = not_hashed(default=EvalConfig())

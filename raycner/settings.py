@@ -92,7 +92,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 @cache
 def _hints(kind: Any) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    return {name: _unparametrised(hint) for name, hint in typing.get_type_hints(kind).items()}
+
+
+def _unparametrised(hint: Any) -> Any:
+    """`Method` of `Method[Output]`; any other hint as it is."""
+    origin = typing.get_origin(hint)
+    return origin if isinstance(origin, type) and "family" in vars(origin) else hint
 
 
 @cache

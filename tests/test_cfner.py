@@ -5,6 +5,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -23,7 +24,7 @@ from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Scenario, Split
 from raycner.errors import InputError
-from raycner.methods.cfner import CFNER, Matches
+from raycner.methods.cfner import CFNER, Matches, Neighbours
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.method import METHODS, Method, balance
@@ -127,13 +128,16 @@ class Step:
     split: Split
 
     def annotated(self, method: Method) -> Split:
-        return method.annotate(self.split, Teacher(self.teacher, Path()))
+        return method.annotate(self.split, self.recalling(method))
+
+    def recalling(self, method: Method[Any]) -> Teacher:
+        return Teacher(self.teacher, Path(), method.teacher_outputs)
 
     def batch(self, method: Method, positions: Sequence[int]) -> Batch:
         return method.collate(SplitLoader(self.annotated(method), self.student), positions)
 
     def losses(self, method: Method, positions: Sequence[int]) -> dict[str, LossSum]:
-        return method.losses(self.student, self.teacher, self.batch(method, positions))
+        return method.losses(self.student, self.recalling(method), self.batch(method, positions))
 
 
 @pytest.fixture
@@ -186,7 +190,7 @@ def said_of(matches: Matches) -> dict[tuple[int, int], list[tuple[int, int]]]:
 def test_words_are_matched_within_their_pool_by_the_teachers_states(step: Step) -> None:
     new, old = pools(step)
     assert min(len(new), len(old)) > 4
-    found = said_of(step.annotated(CFNER()).columns["matches"])
+    found = said_of(step.annotated(CFNER()).column(Matches))
     assert list(found) == sorted(new + old), "in the order of the split"
     for pool in (new, old):
         states = torch.stack([F.normalize(spoken(step, at)[0][word], dim=-1) for at, word in pool])
@@ -199,7 +203,7 @@ def test_words_are_matched_within_their_pool_by_the_teachers_states(step: Step) 
 
 def test_only_the_beginning_of_a_pool_may_be_searched(step: Step) -> None:
     new, old = pools(step)
-    found = said_of(step.annotated(CFNER(candidates=4)).columns["matches"])
+    found = said_of(step.annotated(CFNER(candidates=4)).column(Matches))
     for pool in (new, old):
         assert {len(found[word]) for word in pool} == {3}
         assert {other for word in pool for other in found[word]} <= set(pool[:4])
@@ -208,7 +212,7 @@ def test_only_the_beginning_of_a_pool_may_be_searched(step: Step) -> None:
 @pytest.mark.parametrize(("new_types", "old_types"), [(True, False), (False, True), (False, False)])
 def test_an_effect_that_is_off_matches_nothing(step: Step, new_types: bool, old_types: bool) -> None:
     new, old = pools(step)
-    found = said_of(step.annotated(CFNER(new_types=new_types, old_types=old_types)).columns["matches"])
+    found = said_of(step.annotated(CFNER(new_types=new_types, old_types=old_types)).column(Matches))
     assert list(found) == (new if new_types else []) + (old if old_types else [])
 
 
@@ -219,7 +223,7 @@ def test_who_is_alone_has_no_neighbour(step: Step, left: int) -> None:
     with_new = [i for i, s in enumerate(step.split.sentences()) if len(s.entities) == 1]
     single = [i for i in with_new if sum(e.end - e.start for e in step.split[i].entities) == 1][:left]
     step.split = dataclasses.replace(step.split, rows=step.split.rows[single])
-    found = said_of(step.annotated(CFNER()).columns["matches"])
+    found = said_of(step.annotated(CFNER()).column(Matches))
     assert [len(others) for others in found.values()] == [left - 1] * left
     terms = step.losses(CFNER(), range(left))
     assert torch.isfinite(terms["dce"].total)
@@ -233,7 +237,7 @@ def test_ranks_share_the_reading_and_agree_on_the_matches(
     step: Step, monkeypatch: pytest.MonkeyPatch, world_size: int
 ) -> None:
     step.split = dataclasses.replace(step.split, rows=np.tile(step.split.rows, 20))  # more than one batch to read
-    alone = step.annotated(CFNER()).columns["matches"]
+    alone = step.annotated(CFNER()).column(Matches)
     read: list[list[Any]] = []
 
     class Deaf(Teacher):
@@ -245,7 +249,7 @@ def test_ranks_share_the_reading_and_agree_on_the_matches(
     monkeypatch.setattr(ranks, "gather", lambda items, _: items)
     for rank in range(world_size):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        together = CFNER().annotate(step.split, Deaf(step.teacher, Path())).columns["matches"]
+        together = CFNER().annotate(step.split, Deaf(step.teacher, Path())).column(Matches)
     assert sum(map(len, read)) > world_size - 1
     assert all(np.array_equal(one, two) for one, two in zip(alone, together, strict=True))
 
@@ -256,14 +260,16 @@ def test_ranks_share_the_reading_and_agree_on_the_matches(
 def test_a_batch_brings_the_sentences_of_its_neighbours_each_once(step: Step) -> None:
     method, positions = CFNER(), [5, 2, 9]
     split = step.annotated(method)
-    found = said_of(split.columns["matches"])
+    found = said_of(split.column(Matches))
     feed = SplitLoader(split, step.student)
     batch = method.collate(feed, positions)
-    beside = [position for other in batch.beside for position in other.positions.tolist()]
+    beside = [position for other in batch.column(Neighbours).sentences for position in other.positions.tolist()]
     wanted = {at for (position, _), others in found.items() if position in positions for at, _ in others}
     assert sorted(beside) == sorted(wanted)
-    said = torch.cat([step.student.forward_eval(other).logits.flatten(0, 1) for other in batch.beside])
-    near = batch.columns["neighbours"]
+    said = torch.cat(
+        [step.student.forward_eval(other).logits.flatten(0, 1) for other in batch.column(Neighbours).sentences]
+    )
+    near = batch.column(Neighbours).nearest
     assert near.shape == (*batch.mask.shape, 3)
     for row, position in enumerate(positions):
         for word in range(batch.mask.size(1)):
@@ -280,15 +286,16 @@ def test_asking_before_the_epoch_is_asking_with_every_batch_while_the_student_st
     feed.split = before.on_epoch_start(feed)
     for positions in ([5, 2, 9], [0], list(range(8))):
         again, heard = now.collate(feed, positions), before.collate(feed, positions)
-        assert heard.beside == ()
-        assert len(heard.columns["heard"]) <= sum(other.mask.numel() for other in again.beside)
-        ours, theirs = (m.losses(step.student, step.teacher, b) for m, b in ((now, again), (before, heard)))
+        before_epoch = heard.column(Neighbours)
+        assert before_epoch.sentences == () and before_epoch.logits is not None
+        assert len(before_epoch.logits) <= sum(other.mask.numel() for other in again.column(Neighbours).sentences)
+        ours, theirs = (m.losses(step.student, step.recalling(m), b) for m, b in ((now, again), (before, heard)))
         for name, term in ours.items():
             torch.testing.assert_close(term.total, theirs[name].total)
             assert term.count == theirs[name].count
     with torch.no_grad():
         step.student.head.rows.normal_()
-    moved, heard = (m.losses(step.student, step.teacher, b) for m, b in ((now, again), (before, heard)))
+    moved, heard = (m.losses(step.student, step.recalling(m), b) for m, b in ((now, again), (before, heard)))
     assert not torch.allclose(moved["dce"].total, heard["dce"].total), "what was heard is of before"
 
 
@@ -296,8 +303,8 @@ def test_a_batch_without_matched_words_looks_at_nothing(step: Step) -> None:
     never_in_doubt(step)
     without = [i for i, s in enumerate(step.split.sentences()) if not s.entities][:2]
     batch = step.batch(CFNER(), without)
-    assert batch.beside == ()
-    assert (batch.columns["neighbours"] == -1).all()
+    assert batch.column(Neighbours).sentences == ()
+    assert (batch.column(Neighbours).nearest == -1).all()
     terms = step.losses(CFNER(), without)
     assert terms["odce"].count.item() > 0
 
@@ -311,8 +318,8 @@ def test_the_network_looks_as_it_is_without_learning_from_it(step: Step) -> None
         glances.append((network.training, said.logits.requires_grad))
 
     step.student.register_forward_hook(listen)
-    CFNER().losses(step.student.train(), step.teacher, batch)
-    assert glances == [(True, True), *[(False, False)] * len(batch.beside)]
+    CFNER().losses(step.student.train(), step.recalling(CFNER()), batch)
+    assert glances == [(True, True), *[(False, False)] * len(batch.column(Neighbours).sentences)]
     assert step.student.training
 
 
@@ -328,14 +335,17 @@ def gradients(step: Step, terms: dict[str, LossSum]) -> list[Tensor]:
 @pytest.mark.parametrize(
     "method", [CFNER(new_types=False), CFNER(new_types=False, old_types=False)], ids=["empty", "off"]
 )
-def test_with_empty_pools_it_is_extend_ner(step: Step, method: CFNER, weighting: Any) -> None:
+def test_with_empty_pools_it_is_extend_ner(
+    step: Step, method: CFNER, weighting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if method.old_types:
         never_in_doubt(step)
     method = dataclasses.replace(method, weighting=weighting)
     batch = step.batch(method, range(8))
-    step.student.head.inventory = TypeInventory(("a", "b", "c"), (2, 1))  # so that adaptive weights are not 1
+    three = TypeInventory(("a", "b", "c"), (2, 1))  # so that adaptive weights are not 1
+    monkeypatch.setattr(Network, "inventory", property(lambda _: three))
     control = ExtendNER(kd_weight=2.0, adaptive=True, weighting=weighting)
-    ours, plain = (each.losses(step.student, step.teacher, batch) for each in (method, control))
+    ours, plain = (each.losses(step.student, step.recalling(each), batch) for each in (method, control))
     assert balance(step.student.inventory) == pytest.approx(math.sqrt(2))
     for one, two in (("dce", "ce"), ("odce", "kd")):
         assert ours[one].total.item() == plain[two].total.item()
@@ -362,6 +372,7 @@ class Saying:
 
     def __init__(self, inventory: TypeInventory, seed: int, beside: Tensor | None = None) -> None:
         self.inventory, self._beside = inventory, beside
+        self.head = SimpleNamespace(num_old=1 + 2 * inventory.num_old)
         features = torch.from_numpy(np.random.RandomState(seed).standard_normal((1, 5, 4)) * 2)
         weight = torch.from_numpy(np.random.RandomState(seed + 1).standard_normal((1 + 2 * len(inventory), 4)))
         self.said = TagOutput(features @ weight.T, features, weight, States.of_words(features))
@@ -378,9 +389,8 @@ def toy(seed: int, epoch: int = 0) -> tuple[Any, Any, Batch, dict[str, Any]]:
     beside = torch.from_numpy(np.random.RandomState(seed + 7).standard_normal((1, 3, 5)) * 2)
     student, teacher = Saying(TWO, seed, beside), Saying(ONE, seed + 3)
     other = Batch(torch.tensor([9]), {}, torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.long))
-    batch = Batch(
-        torch.tensor([0]), {}, TARGETS >= 0, TARGETS, columns={"neighbours": NEAR}, beside=(other,), epoch=epoch
-    )
+    batch = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS, epoch=epoch)
+    batch = batch.with_column(Neighbours(NEAR, None, (other,)))
     lent = beside[0].numpy()
     known = [[i for i in row if i >= 0] for row in NEAR[0].tolist()]
     return (

@@ -19,7 +19,7 @@ from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity
 from raycner.data.scenarios.scenario import Scenario, Split
 from raycner.errors import InputError
-from raycner.methods.gen_cner import GenCNER, threshold
+from raycner.methods.gen_cner import GenCNER, PseudoSymbols, threshold
 from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
 from raycner.networks.heads.triplets import END, NEVER, TripletOutput, Triplets
@@ -136,7 +136,7 @@ def collated(step: Step, method: GenCNER, positions: Sequence[int]) -> Batch:
 def test_the_teacher_says_of_its_triplets_what_it_would_say_live(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     step.first_words(monkeypatch)
     batch = collated(step, GenCNER(keep_ratio=0.7), range(12))
-    taught, pseudo = batch.columns["taught"], batch.columns["pseudo"]
+    pseudo, taught = batch.column(PseudoSymbols)
     assert pseudo.any() and not pseudo.all()
     live = step.teacher(batch).logits
     assert taught.shape == live.shape
@@ -152,10 +152,10 @@ def test_a_teachers_distribution_with_no_mass_on_new_types_sums_to_one(
 ) -> None:
     step.first_words(monkeypatch)
     batch = collated(step, GenCNER(), range(12))
-    pseudo = batch.columns["pseudo"]
+    pseudo, taught = batch.column(PseudoSymbols)
     z = step.student(batch).logits
     q = torch.zeros_like(z)
-    q[..., : batch.columns["taught"].size(-1)] = batch.columns["taught"].softmax(-1)
+    q[..., : taught.size(-1)] = taught.softmax(-1)
     torch.testing.assert_close(q[pseudo].sum(-1), torch.ones(int(pseudo.sum())))
     there = torch.cat([batch.mask.new_ones(12, 1), batch.mask, batch.mask.new_ones(12, 2)], dim=1)
     assert not q[pseudo][~there[:, None].expand_as(q)[pseudo]].any()
@@ -179,8 +179,8 @@ TAUGHT = [[0.0, 2.0, -1.0], [0.3, 1.0, 0.2], [0.2, 0.4, 2.0], [NEVER] * 3]
 def test_the_loss_is_what_it_is_by_hand(supervise: Any, temperature: float, weight: float) -> None:
     targets = torch.tensor([[1, 1, 2, END, IGNORE]])
     pseudo = torch.tensor([[True, True, True, False, False]])
-    columns = {"taught": torch.tensor([[*TAUGHT, [NEVER] * 3]]), "pseudo": pseudo}
-    batch = Batch(torch.tensor([0]), {}, torch.tensor([[True]]), targets, columns)
+    taught = PseudoSymbols(pseudo, torch.tensor([[*TAUGHT, [NEVER] * 3]]))
+    batch = Batch(torch.tensor([0]), {}, torch.tensor([[True]]), targets).with_column(taught)
     student: Any = lambda _: TripletOutput(torch.tensor([[*Z, [0.0] * 4]]))  # noqa: E731
     method = GenCNER(supervise=supervise, temperature=temperature, kd_weight=weight)
     said = method.losses(student, SimpleNamespace(), batch)

@@ -125,9 +125,9 @@ def test_squared_error(seed: int) -> None:
 
 
 @given(seed=seeds, warm=temperatures, cool=temperatures)
-def test_bernoulli(seed: int, warm: float, cool: float) -> None:
+def test_bernoulli_cross_entropy(seed: int, warm: float, cool: float) -> None:
     student, teacher, z, z_old = both(seed)
-    said = losses.bernoulli(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    said = losses.bernoulli_cross_entropy(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
     q, z = 1 / (1 + np.exp(-z_old / cool)), z[:, :OLD] / warm
     yes, no = -np.logaddexp(0, -z), -np.logaddexp(0, z)  # the logarithms of sigmoid(z) and of 1 - sigmoid(z)
     assert value(said) == pytest.approx((-(q * yes + (1 - q) * no).sum(-1) / OLD).sum())
@@ -222,7 +222,7 @@ def test_terms_of_lucir_and_podnet_have_true_gradients_and_read_what_is_asked(na
 
 
 Divergence = Callable[..., LossSum]
-DIVERGENCES: list[Any] = [losses.distillation, losses.squared_error, losses.bernoulli]
+DIVERGENCES: list[Any] = [losses.distillation, losses.squared_error, losses.bernoulli_cross_entropy]
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
@@ -281,7 +281,7 @@ def test_who_says_what_the_teacher_says_pays_nothing(seed: int, temperature: flo
     for said in (losses.distillation(student, teacher, WHERE, **same), losses.squared_error(student, teacher, WHERE)):
         assert value(said) == pytest.approx(0, abs=1e-12)
         assert torch.autograd.grad(said.total, student)[0].abs().max() < 1e-12
-    entropy = losses.bernoulli(student, teacher, WHERE, **same)
+    entropy = losses.bernoulli_cross_entropy(student, teacher, WHERE, **same)
     assert torch.autograd.grad(entropy.total, student)[0].abs().max() < 1e-12, "the least that a BCE can be"
 
 

@@ -9,7 +9,7 @@ import torch
 
 from raycner.errors import InputError
 from raycner.methods.lucir import LUCIR
-from raycner.methods.method import METHODS, Method, num_old_tags, tag_balance
+from raycner.methods.method import METHODS, Method, tag_balance
 from raycner.networks.batch import Batch
 from raycner.settings import build
 from test_methods import ONE, TWO, Saying
@@ -53,10 +53,6 @@ def test_published_values_are_the_defaults() -> None:
 
 
 def test_the_factor_counts_tags_and_outside_is_an_old_one() -> None:
-    four = ONE.grow(("b", "c")).grow(("d",))
-    assert num_old_tags(four, 1 + 2 * 4) == 1 + 2 * 3
-    assert num_old_tags(four, 1 + 4 * 4) == 1 + 4 * 3
-    assert num_old_tags(ONE, 3) == 1
     assert tag_balance(7, 9) == pytest.approx(math.sqrt(7 / 2))
 
 

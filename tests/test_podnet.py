@@ -1,6 +1,5 @@
 """PODNet on a few words worked out by hand, and what is missing from its published form."""
 
-import dataclasses
 import math
 from typing import Any
 
@@ -10,12 +9,12 @@ from torch import Tensor
 
 from raycner.errors import InputError
 from raycner.methods.method import Method
-from raycner.methods.podnet import PODNet
+from raycner.methods.podnet import PODNet, pooled
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.tags import TagOutput
 from raycner.settings import build
-from test_methods import ONE, TWO, Saying
+from test_methods import ONE, TWO, Saying, losses_of
 
 TARGETS = torch.tensor([[0, 3, 0]])
 BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
@@ -43,7 +42,7 @@ def toy() -> tuple[Any, Any]:
 
 
 def test_podnet_is_what_it_is_by_hand() -> None:
-    said = PODNet(scale=2.0, flat_weight=3.0, spatial_weight=5.0).losses(*toy(), BATCH)
+    said = losses_of(PODNet(scale=2.0, flat_weight=3.0, spatial_weight=5.0), *toy(), BATCH)
     nca = math.log(sum(math.exp(2 * z) for z in (0.1, 0.2, -0.3, 1.6))) - 2 * (1.5 - 0.6)
     flat = (1 - 1.0) + (1 - math.sqrt(0.5))  # the last layers of the first and the third word
     spatial = (abs(7 / 5 - 1) + abs(1 - 1)) / 2 + (abs(1 - -1) + abs(math.sqrt(2) - 1)) / 2
@@ -59,9 +58,9 @@ def test_published_values_are_the_defaults() -> None:
 
 
 def test_the_published_margin_changes_nothing() -> None:
-    near, far = (PODNet(nca="cancelled", margin=m).losses(*toy(), BATCH)["nca"].total.item() for m in (0.0, 2.0))
+    near, far = (losses_of(PODNet(nca="cancelled", margin=m), *toy(), BATCH)["nca"].total.item() for m in (0.0, 2.0))
     assert near == far == pytest.approx(math.log(sum(math.exp(z) for z in (0.1, 0.2, -0.3, 1.6, 1.6))) - 1.5)
-    near, far = (PODNet(margin=m).losses(*toy(), BATCH)["nca"].total.item() for m in (0.0, 2.0))
+    near, far = (losses_of(PODNet(margin=m), *toy(), BATCH)["nca"].total.item() for m in (0.0, 2.0))
     assert far == pytest.approx(near + 2.0)
 
 
@@ -70,7 +69,8 @@ def test_the_published_spatial_term_trains_nothing() -> None:
     student, teacher = toy()
     student.said = said_of(layers, torch.tensor([Z]))
     trained, constant = (
-        PODNet(spatial_gradient=gradient).losses(student, teacher, BATCH)["spatial"].total for gradient in (True, False)
+        losses_of(PODNet(spatial_gradient=gradient), student, teacher, BATCH)["spatial"].total
+        for gradient in (True, False)
     )
     assert trained.item() == constant.item()
     assert not constant.requires_grad
@@ -82,8 +82,8 @@ def test_the_published_spatial_term_trains_nothing() -> None:
 def test_layers_are_pooled_in_the_precision_of_the_weights() -> None:
     student, _ = toy()
     states = student.said.source
-    fine = dataclasses.replace(student.said, source=states._replace(words=states.words.double()))
-    assert (student.said.pooled.dtype, fine.pooled.dtype) == (torch.float32, torch.float64)
+    fine = states._replace(words=states.words.double())
+    assert (pooled(states).dtype, pooled(fine).dtype) == (torch.float32, torch.float64)
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"margin": -1.0}, {"spatial_weight": -1.0}])

@@ -1,7 +1,6 @@
 """The contract of the span head: spans in their order, columns that grow, entities that overlap where they may."""
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,10 +222,9 @@ def test_the_loss_is_what_it_is_by_hand(weight: float, first: int) -> None:
             for number, kind in enumerate(THREE.types):
                 p, y = probabilities[row, i, j, number], Entity(i, j + 1, kind) in gold
                 expected -= float((weight * p.log() if y else (1 - p).log()) * (number >= first)) / (3 - first)
-    said = head.learn(head(states, batch), batch, first)
+    said = head.loss(head(states, batch), batch, first=first)
     assert (said.total.item(), said.count.item()) == (pytest.approx(expected, rel=1e-4), 2)
-    assert head.loss(head(states, batch), batch).total.item() == head.learn(head(states, batch), batch).total.item()
-    by_span = grown(TWO, positive_weight=weight, reduction="span").learn(head(states, batch), batch, first)
+    by_span = grown(TWO, positive_weight=weight, reduction="span").loss(head(states, batch), batch, first=first)
     assert (by_span.total.item(), by_span.count.item()) == (said.total.item(), 2 * 10)
 
 
@@ -310,23 +308,35 @@ def taught(tiny_config: RunConfig, tiny_corpus: Corpus) -> tuple[Network, Split]
     return network.eval(), second.train
 
 
-@pytest.mark.parametrize("fields", [("kept",), ("logits", "kept")])
-def test_a_teachers_columns_are_its_scores(
-    fields: Sequence[str], taught: tuple[Network, Split], tmp_path: Path
-) -> None:
+def test_a_teachers_columns_are_its_scores(taught: tuple[Network, Split], tmp_path: Path) -> None:
     network, split = taught
-    teacher = Teacher(network, tmp_path)
-    live = Teacher(network, tmp_path)
-    teacher.cache_outputs(split, fields)
+    outputs = {**SpanKL().teacher_outputs, "doubled": lambda output: 2 * output.logits}
+    live, cached = (Teacher(network, tmp_path, outputs) for _ in range(2))
+    cached.cache_outputs(split)
     batch = SplitLoader(split, network).batch([3, 0, 7])
-    said, expected = teacher(batch), live(batch)
     inside = network.head.output_mask(batch.mask)
-    for field in fields:
-        column = getattr(said, field)
-        assert column.dtype == getattr(expected, field).dtype
-        torch.testing.assert_close(column[inside], getattr(expected, field)[inside], rtol=1e-3, atol=1e-4)
+    for name in outputs:
+        expected, column = live.recall(name, batch), cached.recall(name, batch)
+        assert torch.equal(getattr(live(batch), name), expected) and torch.equal(getattr(cached(batch), name), column)
+        assert column.dtype == expected.dtype
+        torch.testing.assert_close(column[inside], expected[inside], rtol=1e-3, atol=1e-4)
         assert not column[~inside].any()
-    assert said.kept.dtype == torch.float16
+    assert cached(batch).logits.dtype == torch.float16
+
+
+def test_what_is_not_cached_costs_one_forward_pass(taught: tuple[Network, Split], tmp_path: Path) -> None:
+    network, split = taught
+    passes: list[object] = []
+    teacher = Teacher(network, tmp_path, {"halved": lambda output: output.logits / 2})
+    teacher.cache_outputs(split)
+    network.register_forward_hook(lambda *_: passes.append(None))
+    batch = SplitLoader(split, network).batch([3, 0, 7])
+    assert teacher(batch).halved.shape == teacher.recall("halved", batch).shape
+    assert not passes
+    assert torch.equal(teacher(batch).logits, teacher(batch).logits)
+    assert len(passes) == 1
+    with pytest.raises(KeyError, match="nothing"):
+        teacher.recall("nothing", batch)
 
 
 def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: Path) -> None:

@@ -1,26 +1,26 @@
-"""ExtendNER (AAAI 2021): learn new types where they are annotated, and distil the teacher where nothing is.
+"""ExtendNER (AAAI 2021): cross-entropy on the words of new types, distillation of the teacher on O words.
 
     L = CE(z, y) on new-type words  +  kd_weight * KL( softmax(z' / T_teacher) || softmax(z / T_student) ) on O words
 
-Three versions are published; each is a layer under jobs/variants:
+Three versions are published; each is a config file under jobs/variants:
     CFNER code   T_student 2, T_teacher 1, weighting mean, cosine head, old rows frozen, new rows imprinted
     paper        T 2 / 2, weighting mean, linear head, constrained decoding
     SpanKL code  T 1 / 1, weighting mean, linear head
-The defaults are the clean recipe measured best: T 1 / 1 and every word weighing the same.
+The defaults are the recipe that measured best: T 1 / 1, and every word has the same weight.
 Shapes: B sentences, T words, C tags.
 """
 
 from typing import Literal
 
-from raycner.methods.method import METHODS, Method, Student, Teacher, balance
+from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOutputs, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead
+from raycner.networks.heads.tags import O, TagHead, TagOutput
 from raycner.networks.losses import LossSum
 
 
 @METHODS.register("extend_ner")
-class ExtendNER(Method):
+class ExtendNER(Method[TagOutput]):
     """CE on new types, KD on O."""
 
     heads = (TagHead,)
@@ -32,8 +32,8 @@ class ExtendNER(Method):
     teacher_temperature: float = 1.0
     """Published: 2 (paper), 1 (CFNER and SpanKL code)."""
     weighting: Literal["word", "mean"] = "word"
-    """word: both losses are shared among all labelled words, so every word weighs the same. mean: each is a mean over
-    its own words, as published."""
+    """word: both losses are divided by the number of all labelled words, so every word has the same weight. mean: each
+    is a mean over its own words, as published."""
     adaptive: bool = False
     """Multiply distillation by sqrt(old types / new types), as CFNER does: the control that its comparison lacks."""
 
@@ -42,16 +42,15 @@ class ExtendNER(Method):
             raise ValueError("temperatures are above 0, and kd_weight is not negative")
 
     @property
-    def teacher_outputs(self) -> tuple[str, ...]:
-        return ("logits",)
+    def teacher_outputs(self) -> TeacherOutputs[TagOutput]:
+        return {"logits": lambda output: output.logits}
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
-        z, z_old = student(batch).logits, teacher(batch).logits
-        new, outside = batch.targets >= z_old.size(-1), batch.targets == O
-        ce = losses.cross_entropy(z, batch.targets, where=new)
+    def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
+        new, outside = batch.targets >= student.head.num_old, batch.targets == O
+        ce = losses.cross_entropy(student(batch).logits, batch.targets, where=new)
         kd = losses.distillation(
-            z,
-            z_old,
+            student(batch).logits,
+            teacher(batch).logits,
             where=outside,
             student_temperature=self.student_temperature,
             teacher_temperature=self.teacher_temperature,

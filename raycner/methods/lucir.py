@@ -1,25 +1,25 @@
-"""LUCIR (CVPR 2019), as the CFNER family brought it to NER: hold the direction of features, part new tags from O.
+"""LUCIR (CVPR 2019), as the CFNER family adapted it to NER: distil the direction of features, separate new tags from O.
 
     L = CE(z, y) on new-type words
       + feature_weight * a * mean over O words of ( 1 - cos(f, f') )
       + margin_weight * mean over O words, and over their `top` strongest new tags c, of max(0, margin - z_O + z_c)
     a = sqrt( C' / (C - C') ), in tags, O among the old ones
 
-No logits are distilled and nothing is pseudo-labelled. Both terms on O words are of what is annotated O, although the
-README that came with the code speaks of all types. Without replay the margin can only hold O above the new tags.
-It was published with a cosine head (`model.head.name=cosine`), on which `margin` is measured: z counts the scale.
-Source: the CFNER code, whose values are the defaults. Shapes: B sentences, T words, C tags (C' old ones), H width.
+No logits are distilled and nothing is pseudo-labelled. Both terms on O words read what is annotated O, although the
+README of the published code mentions all types. Without replay the margin can only separate O from the new tags.
+It was published with a cosine head (`model.head.name=cosine`); `margin` is measured on logits that include its scale.
+Source: the code of CFNER, whose values are the defaults. Shapes: B sentences, T words, C tags (C' old ones), H width.
 """
 
-from raycner.methods.method import METHODS, Method, Student, Teacher, num_old_tags, tag_balance
+from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOutputs, tag_balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead
+from raycner.networks.heads.tags import O, TagHead, TagOutput
 from raycner.networks.losses import LossSum
 
 
 @METHODS.register("lucir")
-class LUCIR(Method):
+class LUCIR(Method[TagOutput]):
     """CE on new types, feature distillation and a margin on O."""
 
     heads = (TagHead,)
@@ -31,24 +31,23 @@ class LUCIR(Method):
     margin: float = 0.5
     """m, in logits. Published: 0.5."""
     top: int = 1
-    """K, how many new tags O is held above. Published: 1."""
+    """K, the number of strongest new tags in the margin term. Published: 1."""
 
     def __post_init__(self) -> None:
         if min(self.feature_weight, self.margin_weight, self.margin) < 0 or self.top < 1:
             raise ValueError("weights and margin are not negative, and top is at least 1")
 
     @property
-    def teacher_outputs(self) -> tuple[str, ...]:
-        return ("states",)
+    def teacher_outputs(self) -> TeacherOutputs[TagOutput]:
+        return {"states": lambda output: output.states}
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
-        said, z = student(batch), student(batch).logits
-        num_old = num_old_tags(student.inventory, z.size(-1))
+    def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
+        z, num_old = student(batch).logits, student.head.num_old
         new, outside = batch.targets >= num_old, batch.targets == O
-        held = losses.cosine_distance(said.states, teacher(batch).states, where=outside)
-        parted = losses.margin_ranking(z[..., O], z[..., num_old:], where=outside, margin=self.margin, top=self.top)
+        features = losses.cosine_distance(student(batch).states, teacher(batch).states, where=outside)
+        margin = losses.margin_ranking(z[..., O], z[..., num_old:], where=outside, margin=self.margin, top=self.top)
         return {
             "ce": losses.cross_entropy(z, batch.targets, where=new),
-            "features": self.feature_weight * tag_balance(num_old, z.size(-1)) * held,
-            "margin": self.margin_weight * parted,
+            "features": self.feature_weight * tag_balance(num_old, z.size(-1)) * features,
+            "margin": self.margin_weight * margin,
         }

@@ -1,137 +1,153 @@
-"""Methods: how forgetting is resisted. One file a method; dropping a file here registers it.
+"""Method: how a network resists forgetting, and the typed roles (student, teacher, loader) that a method works with.
 
-A method is a frozen value whose fields are its hyper-parameters; it owns no tensor, no loop and no optimiser.
+A method is a frozen value whose fields are its hyper-parameters. It owns no tensor, no loop and no optimiser.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
-from raycner.networks.heads.head import Head, Prediction
+from raycner.networks.heads.head import Head, Output, Prediction
 from raycner.networks.losses import LossSum
 from raycner.registry import Registry
 
 T = TypeVar("T")
+Output_co = TypeVar("Output_co", covariant=True)
+TeacherOutputs = Mapping[str, Callable[[Output], Tensor]]
+"""Tensors computed from a head's output, by name: [B, P, ...], P the places of `Head.output_mask`."""
 METHODS = Registry("method")
 
 
-class Student(Protocol):
-    """The network in training. Its answer to a batch is remembered for one forward, so composed methods share it."""
+class Student(Protocol[Output]):
+    """The network in training. Composed methods share one forward pass: it keeps the output of the batch."""
 
     @property
-    def head(self) -> Head[Any]: ...
+    def head(self) -> Head[Output]: ...
 
     @property
     def inventory(self) -> TypeInventory: ...
 
-    def __call__(self, batch: Batch) -> Any: ...
+    def __call__(self, batch: Batch) -> Output: ...
 
-    def forward_eval(self, batch: Batch) -> Any:
-        """The answer in eval mode and without gradient, not remembered."""
+    def forward_eval(self, batch: Batch) -> Output:
+        """The output in eval mode and without gradient. It is not kept."""
 
 
-class SplitLoader(Protocol):
-    """The step's training split, made ready for the student: any rank can read any sentence of it."""
+class Teacher(Protocol[Output_co]):
+    """The network at the end of the previous step, frozen.
+
+    What the method lists in `teacher_outputs` is computed once per step and read from a cache. Any other attribute of
+    the output costs a forward pass; the values are the same.
+    """
+
+    @property
+    def inventory(self) -> TypeInventory: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __call__(self, batch: Batch) -> Output_co:
+        """The output for a batch, without gradient."""
+
+    def recall(self, name: str, batch: Batch) -> Tensor:
+        """The entry `name` of the method's `teacher_outputs` for a batch. Raises `KeyError` if there is none."""
+
+    def predictions(self, split: Split) -> Sequence[Prediction]:
+        """The entities predicted in each sentence of a split. All ranks share the work and return the same."""
+
+    def survey(self, split: Split, look: Callable[[Batch, Output_co], T]) -> Sequence[T]:
+        """`look(batch, output)` for each batch of a split. All ranks share the work and return the same."""
+
+
+class StudentLoader(Protocol[Output_co]):
+    """The training split of the step, tokenised for the student. Every rank can read every sentence."""
 
     @property
     def split(self) -> Split: ...
 
     @property
     def lengths(self) -> Any:
-        """[sentences] slots of each sentence."""
+        """[sentences] the number of slots of each sentence."""
 
     @property
     def words(self) -> Any:
-        """[sentences] words of each sentence."""
+        """[sentences] the number of words of each sentence."""
 
-    def batch(self, positions: Sequence[int] | Any) -> Batch: ...
+    def batch(self, positions: Sequence[int] | Any) -> Batch:
+        """One batch of the sentences at these positions."""
 
     def batches_of(self, positions: Any) -> Iterable[tuple[Any, Batch]]:
-        """These sentences in batches for what keeps no gradient, like lengths together."""
+        """The sentences at these positions in evaluation batches, grouped by length."""
 
-    def survey(self, look: Callable[[Batch, Any], T]) -> Iterable[T]:
-        """What `look` keeps of each batch and the student's answer to it: one pass, shared among the ranks."""
-
-
-class Teacher(Protocol):
-    """The network as it stood when the previous step ended; whether it answers live or from a column does not show."""
-
-    @property
-    def inventory(self) -> TypeInventory: ...
-
-    def __call__(self, batch: Batch) -> Any: ...
-
-    @property
-    def device(self) -> torch.device: ...
-
-    def predictions(self, split: Split) -> Sequence[Prediction]: ...
-
-    def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> Sequence[T]:
-        """What `look` keeps of each batch of a split and the answer to it: one pass, shared among the ranks."""
+    def survey(self, look: Callable[[Batch, Output_co], T]) -> Iterable[T]:
+        """`look(batch, output)` for each batch, by the student. All ranks share the work and return the same."""
 
 
-class Method(ABC):
-    """How forgetting is resisted: annotation and losses."""
+class Method(ABC, Generic[Output]):
+    """How a network resists forgetting. `Output` is the output type of the heads that it trains.
+
+    Per step: `annotate`, then the teacher's outputs are cached; per epoch: `on_epoch_start`; per batch: `collate` and
+    `losses`.
+    """
 
     family: ClassVar[Registry] = METHODS
     name: ClassVar[str]
     heads: ClassVar[tuple[type[Head[Any]], ...]] = (Head,)
-    """Which output spaces it can train."""
+    """The heads that it can train."""
 
     @property
-    def first(self) -> "Method":
-        """What trains step 0, where there is no past: one value for all methods, so all share that step."""
-        first: Method = METHODS["finetuning"]()
+    def first(self) -> "Method[Any]":
+        """The method of step 0, which has no teacher. It is the same for all methods, so that they share that step."""
+        first: Method[Any] = METHODS["finetuning"]()
         return first
 
     @property
     def label(self) -> str:
-        """What tables call it."""
+        """The name in tables."""
         return self.name
 
     @property
-    def teacher_outputs(self) -> tuple[str, ...]:
-        """The fields of the teacher's output that `losses` reads: computed once per step, for every sentence."""
-        return ()
+    def teacher_outputs(self) -> TeacherOutputs[Output]:
+        """What `losses` reads of the teacher, by name. Each is computed once per step, for every sentence.
+
+        A name that is also an attribute of the output replaces it in `teacher(batch)`.
+        """
+        return {}
 
     @property
     def types(self) -> Collection[str]:
-        """The types that its settings name: each must be one that the run learns."""
+        """The entity types named in its settings. Each must be a type that the run learns."""
         return ()
 
-    def annotate(self, split: Split, teacher: Teacher) -> Split:  # noqa: ARG002
-        """Add columns to the step's training split, once per step."""
+    def annotate(self, split: Split, teacher: Teacher[Output]) -> Split:  # noqa: ARG002
+        """The training split with pseudo-labels or columns added. Called once per step."""
         return split
 
-    def on_epoch_start(self, feed: SplitLoader) -> Split:
-        """The training split with the columns that follow the student: asked for before every epoch."""
-        return feed.split
+    def on_epoch_start(self, loader: StudentLoader[Output]) -> Split:
+        """The training split with the columns that depend on the student. Called before each epoch."""
+        return loader.split
 
-    def collate(self, feed: SplitLoader, positions: Sequence[int]) -> Batch:
-        """The batch of these sentences, with whatever `losses` will want to look at beside it."""
-        return feed.batch(positions)
+    def collate(self, loader: StudentLoader[Output], positions: Sequence[int]) -> Batch:
+        """The batch of the sentences at these positions, with the columns that `losses` reads."""
+        return loader.batch(positions)
 
     @abstractmethod
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:
-        """The step's loss terms. Their names depend on the method and the step, never on the batch."""
+    def losses(self, student: Student[Output], teacher: Teacher[Output], batch: Batch) -> dict[str, LossSum]:
+        """The loss terms of a batch. Their names depend on the method and the step, never on the batch."""
 
 
 def balance(inventory: TypeInventory) -> float:
-    """sqrt(n_old / n_new): distillation weighs more as the past grows. Source: the adaptive weight of CFNER."""
+    """sqrt(n_old / n_new): distillation weighs more as the old types increase. Source: the adaptive weight of CFNER."""
     return math.sqrt(inventory.num_old / len(inventory.new))
 
 
-def num_old_tags(inventory: TypeInventory, num_tags: int) -> int:
-    """How many of a tag head's C tags the steps before had: O, and the old types' share of the rest."""
-    return 1 + (num_tags - 1) * inventory.num_old // len(inventory)
-
-
 def tag_balance(num_old: int, num_tags: int) -> float:
-    """sqrt(C_old / (C - C_old)), `balance` counted in tags, O among the old. Source: LUCIR, PODNet."""
+    """sqrt(C_old / (C - C_old)): `balance` counted in tags, with O among the old. Source: LUCIR, PODNet."""
     return math.sqrt(num_old / (num_tags - num_old))

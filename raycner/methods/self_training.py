@@ -1,11 +1,11 @@
 """Self-Training: the teacher's confident entities become labels of the step's sentences.
 
-    L = mean over all words of CE(z, y'),  y' = gold entities, and those of the teacher whose confidence reaches tau
+    L = mean over all words of CE(z, y'),  y' = gold entities, and the teacher's entities with confidence >= tau
 
-Entity-level, so it trains every head, by the head's own loss: of spans, BCE over all spans and types. The published
-token-level form (every O word gets the teacher's best old tag) is `extend_ner` with teacher_temperature=0.01 and
-student_temperature=2.
-Source: systems of the CFNER family; hard pseudo-labels without threshold are "CE over all words" there.
+It works on entities, so it trains every head by the head's own loss (for spans: BCE over all spans and types). The
+published token-level form (every O word receives the teacher's best old tag) is `extend_ner` with
+teacher_temperature=0.01 and student_temperature=2.
+Source: systems of the CFNER family, where hard pseudo-labels without threshold are called "CE over all words".
 """
 
 from collections.abc import Collection, Mapping
@@ -14,16 +14,17 @@ from dataclasses import field
 from raycner.data.scenarios.scenario import Split
 from raycner.methods.method import METHODS, Method, Student, Teacher
 from raycner.networks.batch import Batch
+from raycner.networks.heads.head import Output
 from raycner.networks.losses import LossSum
 
 
 @METHODS.register("self_training")
-class SelfTraining(Method):
-    """Pseudo-labels above a confidence."""
+class SelfTraining(Method[Output]):
+    """Pseudo-labels above a confidence threshold."""
 
     threshold: float = 0.0
-    """tau: the least confidence an entity of the teacher needs; an entity is as sure as its least sure word, or as its
-    own span."""
+    """tau: the least confidence of a teacher's entity. The confidence of an entity is that of its least confident word,
+    or of its span."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """tau for single types, where it differs: `method.thresholds.person=0.7`."""
 
@@ -36,9 +37,9 @@ class SelfTraining(Method):
     def types(self) -> Collection[str]:
         return self.thresholds.keys()
 
-    def annotate(self, split: Split, teacher: Teacher) -> Split:
+    def annotate(self, split: Split, teacher: Teacher[Output]) -> Split:
         taus = {kind: self.thresholds.get(kind, self.threshold) for kind in teacher.inventory.types}
         return split.with_pseudo_labels(teacher.predictions(split), taus)
 
-    def losses(self, student: Student, teacher: Teacher, batch: Batch) -> dict[str, LossSum]:  # noqa: ARG002
+    def losses(self, student: Student[Output], teacher: Teacher[Output], batch: Batch) -> dict[str, LossSum]:  # noqa: ARG002
         return {"ce": student.head.loss(student(batch), batch)}

@@ -1,12 +1,15 @@
-"""One batch of sentences, seen alike by student and teacher."""
+"""One batch of sentences, read by student and teacher alike."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from raycner.networks.losses import IGNORE
+
+Column = TypeVar("Column")
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,32 +17,37 @@ class Batch:
     """Shapes: B sentences, T words, C tags."""
 
     positions: Tensor
-    """[B] where each sentence stands in its split: the key of what was computed once for the whole split."""
+    """[B] the position of each sentence in its split: the key of what is cached per sentence."""
     inputs: Mapping[str, Tensor]
-    """What the encoder reads; its own business."""
+    """The encoder's own inputs."""
     mask: Tensor
-    """[B, T] true where there is a word that the encoder has a state for."""
+    """[B, T] true where a word has a state of the encoder."""
     targets: Tensor
-    """What the head is to say ([B, T] tag ids for tag heads); IGNORE where no loss may look."""
-    columns: Mapping[str, Tensor] = field(default_factory=dict)
-    """What a method's `collate` added for its `losses`."""
-    beside: tuple["Batch", ...] = ()
-    """Other sentences of the split that a method wants looked at along with these."""
+    """The head's targets ([B, T] tag ids for tag heads); IGNORE where no loss applies."""
+    columns: Mapping[type[Any], Any] = field(default_factory=dict)
+    """What a method's `collate` added for its `losses`, by type, on the device of the batch."""
     epoch: int = 0
-    """How many epochs of the step are over: what a curriculum goes by."""
+    """The number of finished epochs of the step."""
+
+    def column(self, kind: type[Column]) -> Column:
+        """The column of this type. Raises `KeyError` if the batch has none."""
+        column: Column = self.columns[kind]
+        return column
+
+    def with_column(self, column: object) -> "Batch":
+        """The same batch with a further column, which `column(type(column))` returns."""
+        return replace(self, columns={**self.columns, type(column): column})
 
     def to(self, device: torch.device) -> "Batch":
-        def there(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
-
-        return Batch(
-            **there({"positions": self.positions, "mask": self.mask, "targets": self.targets}),
-            inputs=there(self.inputs),
-            columns=there(self.columns),
-            beside=tuple(batch.to(device) for batch in self.beside),
-            epoch=self.epoch,
+        """The same batch on a device. Columns are left where they are."""
+        return replace(
+            self,
+            positions=self.positions.to(device, non_blocking=True),
+            inputs={name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
+            mask=self.mask.to(device, non_blocking=True),
+            targets=self.targets.to(device, non_blocking=True),
         )
 
     def masked(self) -> "Batch":
-        """The same sentences with nothing to learn: what a rank works on when a batch has no sentence left for it."""
+        """The same sentences without targets: the batch of a rank for which a global batch has no sentence."""
         return replace(self, targets=torch.full_like(self.targets, IGNORE))

@@ -1,4 +1,4 @@
-"""Every divergence as a pure function of tensors, each returned as a mean in the making.
+"""Losses: pure functions of tensors, each returned as a sum and a count.
 
 Shapes: B sentences, T words, C tags, E types, H width. Logits are [B, T, C]; `where` is a boolean mask [B, T].
 Logarithms are natural: losses are in nats.
@@ -12,17 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 IGNORE = -100
-"""The target of a word that no loss may read."""
+"""The target of a word that has no loss."""
 
 
 @dataclass(frozen=True, eq=False)
 class LossSum:
-    """A mean in the making: each rank gives (total, count); the trainer divides once, by the count of all ranks."""
+    """The sum of a loss on this rank, and the number of its elements. The trainer divides once, by the global count."""
 
     total: Tensor
-    """[] sum over the elements; in the graph even when there is none."""
+    """[] the sum over the elements; in the autograd graph even if there is none."""
     count: Tensor
-    """[] how many elements."""
+    """[] the number of elements."""
 
     def __rmul__(self, weight: float) -> "LossSum":
         return LossSum(weight * self.total, self.count)
@@ -32,7 +32,7 @@ class LossSum:
         return LossSum(self.total + other.total, self.count + other.count)
 
     def over(self, where: Tensor) -> "LossSum":
-        """The same total, shared among the words of `where` instead: how two losses come to weigh every word alike."""
+        """The same total, divided by the number of words of `where`: gives every word the same weight in two losses."""
         return LossSum(self.total, where.sum())
 
 
@@ -43,17 +43,17 @@ def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
 
 
 def mixed_cross_entropy(logits: Tensor, lent: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
-    """-log( (p[y] + q[y]) / 2 ), p = softmax(z) and q the mean of what the word's neighbours say, summed over `where`.
+    """-log( (p[y] + q[y]) / 2 ), p = softmax(z), q the mean probability of the word's neighbours, summed over `where`.
 
-    Shapes: lent [M, C'] log-probabilities of M words, near [B, T, K] which of them are a word's neighbours, -1 for none
-    (each word of `where` has one or more). No gradient should flow through `lent`; that through z is p / (p + q) times
-    cross-entropy's. Computed from logarithms, so nothing needs to be added inside them.
+    Shapes: lent [M, C'] log-probabilities of M words, near [B, T, K] indices into [M] of a word's neighbours, -1 for
+    none (each word of `where` has at least one). No gradient should flow through `lent`; the gradient in z is
+    p / (p + q) times that of cross-entropy. Computed from logarithms, so no constant is added inside them.
     Source: the direct causal effect of CFNER (EMNLP 2022); with one-hot targets its effect on O has the same form.
     """
     labels, neighbours = targets[where], near[where]
     p = -F.cross_entropy(logits[where], labels, reduction="none")
-    said = lent[neighbours.clamp(min=0), labels[:, None]].masked_fill(neighbours < 0, float("-inf"))  # [n, K]
-    q = said.logsumexp(-1) - (neighbours >= 0).sum(-1).log()
+    each = lent[neighbours.clamp(min=0), labels[:, None]].masked_fill(neighbours < 0, float("-inf"))  # [n, K]
+    q = each.logsumexp(-1) - (neighbours >= 0).sum(-1).log()
     return LossSum((math.log(2) - torch.logaddexp(p, q)).sum(), where.sum())
 
 
@@ -67,8 +67,8 @@ def distillation(
 ) -> LossSum:
     """KL(q || s) with q = softmax(z' / T_teacher) over the C' old tags and s = softmax(z / T_student) over all C tags.
 
-    s is cut to the first C' tags and NOT renormalised, so the mass that new tags take from a word the teacher knows is
-    paid for. Padding the teacher with zero mass on the new tags gives the same value and the same gradient.
+    s is cut to the first C' tags and NOT renormalised, so the mass that new tags take is penalised. Padding the
+    teacher with zero mass on the new tags gives the same value and the same gradient.
     Source: the distillation term of ExtendNER (AAAI 2021) as the CFNER code computes it; no factor T^2.
     """
     old = teacher.size(-1)
@@ -83,7 +83,7 @@ def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     return LossSum((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
 
 
-def bernoulli(
+def bernoulli_cross_entropy(
     student: Tensor,
     teacher: Tensor,
     where: Tensor,
@@ -91,9 +91,10 @@ def bernoulli(
     student_temperature: float = 1.0,
     teacher_temperature: float = 1.0,
 ) -> LossSum:
-    """BCE(sigmoid(z / T_student), sigmoid(z' / T_teacher)), averaged over the C' old tags, summed over `where`.
+    """BCE(s(z / T_student), s(z' / T_teacher)), s the sigmoid, averaged over the C' old tags and summed over `where`.
 
-    Source: the form that decomposed distillation has in segmentation (DKD).
+    Cross-entropy: at s(z) = s(z') it is the teacher's entropy, not zero; compare `bernoulli_divergence`.
+    Source: the form of decomposed distillation in segmentation (DKD).
     """
     old = teacher.size(-1)
     q = torch.sigmoid(teacher[where] / teacher_temperature)
@@ -104,15 +105,15 @@ def bernoulli(
 def multi_label(logits: Tensor, labels: Tensor, where: Tensor, *, positive_weight: float = 1.0) -> LossSum:
     """-[ w y log s(z) + (1 - y) log(1 - s(z)) ], s the sigmoid, averaged over types and summed over `where`.
 
-    y is 1 for the types that `labels` name, and 0 for all others; w is `positive_weight`. Labels are few, so y is never
-    built: the sum over types of log(1 + e^z) is mended where there is a label.
-    Shapes: logits [B, P, E]; labels [B, P, L] numbers of types, negative where there is none; where [B, P].
+    y is 1 for the types in `labels`, and 0 for all others; w is `positive_weight`. Labels are few, so y is never built:
+    the sum over types of log(1 + e^z) is corrected where there is a label.
+    Shapes: logits [B, P, E]; labels [B, P, L] type indices, negative for none; where [B, P].
     Source: SpanKL (AAAI 2023), w = 1.
     """
     at = ((labels >= 0) & where[..., None]).nonzero(as_tuple=True)
-    named = logits[at[0], at[1], labels[at]]
-    mended = positive_weight * F.softplus(-named) - F.softplus(named)
-    total = (F.softplus(logits).sum(-1) * where).sum() + mended.sum()
+    positive = logits[at[0], at[1], labels[at]]
+    correction = positive_weight * F.softplus(-positive) - F.softplus(positive)
+    total = (F.softplus(logits).sum(-1) * where).sum() + correction.sum()
     return LossSum(total / max(logits.size(-1), 1), where.sum())
 
 
@@ -120,8 +121,9 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, tem
     """KL( Bern(s(z' / T)) || Bern(s(z / T)) ), averaged over the E' old types and summed over `where`.
 
     With q = s(z' / T) and f(z) = T log(1 + e^(z / T)) it is ( q (z' - z) + f(z) - f(z') ) / T: no logarithm of a
-    probability is taken, and the two outcomes are not stacked. Its gradient in z is ( s(z / T) - q ) / T. It is what
-    `bernoulli` is, less the teacher's entropy. Shapes: student [B, P, E], teacher [B, P, E'], where [B, P].
+    probability is taken, and the two outcomes are not stacked. Its gradient in z is ( s(z / T) - q ) / T. It equals
+    `bernoulli_cross_entropy` at one temperature minus the teacher's entropy, so it is zero at s(z) = s(z').
+    Shapes: student [B, P, E], teacher [B, P, E'], where [B, P].
     Source: SpanKL (AAAI 2023), T = 1.
     """
     old = teacher.size(-1)
@@ -134,7 +136,7 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, tem
 def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
 
-    Source: the distillation of features of LUCIR, also the flat term of PODNet.
+    Source: the feature distillation of LUCIR, also the flat term of PODNet.
     """
     return LossSum((1.0 - F.cosine_similarity(student[where], teacher[where], dim=-1)).sum(), where.sum())
 
@@ -142,8 +144,8 @@ def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
 def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """|a - a'|, averaged over the last axis and summed over the words of `where`. Shapes: [B, T, K] each.
 
-    A difference within rounding, the square root of the number format's precision, is none: a step begins with student
-    and teacher equal, where the gradient would be the sign of noise. Source: the spatial term of PODNet.
+    Differences below the square root of the number format's precision count as zero: a step begins with student and
+    teacher equal, where the gradient would be the sign of rounding errors. Source: the spatial term of PODNet.
     """
     difference = F.hardshrink(student[where] - teacher[where], torch.finfo(student.dtype).eps ** 0.5)
     return LossSum(difference.abs().mean(-1).sum(), where.sum())
@@ -162,7 +164,7 @@ def margin_ranking(right: Tensor, rivals: Tensor, where: Tensor, *, margin: floa
 def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin: float) -> LossSum:
     """max(0, -s (z_y - margin) + log sum_{c != y} exp(s z_c)), summed over the words of `where`; s is `scale`.
 
-    The right tag is to outweigh all others together by the margin; what does asks for nothing. Source: PODNet.
+    Zero where the correct tag outweighs all others together by the margin. Source: PODNet.
     """
     rows, right = scale * logits[where], targets[where][:, None]
     others = rows.scatter(-1, right, float("-inf")).logsumexp(-1)
@@ -172,8 +174,9 @@ def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin:
 def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float) -> LossSum:
     """-s z_y + log(sum_{c != y} exp(s z_c) + exp(s max_c z_c)), summed over the words of `where`; s is `scale`.
 
-    What the published code of PODNet computes: its margin is taken off every tag, so that none is left, and the right
-    tag's share of the sum is replaced by the largest instead of being removed. Where the right tag leads, this is CE.
+    As the published code of PODNet computes it: the margin is subtracted from every tag, so it has no effect, and the
+    correct tag's term of the sum is replaced by the largest rather than removed. Where the correct tag has the largest
+    logit, this is CE.
     """
     rows, right = scale * logits[where], targets[where][:, None]
     others = rows.scatter(-1, right, rows.amax(-1, keepdim=True)).logsumexp(-1)
@@ -181,7 +184,7 @@ def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: floa
 
 
 def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """z+ = sum_h max(0, w_h f_h) and z- = sum_h min(0, w_h f_h): what speaks for a tag, and what speaks against it.
+    """z+ = sum_h max(0, w_h f_h) and z- = sum_h min(0, w_h f_h): the evidence for a tag, and the evidence against it.
 
     z+ >= 0 >= z- and z+ + z- = z. With a+ = relu(a), a- = relu(-a) the [B, T, C, H] product is never built:
     z+ = f+ w+' + f- w-', z- = -(f+ w-' + f- w+'). Shapes: features [..., H], weight [C, H] -> two of [..., C].
@@ -193,7 +196,7 @@ def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tens
 
 
 def decompose_by_weight(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """z+ = relu(W) f and z- = -relu(-W) f: the split by the sign of the weight alone, as DKD's code has it.
+    """z+ = relu(W) f and z- = -relu(-W) f: the split by the sign of the weight alone, as in the code of DKD.
 
     The two sum to z, but their signs are not guaranteed where features are negative.
     """

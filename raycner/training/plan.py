@@ -5,6 +5,7 @@ The name of a step is the hash of everything that determines its weights. Resume
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from raycner.config import OptimConfig, RunConfig
 from raycner.data.entities import TypeInventory
@@ -31,7 +32,7 @@ class StepSpec:
     encoder: str
     """Digest of the weights the encoder starts from, and of those the head does if it has any."""
     model: ModelConfig
-    method: Method
+    method: Method[Any]
     optim: OptimConfig
     seed: int
     numerics: int = NUMERICS

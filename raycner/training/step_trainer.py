@@ -67,7 +67,7 @@ class Remember:
 class Learner(nn.Module):
     """What DDP wraps: batch in, losses out. The teacher is no module, so DDP and `state_dict` never see it."""
 
-    def __init__(self, network: Network, teacher: Teacher | None, method: Method) -> None:
+    def __init__(self, network: Network, teacher: Teacher | None, method: Method[Any]) -> None:
         super().__init__()
         self.network = network
         self._teacher, self._method = teacher, method
@@ -125,15 +125,15 @@ def freeze(parent: Network, spec: StepSpec, carried: float, scratch: Path) -> Te
     """The network of the step before as a teacher, its carried new-type bias part of every output."""
     if carried:
         parent.head.bake_in(carried)
-    return Teacher(place(parent, spec.optim.precision), scratch)
+    return Teacher(place(parent, spec.optim.precision), scratch, spec.method.teacher_outputs)
 
 
-def annotate(split: Split, method: Method, teacher: Teacher | None) -> Split:
+def annotate(split: Split, method: Method[Any], teacher: Teacher | None) -> Split:
     """The training sentences with the method's pseudo-labels; the teacher's outputs on them are cached."""
     if teacher is None:
         return split
     annotated = method.annotate(split, teacher)
-    teacher.cache_outputs(annotated, method.teacher_outputs)
+    teacher.cache_outputs(annotated)
     return annotated
 
 

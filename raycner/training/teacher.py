@@ -1,10 +1,9 @@
-"""The teacher: the network of the step before, frozen, and its cached outputs."""
+"""The teacher: the network of the previous step, frozen, with cached outputs."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Split
+from raycner.methods.method import TeacherOutputs
 from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
@@ -21,68 +21,93 @@ from raycner.training import ranks
 from raycner.training.loader import SplitLoader
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+NONE: TeacherOutputs[Any] = MappingProxyType({})
 
 
 class Teacher:
-    """The network as it stood when the previous step ended: frozen, in eval mode, and deliberately not a module.
+    """The network at the end of the previous step: frozen, in eval mode, and deliberately not a module.
 
-    What it will say of the step's training sentences is computed once, by `study`; afterwards it answers from columns.
+    `outputs` are the method's `teacher_outputs`. After `cache_outputs` they are read from files in `scratch`; before,
+    they are computed from a forward pass.
     """
 
-    def __init__(self, network: Network, scratch: Path) -> None:
+    def __init__(self, network: Network, scratch: Path, outputs: TeacherOutputs[Any] = NONE) -> None:
+        self.outputs = outputs
         self._network, self._scratch = network.eval(), scratch
-        self._columns: dict[str, CachedOutput] = {}
+        self._cache: Mapping[str, CachedOutput] = {}
+        self._batch: Batch | None = None
+        self._output: Any = None
 
     @property
     def inventory(self) -> TypeInventory:
         return self._network.inventory
 
-    def __call__(self, batch: Batch) -> Any:
-        if self._columns:
-            reach = self._network.head.output_mask(batch.mask)
-            said = {name: column.read(batch.positions, reach) for name, column in self._columns.items()}
-            return SimpleNamespace(**said)
-        with torch.no_grad():
-            return self._network(batch)
-
     @property
     def device(self) -> torch.device:
         return self._network.device
 
+    def __call__(self, batch: Batch) -> Any:
+        return TeacherOutput(self, batch)
+
+    def recall(self, name: str, batch: Batch) -> Tensor:
+        """The output `name`: [B, P, ...], from the cache if it is there. Raises `KeyError` for an unknown name."""
+        if name in self._cache:
+            return self._cache[name].read(batch.positions, self._network.head.output_mask(batch.mask))
+        return self.outputs[name](self.forward(batch))
+
+    def forward(self, batch: Batch) -> Any:
+        """The head's output by a forward pass without gradient; kept until the next batch."""
+        if batch is not self._batch:
+            with torch.no_grad():
+                self._batch, self._output = batch, self._network(batch)
+        return self._output
+
     def survey(self, split: Split, look: Callable[[Batch, Any], T]) -> list[T]:
-        """What `look` keeps of each batch of a split and the answer to it; every rank reads its share, all know all."""
+        """`look(batch, output)` for each batch of a split. All ranks share the work and return the same."""
         return list(SplitLoader(split, self._network).survey(look))
 
     def predictions(self, split: Split) -> list[Prediction]:
-        """The entities it finds in each sentence of a split; every rank reads its share, and all know all."""
-        said: list[tuple[int, Prediction]] = []
+        """The entities predicted in each sentence of a split. All ranks share the work and return the same."""
+        own: list[tuple[int, Prediction]] = []
         with torch.no_grad():
             for positions, batch in SplitLoader(split, self._network).batches():
-                said += zip(positions.tolist(), self._network.predict(batch), strict=True)
-        gathered = dict(ranks.gather(said, self.device))
+                own += zip(positions.tolist(), self._network.predict(batch), strict=True)
+        gathered = dict(ranks.gather(own, self.device))
         return [gathered[position] for position in range(len(split))]
 
-    def cache_outputs(self, split: Split, fields: Sequence[str]) -> None:
-        """Fill one column for each field of its output: one pass over the split, shared among the ranks."""
-        if not fields:
+    def cache_outputs(self, split: Split) -> None:
+        """Compute `outputs` for every sentence of a split: one pass, shared among the ranks."""
+        if not self.outputs:
             return
-        columns = [CachedOutput(self._scratch / f"{field}-{ranks.rank()}", len(split)) for field in fields]
+        cache = {name: CachedOutput(self._scratch / f"{name}-{ranks.rank()}", len(split)) for name in self.outputs}
 
         def look(batch: Batch, output: Any) -> list[tuple[int, list[NDArray[Any]]]]:
-            reach = self._network.head.output_mask(batch.mask).cpu().numpy()
-            tensors = [getattr(output, field).cpu().numpy() for field in fields]
-            return [(i, [t[row][reach[row]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
+            mask = self._network.head.output_mask(batch.mask).cpu().numpy()
+            tensors = [function(output).cpu().numpy() for function in self.outputs.values()]
+            return [(i, [t[row][mask[row]] for t in tensors]) for row, i in enumerate(batch.positions.tolist())]
 
-        for kept in SplitLoader(split, self._network).survey(look):
-            for position, said in kept:
-                for column, rows in zip(columns, said, strict=True):
+        for sentences in SplitLoader(split, self._network).survey(look):
+            for position, outputs in sentences:
+                for column, rows in zip(cache.values(), outputs, strict=True):
                     column.write(position, rows)
-        self._columns = dict(zip(fields, columns, strict=True))
+        self._cache = cache
+
+
+class TeacherOutput:
+    """The output of a head for one batch, in which the teacher's `outputs` replace the attributes of their names."""
+
+    def __init__(self, teacher: Teacher, batch: Batch) -> None:
+        self._teacher, self._batch = teacher, batch
+
+    def __getattr__(self, name: str) -> Any:
+        listed = name in self._teacher.outputs
+        value = self._teacher.recall(name, self._batch) if listed else getattr(self._teacher.forward(self._batch), name)
+        setattr(self, name, value)  # the next access does not come here
+        return value
 
 
 class CachedOutput:
-    """What a frozen teacher says of a split, mapped from a file: a row per word, or whatever places its output has."""
+    """One output of the teacher for a split, memory-mapped: a row per word, or per place of `Head.output_mask`."""
 
     def __init__(self, path: Path, sentences: int) -> None:
         self._file = path.open("wb")
@@ -90,7 +115,7 @@ class CachedOutput:
         self._size = 0
 
     def write(self, position: int, rows: NDArray[Any]) -> None:
-        """Append the rows [places, ...] of one sentence; all have one type and shape."""
+        """Append the rows [places, ...] of one sentence. All sentences have the same type and row shape."""
         self._file.write(rows.tobytes())
         self._bounds[position] = self._size, self._size + len(rows)
         self._size += len(rows)
@@ -101,8 +126,8 @@ class CachedOutput:
         self._file.close()
         return np.memmap(self._file.name, self._dtype, "r", shape=(self._size, *self._shape))
 
-    def read(self, positions: Tensor, reach: Tensor) -> Tensor:
-        """[B, P, ...] the rows of these sentences at the places of `reach` [B, P], zero elsewhere."""
+    def read(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """[B, P, ...] the rows of these sentences at the places of `mask` [B, P], zero elsewhere."""
         rows = [self._rows[slice(*self._bounds[i])] for i in positions.tolist()]
-        said = torch.from_numpy(np.concatenate(rows)).to(reach.device)
-        return said.new_zeros(*reach.shape, *self._shape).index_put((reach,), said)
+        values = torch.from_numpy(np.concatenate(rows)).to(mask.device)
+        return values.new_zeros(*mask.shape, *self._shape).index_put((mask,), values)

@@ -15,7 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 Rows = NDArray[np.int64]
+Column = TypeVar("Column")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +131,8 @@ class Split:
     visible: frozenset[str]
     pseudo: tuple[frozenset[Entity], ...] | None = field(default=None, repr=False)
     """What a teacher said of each row; a column, so it survives shuffling and sharding."""
-    columns: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Whatever else a method found out about each row, once per step."""
+    columns: Mapping[type[Any], Any] = field(default_factory=dict, repr=False)
+    """What a method computed for the split, by type."""
     pseudo_stats: Mapping[str, PseudoRecord] | None = field(default=None, repr=False)
     """What became of a teacher's entities, by type: for the record, never learned from."""
 
@@ -177,9 +178,14 @@ class Split:
         }
         return replace(self.with_pseudo(kept), pseudo_stats=pseudo_stats)
 
-    def with_columns(self, **columns: Any) -> "Split":
-        """The same rows, with more columns."""
-        return replace(self, columns={**self.columns, **columns})
+    def column(self, kind: type[Column]) -> Column:
+        """The column of this type. Raises `KeyError` if the split has none."""
+        column: Column = self.columns[kind]
+        return column
+
+    def with_column(self, column: object) -> "Split":
+        """The same rows with a further column, which `column(type(column))` returns."""
+        return replace(self, columns={**self.columns, type(column): column})
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,6 +66,11 @@ class Head(nn.Module, ABC, Generic[Output]):
     supports_calibration: ClassVar[bool] = False
     """Whether `predict` can lower the logits of the newest types."""
 
+    @property
+    @abstractmethod
+    def num_old(self) -> int:
+        """The number of output columns before the newest step: those of the teacher's head."""
+
     @abstractmethod
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         """[B, T] or the family's own shape; IGNORE where there is no word."""

@@ -33,17 +33,12 @@ BLOCK = 32
 """Spans are scored for so many last words at once: of what is computed, little lies below the diagonal."""
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class SpanOutput:
     """What a span head says."""
 
     logits: Tensor
     """[B, P, E]"""
-
-    @cached_property
-    def kept(self) -> Tensor:
-        """[B, P, E] the logits in half precision, as a teacher's are kept: there are many more spans than words."""
-        return self.logits.half()
 
 
 class SpanHead(Rows[SpanOutput]):
@@ -105,24 +100,21 @@ class SpanHead(Rows[SpanOutput]):
         logits = scores(starts * self.config.vector**-0.5, ends, self.config.max_width)
         return SpanOutput(logits.transpose(1, 2))
 
-    def loss(self, output: SpanOutput, batch: Batch) -> LossSum:
-        return self.learn(output, batch)
-
-    def learn(self, output: SpanOutput, batch: Batch, first: int = 0) -> LossSum:
-        """BCE of the types from number `first` on, the others left alone."""
+    def loss(self, output: SpanOutput, batch: Batch, *, first: int = 0) -> LossSum:
+        """BCE of the types from number `first` on; the columns of the others are ignored."""
         labels = batch.targets - NOTHING - 1 - first
         bce = losses.multi_label(
-            output.logits[..., first:], labels, self.asked(batch), positive_weight=self.config.positive_weight
+            output.logits[..., first:], labels, self.labelled(batch), positive_weight=self.config.positive_weight
         )
-        return self.shared(bce, batch)
+        return self.reduce(bce, batch)
 
-    def asked(self, batch: Batch) -> Tensor:
-        """[B, P] the spans that a loss may read."""
+    def labelled(self, batch: Batch) -> Tensor:
+        """[B, P] the spans that have a target."""
         return batch.targets[..., 0] != IGNORE
 
-    def shared(self, loss: LossSum, batch: Batch) -> LossSum:
-        """A loss summed over spans, divided as `reduction` says."""
-        spans = self.asked(batch)
+    def reduce(self, loss: LossSum, batch: Batch) -> LossSum:
+        """A loss summed over spans, divided by the number of spans or of sentences as `reduction` says."""
+        spans = self.labelled(batch)
         return loss.over(spans.any(-1) if self.config.reduction == "sentence" else spans)
 
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002

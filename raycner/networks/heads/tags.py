@@ -18,7 +18,7 @@ from raycner.data.entities import OUTSIDE, Sentence, TypeInventory, decode, spli
 from raycner.errors import InputError
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.encoders.encoder import States, pick
+from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.head import HEADS, HeadConfig, Output, Prediction
 from raycner.networks.heads.rows import Rows
 from raycner.networks.losses import IGNORE, LossSum
@@ -28,7 +28,7 @@ O = 0  # noqa: E741  # the field's name for "no entity"
 PREFIXES = {"BIO": ("B", "I"), "BIOES": ("B", "I", "E", "S")}
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class TagOutput:
     """What a tag head says, as features and weights with logits == features @ weight.T exactly.
 
@@ -48,40 +48,6 @@ class TagOutput:
     def states(self) -> Tensor:
         """[B, T, H] the encoder's state of each word, before any normalisation of the head's."""
         return self.source.words
-
-    @cached_property
-    def pooled(self) -> Tensor:
-        """[B, T, layers] the sum over hidden units of each word's unit state, after every layer. Source: PODNet."""
-        words = (pick(layer.to(self.states.dtype), self.source.starts) for layer in self.source.layers)
-        return torch.stack([F.normalize(layer, dim=-1).sum(-1) for layer in words], dim=-1)
-
-    @cached_property
-    def _by_product(self) -> tuple[Tensor, Tensor]:
-        return losses.decompose_by_product(self.features, self.weight)
-
-    @cached_property
-    def _by_weight(self) -> tuple[Tensor, Tensor]:
-        return losses.decompose_by_weight(self.features, self.weight)
-
-    @cached_property
-    def product_positive(self) -> Tensor:
-        """[B, T, C] what speaks for each tag, by the sign of weight times feature."""
-        return self._by_product[0]
-
-    @cached_property
-    def product_negative(self) -> Tensor:
-        """[B, T, C] what speaks against each tag, by the sign of weight times feature."""
-        return self._by_product[1]
-
-    @cached_property
-    def weight_positive(self) -> Tensor:
-        """[B, T, C] the share of positive weights."""
-        return self._by_weight[0]
-
-    @cached_property
-    def weight_negative(self) -> Tensor:
-        """[B, T, C] the share of negative weights."""
-        return self._by_weight[1]
 
 
 class TagRows(Rows[Output]):
