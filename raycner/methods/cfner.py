@@ -197,7 +197,7 @@ class CFNER(Method[TagOutput]):
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         z, z_old, old = student(batch).logits, teacher(batch).logits, student.head.num_old
         new, outside = batch.targets >= old, batch.targets == O
-        near, lent = batch.column(Neighbours).nearest, self._neighbour_logits(student, batch)
+        near, lent = batch.column(Neighbours).nearest, _neighbour_logits(student, batch, z.detach())
         matched = (near >= 0).any(-1)
         if self.curriculum:
             best = z.detach().softmax(-1)[..., :old].amax(-1)
@@ -211,10 +211,11 @@ class CFNER(Method[TagOutput]):
             dce, odce = dce.over(new | outside), odce.over(new | outside)
         return {"dce": dce, "odce": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * odce}
 
-    def _neighbour_logits(self, student: Student[TagOutput], batch: Batch) -> Tensor:
-        """[M, C], without gradient."""
-        neighbours = batch.column(Neighbours)
-        if neighbours.logits is not None:
-            return neighbours.logits
-        none = student(batch).logits.detach().flatten(0, 1)[:0]
-        return torch.cat([none, *(student.forward_eval(other).logits.flatten(0, 1) for other in neighbours.sentences)])
+
+def _neighbour_logits(student: Student[TagOutput], batch: Batch, z: Tensor) -> Tensor:
+    """[M, C] the logits of the neighbour words, without gradient; `z` are those of the batch."""
+    neighbours = batch.column(Neighbours)
+    if neighbours.logits is not None:
+        return neighbours.logits
+    sentences = [student.forward_eval(other).logits.flatten(0, 1) for other in neighbours.sentences]
+    return torch.cat([z.new_empty(0, z.size(-1)), *sentences])

@@ -46,11 +46,12 @@ class ExtendNER(Method[TagOutput]):
         return {"logits": lambda output: output.logits}
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
+        z, z_old = student(batch).logits, teacher(batch).logits
         new, outside = batch.targets >= student.head.num_old, batch.targets == O
-        ce = losses.cross_entropy(student(batch).logits, batch.targets, where=new)
+        ce = losses.cross_entropy(z, batch.targets, where=new)
         kd = losses.distillation(
-            student(batch).logits,
-            teacher(batch).logits,
+            z,
+            z_old,
             where=outside,
             student_temperature=self.student_temperature,
             teacher_temperature=self.teacher_temperature,

@@ -42,9 +42,10 @@ class LUCIR(Method[TagOutput]):
         return {"states": lambda output: output.states}
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
-        z, num_old = student(batch).logits, student.head.num_old
+        output, num_old = student(batch), student.head.num_old
+        z = output.logits
         new, outside = batch.targets >= num_old, batch.targets == O
-        features = losses.cosine_distance(student(batch).states, teacher(batch).states, where=outside)
+        features = losses.cosine_distance(output.states, teacher(batch).states, where=outside)
         margin = losses.margin_ranking(z[..., O], z[..., num_old:], where=outside, margin=self.margin, top=self.top)
         return {
             "ce": losses.cross_entropy(z, batch.targets, where=new),

@@ -39,7 +39,7 @@ class SpanKL(Method[SpanOutput]):
         return {"logits": lambda output: output.logits.half()}
 
     def losses(self, student: Student[SpanOutput], teacher: Teacher[SpanOutput], batch: Batch) -> dict[str, LossSum]:
-        head, z = cast(SpanHead, student.head), student(batch).logits
-        kd = losses.bernoulli_divergence(z, teacher(batch).logits, head.labelled(batch), temperature=self.temperature)
-        bce = head.loss(student(batch), batch, first=head.num_old)
+        head, output, z_old = cast(SpanHead, student.head), student(batch), teacher(batch).logits
+        bce = head.loss(output, batch, first=head.num_old)
+        kd = losses.bernoulli_divergence(output.logits, z_old, head.labelled(batch), temperature=self.temperature)
         return {"bce": bce, "kd": self.kd_weight * head.reduce(kd, batch)}
