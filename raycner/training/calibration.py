@@ -9,7 +9,6 @@ second sentence of dev chooses; delta changes no weight. Measured: +1 to +5 micr
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from raycner.data.metrics import macro
 from raycner.data.scenarios.scenario import Split
@@ -22,7 +21,7 @@ GRID = tuple(0.5 * i for i in range(11))
 """The values of delta that are tried, in logits; on a tie the smallest is taken."""
 
 
-def calibrate(network: Network, teacher: Teacher[Any] | None, dev: Sequence[Split]) -> float:
+def calibrate(network: Network, teacher: Teacher | None, dev: Sequence[Split]) -> float:
     """The delta of highest score, the same on every rank. The network is left as it is."""
     new = frozenset(network.inventory.new)
     (part,) = [part for part in dev if part.visible & new]
