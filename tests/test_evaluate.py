@@ -264,6 +264,41 @@ def test_the_test_part_is_scored_as_the_ledger_has_it(step: int, trained: str) -
     assert evaluation.sources[0].startswith("test part of columns")
 
 
+def test_a_step_can_be_read_out_otherwise(
+    trained: str, exported: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    predictor = load_predictor("columns", trained, read_out={"decoding": "constrained"})
+    assert isinstance(predictor, Predictor) and predictor._network.config.head.decoding == "constrained"  # type: ignore[attr-defined]
+    words = ["evaluate", "columns", "--test", "--store", trained, "--json"]
+    assert main([*words, "eval.decoding=constrained"]) == 0
+    assert json.loads(capsys.readouterr().out)["micro"]["f1"] > 0.5
+    assert "eval.decoding" in refused(*words[1:], "eval.decoding=nosuch")
+    assert "eval.counting: no such setting of this verb" in refused(*words[1:], "eval.counting=conlleval")
+    assert "head 'linear' has no threshold" in refused(*words[1:], "eval.threshold=0.5")
+    file = str(write_columns(tmp_path / "a.conll"))
+    assert "without decoding" in refused(str(exported), file, "eval.decoding=argmax")
+
+
+@pytest.mark.parametrize("family", ["deberta-v2", "gpt2", "modernbert", "xlnet"])
+def test_other_families_are_read_up_to_their_longest_input(family: str, tiny_bert: str, tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert, model_max_length=10**30)
+    sizes = {
+        "gpt2": {"n_embd": 32, "n_head": 4, "n_layer": 1, "n_positions": 96},
+        "xlnet": {"d_model": 32, "n_head": 4, "d_inner": 48, "n_layer": 1},
+    }
+    usual = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 48, "num_hidden_layers": 1}
+    shape = sizes.get(family, {**usual, "max_position_embeddings": 96})
+    labels = dict(enumerate(SCHEMES["types"]))
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), id2label=labels, pad_token_id=0, **shape)
+    AutoModelForTokenClassification.from_config(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    predictor = TokenClassifier.load(str(tmp_path))
+    assert len(predictor.words([["Ada", "slept"], ["a"] * 300])) == 2
+    assert predictor.unread == (0 if family == "xlnet" else 300 - (96 - 2))
+
+
 def test_a_step_and_its_exported_folder_score_alike(trained: str, exported: Path, tmp_path: Path) -> None:
     file = write_columns(tmp_path / "test.conll")
     ours, theirs = evaluate("columns", [file], store=trained), evaluate(exported, [file])

@@ -29,6 +29,8 @@ def evaluate(
     reading: Mapping[str, object] | None = None,
     types: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    decoding: str | None = None,
+    threshold: float | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,
@@ -44,8 +46,9 @@ def evaluate(
 
     `model` is RUN or RUN:STEP, an exported folder, or a folder or hub id of a token classifier. `layout` and `reading`
     say how files are read, where their names do not. `types` are the types to score, `rename` maps the model's types to
-    the names that the files use. `resamples` are those of the 95 % intervals, drawn from `seed`. Raises `InputError`
-    for a model or a file that cannot be read, and where nothing can be scored.
+    the names that the files use. `decoding` and `threshold` read a step out otherwise than its run does. `resamples`
+    are those of the 95 % intervals, drawn from `seed`. Raises `InputError` for a model or a file that cannot be read,
+    and where nothing can be scored.
     """
     from raycner.inference import evaluate as inference
 
@@ -59,6 +62,8 @@ def evaluate(
             reading=reading,
             types=types,
             rename=rename,
+            decoding=decoding,
+            threshold=threshold,
             encoder=encoder,
             allow_pickle=allow_pickle,
             resamples=resamples,

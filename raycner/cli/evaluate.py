@@ -12,8 +12,11 @@ from rich.console import Console
 
 from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
 from raycner.errors import InputError
+from raycner.registry import suggest
 
-SETTING = re.compile(r"(?:reading\.)?([a-z_]+)=(.*)", re.DOTALL)
+SETTING = re.compile(r"(?:(reading|eval)\.)?([a-z_]+)=(.*)", re.DOTALL)
+READ_OUT = ("decoding", "threshold")
+"""The settings of `eval` that may stand among the files."""
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -24,6 +27,7 @@ def add_parser(verbs: Verbs) -> None:
         summary="score a step, an exported folder or a Hugging Face token classifier on annotated files",
         examples="""
             raycner evaluate demo-fg_pg-dld --test
+            raycner evaluate demo-fg_pg-dld --test eval.decoding=constrained
             raycner evaluate demo-fg_pg-dld:2 news.conll more.jsonl --examples 3
             raycner evaluate my_export data/wnut17/test.conll --seqeval
             raycner evaluate my_classifier test.txt reading.tag_column=3 --types PER,LOC --json
@@ -32,7 +36,7 @@ def add_parser(verbs: Verbs) -> None:
     )
     model = "a run and a step (default: its last step), an exported folder, or a token classifier: a folder or a hub id"
     parser.add_argument("model", metavar="RUN[:STEP]|FOLDER", help=model)
-    files = "annotated files, folders or patterns of any layout, and KEY=VALUE settings of reading"
+    files = "annotated files, folders or patterns of any layout; also reading.KEY=VALUE and eval.KEY=VALUE"
     parser.add_argument("files", nargs="*", metavar="FILE", help=files)
     parser.add_argument("--test", action="store_true", help="evaluate on the test part of the run instead of files")
     parser.add_argument("--layout", metavar="NAME", help="the layout of all files (default: by their names)")
@@ -56,16 +60,17 @@ def add_parser(verbs: Verbs) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.evaluations import evaluate
 
-    files, reading = _files_and_reading(args.files)
+    files, settings = _files_and_settings(args.files)
     evaluation = evaluate(
         args.model,
         *files,
         test=args.test,
         store=args.store,
         layout=args.layout,
-        reading=reading,
+        reading=settings["reading"],
         types=args.types,
         rename=args.rename,
+        **settings["eval"],
         encoder=args.encoder,
         allow_pickle=args.allow_pickle,
         resamples=args.bootstrap,
@@ -87,19 +92,23 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.print(f"\nseqeval, mode=strict:\n\n{seqeval}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _files_and_reading(words: Sequence[str]) -> tuple[list[str], Mapping[str, Any]]:
-    """The files, and the settings of reading, among the words of a command line."""
-    files, reading = [], {}
+def _files_and_settings(words: Sequence[str]) -> tuple[list[str], Mapping[str, dict[str, Any]]]:
+    """The files among the words of a command line, and the settings by their family, `reading` or `eval`."""
+    files: list[str] = []
+    settings: dict[str, dict[str, Any]] = {"reading": {}, "eval": {}}
     for word in words:
         setting = None if Path(word).exists() else SETTING.fullmatch(word)
         if setting is None:
             files.append(word)
             continue
+        family, key, text = setting.groups()
+        if family == "eval" and key not in READ_OUT:
+            raise InputError("no such setting of this verb", location=f"eval.{key}", hint=suggest(key, READ_OUT))
         try:
-            reading[setting[1]] = yaml.safe_load(setting[2])
+            settings[family or "reading"][key] = yaml.safe_load(text)
         except yaml.YAMLError:
-            reading[setting[1]] = setting[2]
-    return files, reading
+            settings[family or "reading"][key] = text
+    return files, settings
 
 
 def _names(text: str) -> tuple[str, ...]:

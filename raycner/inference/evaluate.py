@@ -6,7 +6,7 @@ evaluation.report.scores.micro.f1
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -18,11 +18,13 @@ from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
-from raycner.inference.predictor import TOLD, Found, Predictor
+from raycner.hashing import Plain
+from raycner.inference.predictor import TOLD, Found, Predictor, restore
 from raycner.inference.token_classifier import TokenClassifier
 from raycner.networks.encoders.encoder import Words
+from raycner.networks.network import Network
 from raycner.registry import suggest
-from raycner.settings import build
+from raycner.settings import build, merge
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -60,6 +62,8 @@ def evaluate(
     reading: Mapping[str, object] | None = None,
     types: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    decoding: str | None = None,
+    threshold: float | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,
@@ -76,6 +80,7 @@ def evaluate(
         layout, reading: how the files are read, where their names do not tell.
         types: the types to score, as the files call them; all that the model predicts when empty.
         rename: the model's types under the names that the files use, where these differ.
+        decoding, threshold: how a step is read out, where not as its run's `eval.decoding` and `eval.threshold` say.
         encoder: where the run's pretrained encoder lies, if it has moved.
         allow_pickle: also load a token classifier from pickled weights.
         resamples, seed: of the bootstrap; 0 resamples compute no intervals.
@@ -93,7 +98,8 @@ def evaluate(
     else:
         gold = read_annotated([str(file) for file in files], layout, build(ReadingConfig, reading or {}, "reading"))
         annotated = _Annotated(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
-    predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle)
+    read_out = {key: value for key, value in (("decoding", decoding), ("threshold", threshold)) if value is not None}
+    predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle, read_out=read_out)
     names = _names(predictor.types, rename or {})
     scored_types, notes = _scored_types(list(dict.fromkeys(names.values())), annotated, types)
     sentences = []
@@ -121,10 +127,21 @@ def evaluate(
 
 
 def load_predictor(
-    address: str, store: str = "store", encoder: str | None = None, *, allow_pickle: bool = False
+    address: str,
+    store: str = "store",
+    encoder: str | None = None,
+    *,
+    allow_pickle: bool = False,
+    read_out: Mapping[str, Plain] | None = None,
 ) -> EntityPredictor:
-    """The predictor of a step, of an exported folder, or of a Hugging Face token classifier."""
+    """The predictor of a step, of an exported folder, or of a Hugging Face token classifier.
+
+    `read_out` are settings of `eval` that change how a step is read out. Folders are read out as they were exported.
+    """
     folder = Path(address).expanduser()
+    if folder.is_dir() and read_out:
+        what = f"a folder is read out as it was exported, without {' and '.join(read_out)}"
+        raise InputError(what, location=address, hint="name a RUN of the store")
     if (folder / TOLD).is_file():
         return Predictor.load(folder)
     if folder.is_dir():
@@ -133,11 +150,25 @@ def load_predictor(
             raise InputError("neither an exported step nor a token classifier", location=address, hint=hint)
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
     try:
-        return Predictor.of(address, store, encoder)
+        return _step(address, store, encoder, read_out or {})
     except InputError as error:
         if not _is_hub_id(address) or "no run is called" not in error.what:
             raise
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
+
+
+def _step(address: str, store: str, encoder: str | None, read_out: Mapping[str, Plain]) -> Predictor:
+    """A step, read out as the evaluation of its run reads it."""
+    ledger, record = find_step(address, ObjectStore(store))
+    config = build(RunConfig, merge(ledger.config, {"eval": read_out}))
+    head = config.eval.head(config.model.head)
+    if head == config.model.head:
+        return Predictor.of(address, store, encoder)
+    trained = restore(ObjectStore(store), ledger, record, encoder)
+    model = replace(trained.config, head=head)
+    network = Network.restore(model, trained.inventory, trained.encoder.memory(), trained.state_dict())
+    new_type_bias = record.calibration.delta if record.calibration else 0.0
+    return Predictor(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
 
 
 def _is_hub_id(address: str) -> bool:
