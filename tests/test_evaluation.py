@@ -135,6 +135,16 @@ def test_evaluations_go_with_their_steps(store: Path) -> None:
     assert {"steps", "evaluations"} <= {one.name.split("/")[0] for one in leftovers(ObjectStore(str(store)))}
 
 
+@pytest.mark.ray
+def test_workers_count_what_one_process_counts(store: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(store, tmp_path / "other"))
+    settings = ("eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={corpus: demo}")
+    alone, _ = again(store, *settings)
+    together, events = again(other, *settings, "compute.workers=2")
+    assert counted(events) == (0, 2)
+    assert together.records() == alone.records()
+
+
 # ---- names and refusals
 
 
