@@ -9,6 +9,8 @@ import torch.multiprocessing as mp
 
 import runs
 from raycner.errors import InputError
+from raycner.events import ignore_events
+from raycner.orchestration.run_steps import SnapshotCallback
 from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
@@ -42,6 +44,23 @@ def test_one_rank_looks_and_both_know(tmp_path: Path) -> None:
     store = tmp_path / "store"
     done = run(runs.small(store, "scenario.first=2", "optim.epochs=1", "optim.first.epochs=1"), runs.silent)
     mp.spawn(together, (str(store), done.planned[0].fingerprint, str(tmp_path / "meeting")), nprocs=2)
+
+
+def refused(rank: int, store: str, meeting: str) -> None:
+    """A store that refuses rank 0's write ends both ranks, and leaves neither waiting for the other."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    callback = SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events)
+    snapshot = SimpleNamespace(epochs=[1], save=lambda folder: (folder / "state").write_bytes(b"state"))
+    with pytest.raises(InputError, match="cannot be written"):
+        callback.save_snapshot(snapshot)  # type: ignore[arg-type]
+    dist.destroy_process_group()
+
+
+def test_a_write_that_is_refused_ends_every_rank(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "snapshots").write_text("a file where a folder must be")
+    mp.spawn(refused, (str(store), str(tmp_path / "meeting")), nprocs=2)
 
 
 def test_alone_one_looks_oneself() -> None:

@@ -88,3 +88,27 @@ def test_a_refusal_inside_a_worker_is_one_line(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("raycner: model.encoder.vectors: ")
     assert "vectors.txt:1 has 3 numbers" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+FAKE_CUDA = """import sys
+if any("default_worker" in word for word in sys.orig_argv):
+    import torch
+    torch.cuda.is_available = lambda: True
+"""
+"""A sitecustomize.py, by which the worker processes of Ray see a GPU that no scheduler gave them."""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_without_gpus_compute_on_the_cpu_whatever_cuda_shows(
+    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine with GPUs and `gpus_per_worker=0`, which Ray does not hide from the workers."""
+    (tmp_path / "sitecustomize.py").write_text(FAKE_CUDA, encoding="utf-8")
+    settings = ("scenario.first=2", "optim.epochs=1", "optim.first.epochs=1", "optim.precision=fp64")
+    runs.finish(tmp_path / "alone", *settings)
+    python_path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    monkeypatch.setenv("PYTHONPATH", python_path)
+    runs.finish(tmp_path / "group", *settings, f"compute.workers={workers}", "compute.max_failures=0")
+    alone, group = runs.ledger(tmp_path / "alone").records(), runs.ledger(tmp_path / "group").records()
+    assert [record.workers for record in group] == [workers] * 2
+    assert [(record.fingerprint, record.test) for record in group] == [(r.fingerprint, r.test) for r in alone]

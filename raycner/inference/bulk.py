@@ -20,7 +20,7 @@ from raycner.data.passages import form_of, passages
 from raycner.data.sources import RawFile, every
 from raycner.errors import InputError
 from raycner.inference.predictor import TOLD, Predictor, as_plain
-from raycner.orchestration.cluster import cluster, log_level
+from raycner.orchestration.cluster import cluster, log_level, use_assigned_device
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -120,6 +120,7 @@ class _Reader:
     """A worker: it holds the network, and reads one file after another."""
 
     def __init__(self, bulk: Bulk) -> None:
+        use_assigned_device()
         torch.set_num_threads(1)
         self._bulk, self._output = bulk, ObjectStore(bulk.output)
         self._predictor = Predictor.of(bulk.step, bulk.store, bulk.encoder)

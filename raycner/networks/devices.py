@@ -9,8 +9,19 @@ from raycner.networks.network import Network
 Precision = Literal["auto", "fp32", "bf16", "fp64"]
 
 
+_assigned: list[torch.device] = []
+"""The device of this process, if it does not choose by itself."""
+
+
+def assign(device: torch.device) -> None:
+    """Compute on this device in this process from now on, whatever other devices are visible."""
+    _assigned[:] = [device]
+
+
 def device() -> torch.device:
-    """This rank's device: the GPU it was given, or the CPU."""
+    """The device assigned to this process; if none was, the current GPU, or the CPU without one."""
+    if _assigned:
+        return _assigned[0]
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 

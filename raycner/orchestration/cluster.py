@@ -1,7 +1,7 @@
-"""The cluster that workers and trials run on: the one of RAY_ADDRESS, or one on this machine while it is used.
+"""The Ray cluster that workers and trials run on: the one at RAY_ADDRESS, or a temporary one on this machine.
 
-Who may speak to a cluster is whoever has its token. A cluster of one's own gets a fresh one, which is nowhere written
-down; of another, the environment says the mode and where the token lies (RAY_AUTH_MODE, RAY_AUTH_TOKEN_PATH).
+Whoever has the token of a cluster may use it. A temporary cluster gets a new token that is never written to a file. For
+a cluster at RAY_ADDRESS, RAY_AUTH_MODE and RAY_AUTH_TOKEN_PATH give mode and token.
 """
 
 import contextlib
@@ -12,38 +12,40 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-SETTINGS = {
+from raycner.errors import InputError
+
+ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same to a worker as to who typed it
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # a relative path means the same for a worker as for the user
     "RAY_worker_niceness": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupted search ends at once: it can be begun again at any point
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # what Ray keeps of a search is never read
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # an interrupted search ends at once: it can resume from any point
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Ray's own state of a search is never read
 }
-"""What Ray is told by its environment, where the environment does not say otherwise."""
+"""Environment variables for Ray, unless they are set already."""
 
 NO_DASHBOARD = "http://127.0.0.1:9"
-"""Where nobody listens. Else Ray Train looks for a dashboard for 12 s when a gang ends, in a cluster that has none."""
+"""An address where no server listens. Without it, Ray Train looks for a dashboard for 12 s when a worker group ends."""
 
 
 @contextlib.contextmanager
 def cluster(cpus: int) -> Iterator[None]:
-    """A connection to the cluster of RAY_ADDRESS, or a cluster of so many CPUs on this machine."""
-    for variable, value in SETTINGS.items():
+    """A connection to the cluster at RAY_ADDRESS, or to a temporary cluster of so many CPUs on this machine."""
+    for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     import ray
 
-    where: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
-    if not where["address"]:
-        where = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+    options: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
+    if not options["address"]:
+        options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
         os.environ.setdefault("RAY_API_SERVER_ADDRESS", NO_DASHBOARD)
         if not any(variable.startswith("RAY_AUTH_") for variable in os.environ):
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # which Ray finds there, and asks for from now on
-    with _own_sigterm():
-        ray.init(**where, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray reads it there, and requires it from now on
+    with _keep_sigterm_handler():
+        ray.init(**options, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
     try:
         yield
     finally:
@@ -51,14 +53,38 @@ def cluster(cpus: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep what SIGTERM does, where this process has said so: Ray's own handler ends it on the spot."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Restore this process's SIGTERM handler: Ray replaces it with one that ends the process immediately."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     if handler != signal.SIG_DFL and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
+def use_assigned_device() -> None:
+    """Make this Ray worker compute on the GPU that Ray assigned to it, or on the CPU if it has none.
+
+    CUDA alone cannot tell, because Ray does not hide the GPUs of a node from workers without one. Raises `InputError`
+    if PyTorch cannot use the assigned GPU.
+    """
+    import ray
+    import torch
+    from ray.train.torch import get_device
+
+    from raycner.networks.devices import assign
+
+    if not ray.get_gpu_ids():
+        assign(torch.device("cpu"))
+        return
+    if not torch.cuda.is_available():
+        what = f"PyTorch {torch.__version__} cannot use the GPU that Ray assigned"
+        hint = f"install a driver for CUDA {torch.version.cuda or 'and a CUDA build of PyTorch'}, or set it to 0"
+        raise InputError(what, location="compute.gpus_per_worker", hint=hint)
+    device = get_device()
+    torch.cuda.set_device(device)
+    assign(device)
+
+
 def log_level() -> str:
-    """Ray is silent unless RAYCNER_RAY_LOG asks for a level (INFO, WARNING)."""
+    """Ray's log is off unless RAYCNER_RAY_LOG gives a level (INFO, WARNING)."""
     return os.environ.get("RAYCNER_RAY_LOG", "ERROR").upper()

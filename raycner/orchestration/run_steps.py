@@ -40,13 +40,13 @@ class StepResult:
 
 
 def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenario]:
-    """The store, and the scenario over corpora that the store now holds.
+    """The store, and the scenario over its corpora, which are read into the store if it lacks them.
 
     Raises `InputError` where the store would not outlive a job of `ray job submit`.
     """
     if SUBMITTED in os.environ and "://" not in config.store and not Path(config.store).expanduser().is_absolute():
-        what = f"a submitted job works in a copy of its folder, and {config.store!r} would go with that"
-        raise InputError(what, location="store", hint="give a URI, or an absolute path that all nodes have")
+        what = f"a submitted job runs in a temporary copy of its folder, and {config.store!r} would be removed with it"
+        raise InputError(what, location="store", hint="use a URI, or an absolute path that all nodes share")
     store = ObjectStore(config.store)
     return store, Scenario.prepare(config.scenario, store, lambda line: emit(Message(line)))
 
@@ -145,9 +145,8 @@ def _train(
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
     network, record = train(spec, experience, before, callback, carried=carried or 0.0)
-    if ranks.rank() == 0:
-        StepCheckpoint.commit(store, spec, network, record)
-    callback.forget()
+    ranks.broadcast_from_rank0(lambda: StepCheckpoint.commit(store, spec, network, record))
+    callback.remove_snapshots()
     return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
 
 
@@ -157,12 +156,15 @@ def _waiting(emit: EventHandler, spec: StepSpec, work: str, holder: str) -> None
 
 @dataclass(frozen=True)
 class SnapshotCallback:
-    """Keeps a step's newest snapshot in the store, under the step's name: rank 0 writes, every rank reads."""
+    """Saves the newest snapshot of a step in the store, under the step's fingerprint: rank 0 writes, every rank reads.
+
+    Writes run inside `broadcast_from_rank0`: when the store refuses one, all ranks end with the same `InputError`.
+    """
 
     store: ObjectStore
     fingerprint: str
     every: int
-    """Epochs between snapshots; 0 keeps none."""
+    """Epochs between snapshots; 0 saves none."""
     on_event: EventHandler
 
     @property
@@ -170,27 +172,29 @@ class SnapshotCallback:
         return f"snapshots/{self.fingerprint}"
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
-        if ranks.rank() == 0 and self.every and len(snapshot.epochs) % self.every == 0:
-            with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
-                snapshot.save(Path(folder))
-                older = self._committed()
-                self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
-            for key in older:
-                self.store.remove(key)
+        if self.every and len(snapshot.epochs) % self.every == 0:
+            ranks.broadcast_from_rank0(lambda: self._save(snapshot))
 
     def load_snapshot(self) -> Snapshot | None:
         newest = ranks.broadcast_from_rank0(self._newest)
         return None if newest is None else Snapshot.load(self.store.local(newest))
 
-    def _newest(self) -> str | None:
-        whole = [key for key in self._committed() if not self.store.damage(key)]
-        return max(whole, key=lambda key: int(key.rpartition("-")[2]), default=None)
-
-    def _committed(self) -> list[str]:
-        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]
-
-    def forget(self) -> None:
-        """Remove the snapshots, once no rank reads them any more."""
+    def remove_snapshots(self) -> None:
+        """After the step is committed, and every rank has read the snapshot that it needs."""
         ranks.barrier()
-        if ranks.rank() == 0:
-            self.store.remove(self._key)
+        ranks.broadcast_from_rank0(lambda: self.store.remove(self._key))
+
+    def _save(self, snapshot: Snapshot) -> None:
+        earlier = self._saved()
+        with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
+            snapshot.save(Path(folder))
+            self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
+        for key in earlier:
+            self.store.remove(key)
+
+    def _newest(self) -> str | None:
+        intact = [key for key in self._saved() if not self.store.damage(key)]
+        return max(intact, key=lambda key: int(key.rpartition("-")[2]), default=None)
+
+    def _saved(self) -> list[str]:
+        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]

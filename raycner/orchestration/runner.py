@@ -41,7 +41,7 @@ def run(config: RunConfig, emit: EventHandler) -> RunLedger:
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
             handler(Waiting(f"starting {number} Ray Train workers"))
             with cluster(compute.workers * compute.cpus_per_worker + 1):
-                run_worker_group([config], fingerprints, handler, tests=tests)
+                run_worker_group([config], fingerprints, handler, test_sets=tests)
         else:
             for _ in run_steps(config, fingerprints, handler, tests):
                 pass

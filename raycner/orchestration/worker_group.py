@@ -1,4 +1,4 @@
-"""One group of Ray Train workers, which walks all the steps that are missing: starting one costs tens of seconds."""
+"""One group of Ray Train workers for all missing steps, because starting a group takes tens of seconds."""
 
 import asyncio
 import contextlib
@@ -6,155 +6,211 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
-from raycner.config import RunConfig
+from raycner.config import ComputeConfig, RunConfig
 from raycner.errors import InputError
 from raycner.events import Event, EventHandler, StepAdvanced, StepFinished, StepReused
-from raycner.orchestration.cluster import log_level
+from raycner.orchestration.cluster import log_level, use_assigned_device
 from raycner.orchestration.run_steps import run_steps
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 
-RESIZE = 10.0
-"""How many seconds apart an elastic gang looks for room for more workers."""
+RESIZE_SECONDS = 10.0
+"""How often an elastic group looks for resources for more workers."""
+TIMEOUT_SECONDS = 600
+"""How long a worker waits for the others in a collective operation before it fails, and the group restarts."""
+BARRIER_SECONDS = 60.0
+"""How long rank 0 waits at the barrier before it asks again: well below the timeout of the ranks that wait for it."""
+PROGRESS_SECONDS = 0.2
+"""The least time between two `StepAdvanced` events, each of which is a message between processes."""
 
 
 class StepBarrier:
-    """An actor that a gang stops at before each step, until it is let through or told to go home."""
+    """An actor at which a worker group waits before each step, until the step is opened or the barrier is closed."""
 
     def __init__(self) -> None:
-        self._steps, self._closed, self._news = 0, False, asyncio.Condition()
+        self._opened, self._closed, self._changed = 0, False, asyncio.Condition()
 
-    async def open(self, steps: int) -> None:
-        """Let so many steps through, counted from the first."""
-        await self._become(steps, False)
+    async def open(self, step: int) -> None:
+        """Let the workers train all steps up to this one, from 1."""
+        await self._set(step, closed=False)
 
     async def close(self) -> None:
-        await self._become(self._steps, True)
+        """Let the workers end."""
+        await self._set(self._opened, closed=True)
 
-    async def passed(self, step: int) -> bool:
-        """Wait in front of a step (from 1); whether to go on."""
-        async with self._news:
-            await self._news.wait_for(lambda: self._closed or step <= self._steps)
+    async def wait(self, step: int) -> bool | None:
+        """True: train this step. False: end. None: ask again."""
+        async with self._changed:
+            try:
+                await asyncio.wait_for(
+                    self._changed.wait_for(lambda: self._closed or step <= self._opened), BARRIER_SECONDS
+                )
+            except TimeoutError:
+                return None
         return not self._closed
 
-    async def _become(self, steps: int, closed: bool) -> None:
-        async with self._news:
-            self._steps, self._closed = steps, closed
-            self._news.notify_all()
+    async def _set(self, opened: int, *, closed: bool) -> None:
+        async with self._changed:
+            self._opened, self._closed = opened, closed
+            self._changed.notify_all()
+
+
+class _Work(TypedDict):
+    """What every worker receives."""
+
+    configs: list[RunConfig]
+    corpora: list[str]
+    """Fingerprints."""
+    test_sets: dict[str, str]
+    """Name -> fingerprint."""
+    event_queue: Any
+    barrier: Any
 
 
 def run_worker_group(
     configs: Sequence[RunConfig],
-    fingerprints: Sequence[str],
+    corpora: Sequence[str],
     emit: EventHandler,
     barrier: Any = None,
-    tests: Mapping[str, str] | None = None,
+    test_sets: Mapping[str, str] | None = None,
 ) -> None:
-    """Walk the runs abreast, each step of every run before the next, on the workers that the first of them asks for.
+    """Train the runs in lockstep, each step of every run before the next, on the workers that the first run asks for.
 
-    The cluster is connected to. Where a run stands is the store's to say: Ray resumes nothing, and what it leaves
-    behind is never read. A `gate` (the handle of a `StepBarrier`) says after each step whether there is to be another.
+    The process is connected to a cluster. `corpora` are fingerprints, and so are the extra `test_sets`, by name.
+    `barrier` is the handle of a `StepBarrier`; without one, the workers train all steps. Progress is in the store:
+    Ray's own state is never read.
     """
-    from ray import train as ray_train
-    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.torch import TorchTrainer
     from ray.util.queue import Queue
 
-    from raycner.orchestration.gloo import GlooConfig
-
-    compute = configs[0].compute
     event_queue = Queue(actor_options=on_driver_node())
     store = ObjectStore(configs[0].store)
-    attempt = uuid.uuid4().hex[:12]  # never used again: no state of Ray's is ever resumed
+    attempt = uuid.uuid4().hex[:12]  # a new name each time: Ray's own state is never resumed
+    compute = configs[0].compute
     trainer = TorchTrainer(
         _work,
-        train_loop_config={
-            "configs": list(configs),
-            "fingerprints": list(fingerprints),
-            "tests": dict(tests or {}),
-            "board": event_queue,
-            "gate": barrier,
-        },
-        torch_config=TorchConfig(backend="nccl") if compute.gpus_per_worker else GlooConfig(),
-        scaling_config=ray_train.ScalingConfig(
-            num_workers=(compute.min_workers, compute.workers) if compute.min_workers else compute.workers,
-            elastic_resize_monitor_interval_s=RESIZE,
-            use_gpu=compute.gpus_per_worker > 0,
-            resources_per_worker={"CPU": compute.cpus_per_worker}
-            | ({"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}),
+        train_loop_config=_Work(
+            configs=list(configs),
+            corpora=list(corpora),
+            test_sets=dict(test_sets or {}),
+            event_queue=event_queue,
+            barrier=barrier,
         ),
-        run_config=ray_train.RunConfig(
-            name=attempt,
-            storage_path=f"{store.uri}/ray",
-            failure_config=ray_train.FailureConfig(
-                max_failures=compute.max_failures, controller_failure_limit=compute.max_failures
-            ),
-            logging_config=ray_train.LoggingConfig(log_level=log_level()),
-        ),
+        torch_config=_torch_config(compute),
+        scaling_config=_scaling_config(compute),
+        run_config=_run_config(compute, attempt, f"{store.uri}/ray"),
     )
-    with _relayed(event_queue, emit):
+    with _relay(event_queue, emit):
         result = trainer.fit()
     store.remove(f"ray/{attempt}")
     if isinstance(result.return_value, InputError):
         raise result.return_value
 
 
+def _torch_config(compute: ComputeConfig) -> Any:
+    from ray.train.torch import TorchConfig
+
+    from raycner.orchestration.gloo import GlooConfig
+
+    if compute.gpus_per_worker:
+        return TorchConfig(backend="nccl", timeout_s=TIMEOUT_SECONDS)
+    return GlooConfig(timeout_s=TIMEOUT_SECONDS)
+
+
+def _scaling_config(compute: ComputeConfig) -> Any:
+    from ray.train import ScalingConfig
+
+    gpus = {"GPU": compute.gpus_per_worker} if compute.gpus_per_worker else {}
+    return ScalingConfig(
+        num_workers=(compute.min_workers, compute.workers) if compute.min_workers else compute.workers,
+        elastic_resize_monitor_interval_s=RESIZE_SECONDS,
+        use_gpu=compute.gpus_per_worker > 0,
+        resources_per_worker={"CPU": compute.cpus_per_worker} | gpus,
+    )
+
+
+def _run_config(compute: ComputeConfig, name: str, folder: str) -> Any:
+    from ray.train import FailureConfig, LoggingConfig
+    from ray.train import RunConfig as RayRunConfig
+
+    failures = compute.max_failures
+    return RayRunConfig(
+        name=name,
+        storage_path=folder,
+        failure_config=FailureConfig(max_failures=failures, controller_failure_limit=failures),
+        logging_config=LoggingConfig(log_level=log_level()),
+    )
+
+
 def on_driver_node() -> dict[str, Any]:
-    """How an actor is started that must live as long as its driver: on the same node, on no CPU of it."""
+    """Options of an actor that must live as long as its driver: on the driver's node, without reserving a CPU."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    here = ray.get_runtime_context().get_node_id()
-    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(here, soft=False)}
+    node = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
-def _work(told: dict[str, Any]) -> InputError | None:
-    """What every worker of a gang does; a refusal is handed back, since trying again would not mend it."""
-    import ray
-    from ray import train as ray_train
-    from ray.train.torch import get_device
-
-    if torch.cuda.is_available():
-        torch.cuda.set_device(get_device())
-    torch.set_num_threads(told["configs"][0].compute.cpus_per_worker)
-    event_queue, barrier, heard = told["board"], told["gate"], 0.0
-
-    def emit(event: Event) -> None:
-        nonlocal heard
-        news = not isinstance(event, StepAdvanced) or time.monotonic() > heard + 0.2
-        if ranks.rank() == 0 and news:
-            event_queue.put(event)
-            heard = time.monotonic()
-        if isinstance(event, StepFinished | StepReused):
-            ray_train.report({"step": event.record.index})
-
-    def passed(step: int) -> bool:
-        return barrier is None or ranks.broadcast_from_rank0(lambda: bool(ray.get(barrier.passed.remote(step))))
-
+def _work(work: _Work) -> InputError | None:
+    """The program of every worker. An `InputError` is returned, because a restart would not help."""
+    configs, emit = work["configs"], _EventSender(work["event_queue"])
+    torch.set_num_threads(configs[0].compute.cpus_per_worker)
     try:
-        walking = zip(
-            *(run_steps(config, told["fingerprints"], emit, told["tests"]) for config in told["configs"]), strict=True
-        )
+        use_assigned_device()
+        runs = [run_steps(config, work["corpora"], emit, work["test_sets"]) for config in configs]
+        steps = zip(*runs, strict=True)
         step = 1
-        while passed(step) and next(walking, None):
+        while _may_train(step, work["barrier"]) and next(steps, None):
             step += 1
-    except InputError as refusal:
-        return refusal
+    except InputError as error:
+        return error
     return None
 
 
+def _may_train(step: int, barrier: Any) -> bool:
+    """Wait at the barrier, on all ranks. Each wait is short, so the other ranks do not time out."""
+    import ray
+
+    if barrier is None:
+        return True
+    while True:
+        opened: bool | None = ranks.broadcast_from_rank0(lambda: ray.get(barrier.wait.remote(step)))
+        if opened is not None:
+            return opened
+
+
+class _EventSender:
+    """Sends rank 0's events to the driver, and reports finished steps to Ray Train."""
+
+    def __init__(self, event_queue: Any) -> None:
+        self._event_queue = event_queue
+        self._last_sent = 0.0
+
+    def __call__(self, event: Event, /) -> None:
+        from ray import train as ray_train
+
+        now = time.monotonic()
+        too_soon = isinstance(event, StepAdvanced) and now < self._last_sent + PROGRESS_SECONDS
+        if ranks.rank() == 0 and not too_soon:
+            self._event_queue.put(event)
+            self._last_sent = now
+        if isinstance(event, StepFinished | StepReused):
+            ray_train.report({"step": event.record.index})
+
+
 @contextlib.contextmanager
-def _relayed(event_queue: Any, emit: EventHandler) -> Iterator[None]:
-    """Hand on what the workers put on the board, until the block ends; all of it, unless that was by an exception."""
+def _relay(event_queue: Any, emit: EventHandler) -> Iterator[None]:
+    """Pass the events of the workers to `emit` during the block, and the remaining ones after it, unless it raises."""
     from ray.util.queue import Empty
 
-    ended, broken = threading.Event(), threading.Event()
+    ended, failed = threading.Event(), threading.Event()
 
     def relay() -> None:
-        while not broken.is_set():
+        while not failed.is_set():
             try:
                 emit(event_queue.get(timeout=0.2))
             except Empty:
@@ -166,7 +222,7 @@ def _relayed(event_queue: Any, emit: EventHandler) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        broken.set()
+        failed.set()
         raise
     finally:
         ended.set()

@@ -12,6 +12,7 @@ import torch
 
 from raycner.config import RunConfig
 from raycner.events import Event, StepFinished, StepReused, ignore_events
+from raycner.orchestration.cluster import use_assigned_device
 from raycner.orchestration.run_steps import StepResult, run_steps
 from raycner.orchestration.worker_group import StepBarrier, on_driver_node, run_worker_group
 
@@ -23,6 +24,7 @@ def in_lockstep(configs: Sequence[RunConfig], corpora: Sequence[str]) -> Generat
     """The results of the runs, step by step. Nothing is trained before it is asked for."""
     compute = configs[0].compute
     if compute.workers <= 1:
+        use_assigned_device()
         torch.set_num_threads(compute.cpus_per_worker)
         yield from zip(*(run_steps(config, corpora, ignore_events) for config in configs), strict=True)
         return
