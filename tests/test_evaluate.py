@@ -279,6 +279,17 @@ def test_a_step_can_be_read_out_otherwise(
     assert "without decoding" in refused(str(exported), file, "eval.decoding=argmax")
 
 
+def test_a_run_that_version_01_recorded_is_read(trained: str, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "store")
+    (file,) = (tmp_path / "store" / "runs").glob("*/ledger.json")
+    ledger = json.loads(file.read_text())
+    del ledger["config"]["eval"]
+    ledger["config"]["optim"]["conlleval"] = False
+    file.write_text(json.dumps(ledger))
+    ours, theirs = (evaluate("columns", test=True, store=str(s), resamples=0) for s in (trained, tmp_path / "store"))
+    assert ours.report == theirs.report
+
+
 @pytest.mark.parametrize("family", ["deberta-v2", "gpt2", "modernbert", "xlnet"])
 def test_other_families_are_read_up_to_their_longest_input(family: str, tiny_bert: str, tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer

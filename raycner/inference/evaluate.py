@@ -24,7 +24,7 @@ from raycner.inference.token_classifier import TokenClassifier
 from raycner.networks.encoders.encoder import Words
 from raycner.networks.network import Network
 from raycner.registry import suggest
-from raycner.settings import build, merge
+from raycner.settings import build
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -160,8 +160,8 @@ def load_predictor(
 def _step(address: str, store: str, encoder: str | None, read_out: Mapping[str, Plain]) -> Predictor:
     """A step, read out as the evaluation of its run reads it."""
     ledger, record = find_step(address, ObjectStore(store))
-    config = build(RunConfig, merge(ledger.config, {"eval": read_out}))
-    head = config.eval.head(config.model.head)
+    config = RunConfig.recorded(ledger.config)
+    head = replace(config.eval, **read_out).head(config.model.head)
     if head == config.model.head:
         return Predictor.of(address, store, encoder)
     trained = restore(ObjectStore(store), ledger, record, encoder)
