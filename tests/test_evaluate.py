@@ -72,8 +72,8 @@ def by_seqeval(evaluation: EntityEvaluation) -> dict[str, dict[str, float]]:
 
 def assert_seqevals(evaluation: EntityEvaluation) -> None:
     """Every number of the document is seqeval's, to the last bit."""
-    said = json.loads(json.dumps(document(evaluation)))
-    rows = {**said["types"], **{name: said[name] for name in ("micro", "macro", "weighted")}}
+    parsed = json.loads(json.dumps(document(evaluation)))
+    rows = {**parsed["types"], **{name: parsed[name] for name in ("micro", "macro", "weighted")}}
     expected = by_seqeval(evaluation)
     assert rows.keys() == expected.keys()
     for name, row in expected.items():
@@ -159,6 +159,8 @@ def test_order_and_company_do_not_matter(tiny_bert: str, tmp_path: Path) -> None
     places = [[(e.start, e.end, e.type) for e in entities] for entities in together]
     alone = [[(e.start, e.end, e.type) for e in predictor.words([words])[0]] for words in sentences]
     assert places == alone and predictor.words([]) == []
+    with pytest.raises(InputError, match="a list of strings"):
+        predictor.words(["Ada", "slept"])
 
 
 def test_words_beyond_the_longest_input_are_counted(tiny_bert: str, tmp_path: Path) -> None:
@@ -480,11 +482,11 @@ def test_the_models_types_may_have_other_names_in_the_files(
     file.write_text(file.read_text().replace("-person", "-PER").replace("-city", "-GPE"), encoding="utf-8")
     renamed = ["--rename", "person=PER,city=GPE"]
     assert main(["evaluate", "columns", str(file), "--store", trained, "--json", *renamed]) == 0
-    said = json.loads(capsys.readouterr().out)
+    parsed = json.loads(capsys.readouterr().out)
     whole = evaluate("columns", [write_columns(tmp_path / "same.conll")], store=trained, resamples=0)
-    assert set(said["types"]) == {"animal", "food", "PER", "GPE"}
-    assert said["types"]["PER"]["f1"] == whole.report.scores.types["person"].f1
-    assert said["micro"]["f1"] == whole.report.scores.micro.f1
+    assert set(parsed["types"]) == {"animal", "food", "PER", "GPE"}
+    assert parsed["types"]["PER"]["f1"] == whole.report.scores.types["person"].f1
+    assert parsed["micro"]["f1"] == whole.report.scores.micro.f1
 
 
 def test_predicted_types_without_gold_are_errors_and_named(trained: str, tmp_path: Path) -> None:
@@ -594,17 +596,17 @@ def test_the_python_api_gives_frames(trained: str, tmp_path: Path) -> None:
 def test_the_document_has_its_keys(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(write_columns(tmp_path / "test.conll", types=("person", "food")))
     assert main(["evaluate", "columns", file, "--store", trained, "--json", "--seqeval", "--bootstrap", "20"]) == 0
-    said = json.loads(capsys.readouterr().out)
+    parsed = json.loads(capsys.readouterr().out)
     from raycner.reporting import evaluation_document
 
     documented = set(re.findall(r'"(\w+)"', evaluation_document.__doc__ or ""))
-    assert set(said) <= documented and said["schema"] == 1
-    assert set(said["micro"]) | set(said["mistakes"][0]) | set(said["mistakes"][0]["examples"][0]) <= documented
-    assert said["bootstrap"] == {"level": 0.95, "resamples": 20, "seed": 0}
-    low, high = said["micro"]["f1_interval"]
-    assert 0 <= low <= said["micro"]["f1"] <= high <= 1
-    assert said["matrix"]["types"][-1] == "O" and len(said["matrix"]["counts"]) == len(said["matrix"]["types"])
-    assert said["seqeval"].split()[:2] == ["precision", "recall"]
+    assert set(parsed) <= documented and parsed["schema"] == 1
+    assert set(parsed["micro"]) | set(parsed["mistakes"][0]) | set(parsed["mistakes"][0]["examples"][0]) <= documented
+    assert parsed["bootstrap"] == {"level": 0.95, "resamples": 20, "seed": 0}
+    low, high = parsed["micro"]["f1_interval"]
+    assert 0 <= low <= parsed["micro"]["f1"] <= high <= 1
+    assert parsed["matrix"]["types"][-1] == "O" and len(parsed["matrix"]["counts"]) == len(parsed["matrix"]["types"])
+    assert parsed["seqeval"].split()[:2] == ["precision", "recall"]
 
 
 def evaluated(types: int = 4, name: str = "model") -> EntityEvaluation:

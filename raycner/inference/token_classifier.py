@@ -90,7 +90,12 @@ class TokenClassifier:
         return tuple(dict.fromkeys(split_tag(label)[1] for label in self._labels if label != OUTSIDE))
 
     def words(self, sentences: Sequence[Words]) -> list[list[Found]]:
-        """The entities of sentences in words, with word offsets, in reading order."""
+        """The entities of sentences in words, with word offsets, in reading order.
+
+        Raises `InputError` for a sentence that is a single string.
+        """
+        if any(isinstance(words, str) for words in sentences):
+            raise InputError("a sentence in words is a list of strings", hint="pass a list of such lists")
         if not sentences:
             return []
         encoded = self._tokenizer(
