@@ -18,6 +18,7 @@ from raycner.events import Event, StepReused
 from raycner.settings import flat, merge, nested
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
+from test_report import counted
 
 COUNTERPARTS = {
     "prepare": "prepare",
@@ -148,10 +149,10 @@ def test_scores_have_one_row_per_step_and_type(run: Run) -> None:
     assert frame["f1"].max() > 0
     assert list(frame.columns) == ["step", "type", "new", "precision", "recall", "f1", "support", "tp", "fp", "fn"]
     assert frame.groupby("step").size().tolist() == [2, 3, 4]
-    for step in run.data["steps"]:
-        rows = frame[frame["step"] == step["index"] + 1].set_index("type")
-        assert sorted(rows.index[rows["new"]]) == sorted(step["learns"])
-        for name, counts in step["counts"].items():
+    for step in run.data.steps:
+        rows = frame[frame["step"] == step.index + 1].set_index("type")
+        assert sorted(rows.index[rows["new"]]) == sorted(step.learns)
+        for name, counts in step.counts.items():
             tp, fp, fn = counts
             row = rows.loc[name]
             assert (row["tp"], row["fp"], row["fn"], row["support"]) == (tp, fp, fn, tp + fn)
@@ -163,8 +164,7 @@ def test_scores_have_one_row_per_step_and_type(run: Run) -> None:
 def test_a_score_that_is_undefined_is_no_number() -> None:
     from raycner.api.frames import scores_by_type
 
-    step = {"index": 0, "learns": ["a"], "counts": {"a": [0, 0, 0], "b": [0, 0, 2], "c": [0, 3, 0]}}
-    frame = scores_by_type({"steps": [step]}).set_index("type")  # type: ignore[typeddict-item]
+    frame = scores_by_type(scores(counted(a=(0, 0, 0), b=(0, 0, 2), c=(0, 3, 0)))).set_index("type")
     assert frame.loc["a", ["precision", "recall", "f1"]].isna().all()
     assert frame.loc["b", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
     assert frame.loc["c", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
@@ -173,7 +173,7 @@ def test_a_score_that_is_undefined_is_no_number() -> None:
 def test_summary_and_epochs_have_one_row_each(run: Run) -> None:
     summary, epochs = run.summary(), run.epochs()
     assert summary["step"].tolist() == [1, 2, 3]
-    assert summary["micro"].tolist() == [step["micro"] for step in run.data["steps"]]
+    assert summary["micro"].tolist() == [step.micro for step in run.data.steps]
     assert summary["old"].isna().tolist() == [True, False, False]
     assert epochs.groupby("step")["epoch"].max().tolist() == [len(step.epochs) for step in run.steps]
     assert {column for column in epochs if column.startswith("loss_")} == {

@@ -30,8 +30,8 @@ FLOORS = [
     ("orchestration",),
     ("tuning",),
     ("analysis",),
-    ("inference",),
     ("reporting",),
+    ("inference",),
     ("api",),
     ("cli", "__main__"),
 ]

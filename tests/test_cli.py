@@ -201,7 +201,7 @@ def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pyte
     assert "finetuning" in said and "extend_ner" in said
     assert main(["report", "--store", str(tmp_path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["schema"] == 1 and len(told["runs"]) == 2
+    assert told["schema"] == 2 and len(told["runs"]) == 2
     assert main(["report", "--store", str(tmp_path), "demo-fg_pg-extend"]) == 0
     assert "finetuning" not in capsys.readouterr().out
     assert "no run is called 'nosuch'" in refused(capsys, "report", "--store", str(tmp_path), "nosuch")

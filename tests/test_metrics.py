@@ -170,7 +170,7 @@ def test_forgetting_is_the_best_earlier_step_minus_the_last():
     assert scoring.forgetting(SERIES[:1]) == {}
 
 
-def test_backward_transfer_of_a_published_run():
+def test_backward_interference_of_a_published_run():
     """The SpanKL repository's OntoNotes run, one type a step: -0.25, -0.39, -0.39, 0, 0, 0."""
     names = ("ORG", "PER", "GPE", "DATE", "CARD", "NORP")
     scores = (
@@ -184,18 +184,18 @@ def test_backward_transfer_of_a_published_run():
     series = [
         {n: (round(s * 100), 0, 20000 - 2 * round(s * 100)) for n, s in zip(names, row, strict=False)} for row in scores
     ]
-    assert scoring.backward_transfer(series, [[name] for name in names]) == pytest.approx(-0.0103 / 6)
+    assert scoring.backward_interference(series, [[name] for name in names]) == pytest.approx(-0.0103 / 6)
     assert scoring.macro_over_tasks(series[-1], [[name] for name in names]) == pytest.approx(0.8966, abs=5e-5)
 
 
-def test_backward_transfer_pools_the_types_of_a_task():
+def test_backward_interference_pools_the_types_of_a_task():
     series = [percent(LOC=80, PER=60), percent(LOC=40, PER=60, ORG=90)]
-    assert scoring.backward_transfer(series, [["LOC", "PER"], ["ORG"]]) == pytest.approx(-0.2 / 2)
+    assert scoring.backward_interference(series, [["LOC", "PER"], ["ORG"]]) == pytest.approx(-0.2 / 2)
 
 
 @given(st.lists(st.fixed_dictionaries(dict.fromkeys(TYPES, type_counts)), min_size=1, max_size=5))
 def test_interference_is_never_positive_and_forgetting_never_exceeds_one(series):
-    assert scoring.backward_transfer(series, [[name] for name in TYPES]) <= 0.0
+    assert scoring.backward_interference(series, [[name] for name in TYPES]) <= 0.0
     assert all(-1.0 <= fallen <= 1.0 for fallen in scoring.forgetting(series).values())
 
 
@@ -219,3 +219,21 @@ def test_scoring_the_corpus_as_one_sentence_differs_at_boundaries_only(pairs):
 def test_macro_is_the_mean_of_what_occurs(counts):
     occurring = [scoring.f1(one) for one in counts.values() if any(one)]
     assert scoring.macro(counts) == pytest.approx(fmean(occurring) if occurring else 0.0)
+
+
+def test_backward_transfer_compares_with_the_score_right_after_learning():
+    series = [percent(LOC=50), percent(LOC=70, PER=80), percent(LOC=60, PER=40, ORG=90)]
+    tasks = [["LOC"], ["PER"], ["ORG"]]
+    assert scoring.backward_transfer(series, tasks) == pytest.approx(((0.6 - 0.5) + (0.4 - 0.8)) / 2)
+    assert scoring.backward_interference(series, tasks) == pytest.approx(((0.6 - 0.7) + (0.4 - 0.8) + 0) / 3)
+    assert scoring.backward_transfer(series[:1], tasks[:1]) is None
+
+
+def test_precision_and_recall_are_pooled_or_averaged_over_the_types_that_occur():
+    counts = {"LOC": (6, 2, 4), "PER": (1, 3, 0), "ORG": (0, 0, 5), "MISC": (0, 0, 0)}
+    assert scoring.pooled(counts) == (7, 5, 9)
+    assert scoring.micro(counts, score=scoring.precision) == pytest.approx(7 / 12)
+    assert scoring.micro(counts, score=scoring.recall) == pytest.approx(7 / 16)
+    assert scoring.macro(counts, score=scoring.precision) == pytest.approx((6 / 8 + 1 / 4 + 0) / 3)
+    assert scoring.macro(counts, score=scoring.recall) == pytest.approx((6 / 10 + 1 + 0) / 3)
+    assert [scoring.support(of_type) for of_type in counts.values()] == [10, 1, 5, 0]

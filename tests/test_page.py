@@ -15,12 +15,12 @@ import yaml
 import runs as jobs
 from raycner.__main__ import main
 from raycner.analysis.formatting import DASH
+from raycner.analysis.summary import summary, with_published, with_significance
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.reporting.html.page import Section, contents, export, html, write
-from raycner.reporting.report import add_published, add_significance, summary
-from raycner.reporting.terminal.search_view import course
+from raycner.reporting.tables.search import scores_by_step
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
 from raycner.storage.store import ObjectStore
@@ -108,9 +108,7 @@ def everything() -> list[Section]:
     """Two systems over three seeds, their bound, published figures, a duel and a search."""
     ours, bound = seeds(), run(shifted(9.0), PLAN, label="finetuning", protocol="joint", method={"name": "finetuning"})
     other = run(shifted(-4.0), PLAN, label="extend_ner", method={"name": "extend_ner"}, shares=False)
-    found = summary([*ours, bound, other])
-    add_published(found)
-    add_significance(found, {"extend_ner": "dld(extend_ner)"})
+    found = with_significance(with_published(summary([*ours, bound, other])), {"extend_ner": "dld(extend_ner)"})
     return contents(found, [search(*TRIALS, run=ours[0].run)])
 
 
@@ -165,7 +163,7 @@ def read(page: str) -> Reader:
 
 def drawn(sections: list[Section]) -> dict[str, str]:
     """The SVG of each plot, by name."""
-    return {plot.name: plot.svg() for section in sections for plot in section.drawn()}
+    return {plot.name: plot.svg() for section in sections for plot in section.all_plots()}
 
 
 def words(svg: str) -> list[str]:
@@ -174,12 +172,19 @@ def words(svg: str) -> list[str]:
 
 def test_a_page_shows_every_run_with_its_scores():
     page = html(everything())
-    said = " ".join(read(page).words)
-    for word in ("dld(extend_ner)", "extend_ner", "finetuning, joint", "average macro", "gap to joint"):
+    said = " ".join(" ".join(read(page).words).split())
+    for word in (
+        "dld(extend_ner)",
+        "extend_ner",
+        "finetuning, joint",
+        "average macro",
+        "gap to joint",
+        "final micro P",
+    ):
         assert word in said
     assert "63.5" in page and "65.8±2.5" in page
     assert "dld(extend_ner) against" not in said and "extend_ner against dld(extend_ner): average micro" in said
-    assert "CoNLL2003 FG-1-PG-1: ours beside what is published" in said
+    assert "CoNLL2003 FG-1-PG-1: ours and what is published" in said
 
 
 def test_unfinished_runs_are_shown_and_not_averaged():
@@ -226,14 +231,14 @@ def test_losses_that_are_no_numbers_leave_a_gap():
     first, *rest = ledger.records()
     broken = replace(first, epochs=tuple(replace(e, losses={"ce": float("nan")}) for e in first.epochs))
     found = summary([RunLedger(ObjectStore("never-written-to"), replace(ledger._page, records=(broken, *rest)))])
-    assert found["runs"][0]["steps"][0]["epochs"][0]["losses"] == {"ce": None}
+    assert found.runs[0].steps[0].epochs[0].losses == {"ce": None}
     assert "nan" not in drawn(contents(found))["scenario-1-1-losses"].lower()
 
 
 def test_a_teachers_entities_are_drawn_and_told():
     sections = everything()
     svg = drawn(sections)["scenario-1-2-teacher"]
-    assert {"found", "kept", "right", "entities"} <= set(words(svg))
+    assert {"proposed", "kept", "precision", "entities"} <= set(words(svg))
     assert "75.0" in read(html(sections)).words
     assert "scenario-1-1-teacher" not in drawn(sections)
 
@@ -258,9 +263,9 @@ def test_a_search_shows_its_trials_the_importances_and_the_winners_line():
 
 def test_a_trial_is_drawn_to_the_step_it_ended_at():
     complete, pruned, failed = TRIALS[1], TRIALS[4], TRIALS[5]
-    assert course(complete) == pytest.approx([0.0, 1.2, 2.1, 3.3])
-    assert course(pruned) == pytest.approx([0.0, -1.1, -1.8])
-    assert course(failed) == pytest.approx([0.0, -0.5])
+    assert scores_by_step(complete) == pytest.approx([0.0, 1.2, 2.1, 3.3])
+    assert scores_by_step(pruned) == pytest.approx([0.0, -1.1, -1.8])
+    assert scores_by_step(failed) == pytest.approx([0.0, -0.5])
 
 
 def test_two_objectives_leave_a_front():
@@ -287,8 +292,7 @@ def test_the_settings_on_the_page_run_again(tmp_path: Path):
 def test_what_came_out_of_files_is_text_and_nothing_else():
     hostile = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
     twin = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
-    found = summary([hostile, twin])
-    add_significance(found, {HOSTILE: "_twin"})
+    found = with_significance(summary([hostile, twin]), {HOSTILE: "_twin"})
     sections = contents(found, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
     reader = read(html(sections))
     assert "script" not in reader.tags
@@ -347,7 +351,7 @@ def test_report_html_writes_one_file_and_prints_no_table(tmp_path: Path, capsys:
     told = capsys.readouterr()
     assert told.out == "" and "report.html" in told.err
     html = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
-    assert "Search dld-1234" in html and "ours beside what is published" in html
+    assert "Search dld-1234" in html and "ours and what is published" in html
     assert len(list((tmp_path / "plots").glob("*.png"))) > 5
     assert main([*asked, "conll"]) == 0
     assert "Search dld-1234" not in (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
@@ -385,8 +389,7 @@ addEventListener("load", () => {
 
 @pytest.mark.parametrize("width", [1280, 500, 390])
 def test_a_browser_draws_the_plots(browser: str, tmp_path: Path, width: int):
-    found = summary([many_types(), many_types(1)])
-    add_published(found)
+    found = with_published(summary([many_types(), many_types(1)]))
     sections = [*everything(), *contents(found, [])]
     sections = [*sections[:-1], renamed(sections[-1])]
     opened = html(sections).replace('<meta http-equiv="Content-Security-Policy"', '<meta name="without"')
@@ -400,7 +403,7 @@ def test_a_browser_draws_the_plots(browser: str, tmp_path: Path, width: int):
     page, *plots = title[1].split("; ")
     _, across, room = page.split()
     assert int(across) <= int(room), "the page itself scrolls sideways"
-    names = [plot.name for section in sections for plot in section.drawn()]
+    names = [plot.name for section in sections for plot in section.all_plots()]
     assert [plot.split()[0] for plot in plots] == names
     for plot in plots:
         _, wide, high, shapes = plot.split()

@@ -11,8 +11,12 @@ from rich.console import Console
 
 import raycner
 from raycner.analysis.published import CORPORA, Published, _figures, setting_of, system
+from raycner.analysis.statistics import Score
+from raycner.analysis.summary import Summary, summary, with_published
 from raycner.data.layouts.layout import LAYOUTS
-from raycner.reporting.report import Summary, add_published, as_markdown, show, summary
+from raycner.hashing import plain
+from raycner.reporting.markdown import as_markdown
+from raycner.reporting.report import show
 from raycner.storage.ledger import RunLedger
 from test_report import line, run
 
@@ -37,9 +41,9 @@ def ran(score: float, plan: list[list[str]], method: dict[str, Any], **said: Any
 
 
 def beside(*ledgers: RunLedger) -> tuple[Summary, Published]:
-    found = summary(ledgers)
-    add_published(found)
-    return found, found["published"][0]
+    found = with_published(summary(ledgers))
+    assert found.published
+    return found, found.published[0]
 
 
 def shown(found: Summary, width: int = 110) -> str:
@@ -57,7 +61,7 @@ def test_every_setting_has_its_systems() -> None:
     }
     assert {setting: len(figures) for setting, figures in _figures().items()} == settings
     for figures in _figures().values():
-        assert len({(figure["system"], figure["by"]) for figure in figures}) == len(figures)
+        assert len({(figure.system, figure.by) for figure in figures}) == len(figures)
 
 
 def test_the_steps_of_a_system_average_to_its_figure() -> None:
@@ -67,42 +71,42 @@ def test_the_steps_of_a_system_average_to_its_figure() -> None:
         _, first, _, later = setting.split("-")
         number = 1 + (len(TYPES[corpus]) - int(first)) // int(later)
         for figure in figures:
-            if figure["curve"] is None:
+            if figure.curve is None:
                 continue
             curves += 1
             for measure in ("micro", "macro"):
-                curve = figure["curve"][measure]
-                mean = figure[measure]["mean"]
+                curve = figure.curve[measure]
+                mean = figure.score(measure).mean
                 assert len(curve) == number
-                assert sum(curve) / number == pytest.approx(mean, abs=0.05), (corpus, setting, figure["system"])
+                assert sum(curve) / number == pytest.approx(mean, abs=0.05), (corpus, setting, figure.system)
     assert curves == 62
 
 
 def test_no_figure_stands_in_two_settings_any_more() -> None:
     """The table error that was corrected is I2B2's figures under OntoNotes5."""
-    seen = [(f["system"], f["micro"]["mean"], f["macro"]["mean"]) for figures in _figures().values() for f in figures]
+    seen = [(f.system, f.micro.mean, f.macro.mean) for figures in _figures().values() for f in figures]
     assert len(set(seen)) == len(seen)
-    corrected = [(s, f) for s, figures in _figures().items() for f in figures if f["printed"]]
-    assert {(*setting, figure["system"]) for setting, figure in corrected} == {
+    corrected = [(s, f) for s, figures in _figures().items() for f in figures if f.printed]
+    assert {(*setting, figure.system) for setting, figure in corrected} == {
         ("OntoNotes5", "FG-2-PG-2", "podnet"),
         ("OntoNotes5", "FG-2-PG-2", "lucir"),
     }
     for (_, setting), figure in corrected:
-        (i2b2,) = [f for f in _figures()["I2B2", setting] if f["system"] == figure["system"]]
-        assert figure["printed"] == {"micro": i2b2["micro"]["mean"], "macro": i2b2["macro"]["mean"]}
+        (i2b2,) = [f for f in _figures()["I2B2", setting] if f.system == figure.system]
+        assert figure.printed == {"micro": i2b2.micro.mean, "macro": i2b2.macro.mean}
 
 
 def test_figures_of_each_table_as_printed() -> None:
-    dld = next(f for f in _figures()["I2B2", "FG-8-PG-2"] if f["system"] == "dld(cfner)")
-    assert (dld["by"], dld["micro"], dld["macro"]) == (
+    dld = next(f for f in _figures()["I2B2", "FG-8-PG-2"] if f.system == "dld(cfner)")
+    assert (dld.by, dld.micro, dld.macro) == (
         "DLD",
-        {"mean": 70.88, "std": 0.70},
-        {"mean": 53.21, "std": 0.92},
+        Score(mean=70.88, std=0.70),
+        Score(mean=53.21, std=0.92),
     )
-    joint = next(f for f in _figures()["CoNLL2003", "FG-2-PG-1"] if f["system"] == "joint")
-    assert (joint["micro"], joint["curve"]) == (
-        {"mean": 87.30, "std": None},
-        {"micro": [87.2, 85.8, 88.9], "macro": [84.3, 84.0, 86.7]},
+    joint = next(f for f in _figures()["CoNLL2003", "FG-2-PG-1"] if f.system == "joint")
+    assert (joint.micro, joint.curve) == (
+        Score(mean=87.30, std=None),
+        {"micro": (87.2, 85.8, 88.9), "macro": (84.3, 84.0, 86.7)},
     )
 
 
@@ -153,7 +157,7 @@ def test_a_setting_is_known_by_types_and_sizes(plan: list[list[str]], setting: t
 )
 def test_a_run_is_the_system_that_its_method_is(method: dict[str, Any], name: str | None) -> None:
     plan = steps(CONLL, 1, 1)
-    (found,) = summary([ran(50.0, plan, method)])["runs"]
+    (found,) = summary([ran(50.0, plan, method)]).runs
     assert system(found) == name
 
 
@@ -161,7 +165,7 @@ def test_a_joint_run_is_the_bound() -> None:
     plan = steps(CONLL, 1, 1)
     bound, distilled = summary(
         [ran(80.0, plan, method, protocol="joint") for method in ({"name": "finetuning"}, {"name": "extend_ner"})]
-    )["runs"]
+    ).runs
     assert (system(bound), system(distilled)) == ("joint", None)
 
 
@@ -169,32 +173,32 @@ def test_ours_theirs_and_the_difference() -> None:
     plan = steps(CONLL, 1, 1)
     seeds = [ran(score, plan, {"name": "extend_ner"}, seed=seed) for seed, score in enumerate((70.0, 72.0))]
     _, found = beside(*seeds, ran(60.0, plan, {"name": "add_ner"}), ran(60.0, plan, SELF_TRAINING))
-    assert (found["setting"], found["unpublished"]) == ("CoNLL2003 FG-1-PG-1", ["add_ner"])
-    pairs = {(pair["theirs"]["system"], pair["theirs"]["by"]): pair for pair in found["pairs"]}
-    assert len(pairs) == len(found["pairs"]) == 12
+    assert (found.setting, found.unpublished) == ("CoNLL2003 FG-1-PG-1", ("add_ner",))
+    pairs = {(pair.theirs.system, pair.theirs.by): pair for pair in found.pairs}
+    assert len(pairs) == len(found.pairs) == 12
     for by, micro in (("CFNER", 76.36), ("DLD", 76.07)):
         pair = pairs["extend_ner", by]
-        assert pair["ours"] and pair["difference"]
-        assert (pair["ours"]["micro"]["mean"], pair["ours"]["micro"]["std"]) == pytest.approx((71.0, 2**0.5))
-        assert pair["difference"]["micro"] == pytest.approx(71.0 - micro)
+        assert pair.ours and pair.difference
+        assert (pair.ours["micro"].mean, pair.ours["micro"].std) == pytest.approx((71.0, 2**0.5))
+        assert pair.difference["micro"] == pytest.approx(71.0 - micro)
     self_training = pairs["self_training", "CFNER"]
-    assert self_training["difference"]
-    assert self_training["difference"]["macro"] == pytest.approx(60.0 - 72.88)
-    assert pairs["cfner", "CFNER"]["ours"] is None
+    assert self_training.difference
+    assert self_training.difference["macro"] == pytest.approx(60.0 - 72.88)
+    assert pairs["cfner", "CFNER"].ours is None
 
 
 def test_what_is_not_finished_is_not_set_beside() -> None:
     plan = steps(CONLL, 1, 1)
     begun = run(flat(50.0, plan)[:2], plan, label="finetuning", method={"name": "finetuning"})
     _, found = beside(begun)
-    assert found["setting"] and all(pair["row"] is None for pair in found["pairs"])
+    assert found.setting and all(pair.row is None for pair in found.pairs)
 
 
 @pytest.mark.parametrize("said", [{"protocol": "steps"}, {}])
 def test_no_known_setting_is_said_in_one_line(said: dict[str, str]) -> None:
     plan = steps(CONLL, 1, 1) if said else [["person"], ["place"]]
     found, nothing = beside(ran(50.0, plan, {"name": "finetuning"}, **said))
-    assert nothing == {"setting": None, "pairs": [], "unpublished": []}
+    assert nothing == Published(setting=None)
     unknown = "No figures are published of these types in these steps."
     assert shown(found).count(unknown) == as_markdown(found).count(unknown) == 1
 
@@ -233,6 +237,6 @@ def test_no_line_is_wider_than_the_terminal(width: int) -> None:
 def test_it_is_json_and_markdown() -> None:
     plan = steps(TYPES["OntoNotes5"], 2, 2)
     found, theirs = beside(ran(50.0, plan, {"name": "lucir"}), ran(40.0, plan, {"name": "finetuning"}))
-    assert json.loads(json.dumps(found, allow_nan=False))["published"] == [theirs]
+    assert json.loads(json.dumps(found.document(), allow_nan=False))["published"] == [plain(theirs)]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in as_markdown(found).splitlines() if "|" in row]
-    assert ["lucir", "CFNER", "lucir", "56.4\\*", "40.6\\*", "50.0", "50.0", "-6.4", "+9.4"] in rows
+    assert ["lucir, CFNER", "56.4\\*", "40.6\\*", "50.0", "50.0", "-6.4", "+9.4"] in rows

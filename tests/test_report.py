@@ -13,9 +13,16 @@ from rich.console import Console
 from scipy.stats import ttest_rel
 
 from raycner.analysis.formatting import DASH, duration, figure, listed, short
-from raycner.analysis.scores import corpus_name
-from raycner.reporting.report import SCHEMA, as_markdown, render, summary
-from raycner.reporting.terminal.tables import stretches
+from raycner.analysis.scores import Calibrated, CalibratedMeans, Pseudo, corpus_name
+from raycner.analysis.statistics import Spread
+from raycner.analysis.summary import SCHEMA, summary
+from raycner.analysis.table import Cell, by_rows, score_cell
+from raycner.reporting import markdown
+from raycner.reporting.html.page import Section, contents, html
+from raycner.reporting.markdown import as_markdown
+from raycner.reporting.report import render
+from raycner.reporting.terminal.renderer import render as render_table
+from raycner.reporting.terminal.renderer import split
 from raycner.storage.ledger import CalibrationRecord, CorpusNote, Page, PlannedStep, PseudoRecord, RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
@@ -97,28 +104,86 @@ def line(text: str, start: str) -> list[str]:
 
 
 def test_scores_of_one_run_by_hand():
-    found = summary([run(SCORES, PLAN)])["runs"][0]
-    last = found["steps"][-1]
-    assert last["f1"] == {"LOC": 60.0, "MISC": 45.0, "ORG": 30.0, "PER": 85.0}
-    assert last["micro"] == last["macro"] == last["tasks"] == pytest.approx(55.0)
-    assert (last["old"], last["new"]) == (pytest.approx(45.0), pytest.approx(85.0))
-    assert found["steps"][0]["old"] is None
-    average = found["average"]
-    assert average["macro"] == average["micro"] == pytest.approx((80 + 65 + 54 + 55) / 4)
-    assert average["old"] == pytest.approx((70 + 56 + 45) / 3)
-    assert average["new"] == pytest.approx((60 + 50 + 85) / 3)
-    assert found["forgetting"] == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
-    assert found["mean_forgetting"] == pytest.approx(55 / 3)
-    assert found["backward_transfer"] == pytest.approx(-55 / 4)
-    assert (found["seconds"], found["workers"], found["finished"]) == (244.0, [2], True)
+    found = summary([run(SCORES, PLAN)]).runs[0]
+    last = found.steps[-1]
+    assert last.f1 == {"LOC": 60.0, "MISC": 45.0, "ORG": 30.0, "PER": 85.0}
+    assert last.micro == last.macro == last.tasks == pytest.approx(55.0)
+    assert (last.old, last.new) == (pytest.approx(45.0), pytest.approx(85.0))
+    assert found.steps[0].old is None
+    average = found.average
+    assert average.macro == average.micro == pytest.approx((80 + 65 + 54 + 55) / 4)
+    assert average.old == pytest.approx((70 + 56 + 45) / 3)
+    assert average.new == pytest.approx((60 + 50 + 85) / 3)
+    assert found.forgetting == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
+    assert found.mean_forgetting == pytest.approx(55 / 3)
+    assert found.backward_interference == pytest.approx(-55 / 4)
+    assert found.backward_transfer == pytest.approx(-(20 + 15 + 20) / 3)
+    assert (found.seconds, found.workers, found.finished) == (244.0, (2,), True)
 
 
 def test_micro_and_macro_differ_when_types_weigh_differently():
     ledger = run([[50.0, 50.0]], [["LOC", "PER"]])
     ledger.records()[0].test["LOC"] = (3000, 0, 0)  # type: ignore[index]
-    step = summary([ledger])["runs"][0]["steps"][0]
-    assert step["macro"] == pytest.approx(75.0)
-    assert step["micro"] == step["tasks"] == pytest.approx(100 * 7000 / (7000 + 1000))
+    step = summary([ledger]).runs[0].steps[0]
+    assert step.macro == pytest.approx(75.0)
+    assert step.micro == step.tasks == pytest.approx(100 * 7000 / (7000 + 1000))
+
+
+def counted(**counts: tuple[int, int, int]) -> RunLedger:
+    """A run of one step with these test counts."""
+    raw = run([[50.0] * len(counts)], [list(counts)])
+    (record,) = raw.records()
+    return RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=(replace(record, test=counts),)))
+
+
+def test_precision_recall_and_support_of_every_type_and_over_types():
+    ledger = counted(LOC=(6, 2, 4), PER=(1, 3, 0), ORG=(0, 0, 5), MISC=(0, 0, 0))
+    (step,) = summary([ledger]).runs[0].steps
+    assert step.precision == {"LOC": 75.0, "PER": 25.0, "ORG": 0.0, "MISC": None}
+    assert step.recall == {"LOC": 60.0, "PER": 100.0, "ORG": 0.0, "MISC": None}
+    assert step.support == {"LOC": 10, "PER": 1, "ORG": 5, "MISC": 0}
+    assert (step.micro_precision, step.micro_recall) == (pytest.approx(700 / 12), pytest.approx(700 / 16))
+    assert (step.macro_precision, step.macro_recall) == (pytest.approx(100 / 3), pytest.approx(160 / 3))
+    text = shown(ledger)
+    text = text[text.index("By type") :]
+    assert line(text, "LOC ") == ["LOC", "1", "75.0", "60.0", "66.7", "10"]
+    assert line(text, "MISC ") == ["MISC", "1", "-", "-", "-", "0"]
+    assert line(text, "micro ") == ["micro", "58.3", "43.8", "50.0", "16"]
+    assert line(text, "macro ") == ["macro", "33.3", "53.3", "35.6", "16"]
+
+
+def test_a_comparison_has_precision_and_recall_after_the_last_step():
+    ledgers = [run(shifted(by), PLAN, seed=seed) for seed, by in enumerate((0.0, 10.0))]
+    other = run(SCORES, PLAN, label="other")
+    row = next(row for row in summary([*ledgers, other]).comparisons[0].rows if row.title == "dld(extend_ner)")
+    f1, precision, recall = row.final_micro, row.final_micro_precision, row.final_micro_recall
+    assert precision.mean == 100, "the counts of this module have no false positive"
+    assert [run.steps[-1].micro_recall for run in summary(ledgers).runs] == pytest.approx(
+        [100 * 55 / 145, 100 * 65 / 135]
+    )
+    assert (f1.n, recall.n) == (2, 2)
+    for text in (shown(*ledgers, other, width=220), as_markdown(summary([*ledgers, other]))):
+        assert f"{recall.mean:.1f}±{recall.std:.1f}" in text and "P: precision, R: recall" in text
+
+
+def test_details_add_precision_and_recall_after_every_step():
+    text = shown(run(SCORES, PLAN), details=True)
+    assert [f"By type after step {step}" in text for step in range(1, 6)] == [True] * 4 + [False]
+    assert shown(run(SCORES, PLAN)).count("By type") == 1
+
+
+def test_every_table_states_how_its_scores_were_obtained():
+    raw = run(SCORES, PLAN, head={"name": "linear", "decoding": "constrained"})
+    records = [replace(record, dtype="bf16", version="0.2.0", workers=n + 1) for n, record in enumerate(raw.records())]
+    ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
+    other = run(SCORES, PLAN, label="other", seed=1)
+    stated = "Decoder constrained; calibration none; seed 0; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
+    assert stated in " ".join(shown(ledger).split())
+    both = "Decoder constrained; calibration none; seeds 0 and 1; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
+    found = summary([ledger, other])
+    for text in (shown(ledger, other), as_markdown(found), html(contents(found))):
+        assert both in " ".join(text.split())
+    assert "Calibration none; seed 1; 2 workers." in " ".join(shown(other).split()), "what is not recorded is left out"
 
 
 def test_calibrated_scores_stand_beside_the_raw_ones():
@@ -128,18 +193,18 @@ def test_calibrated_scores_stand_beside_the_raw_ones():
         counts = dict.fromkeys(record.seen, (8, 2, 2))
         records.append(replace(record, calibration=CalibrationRecord(delta=number + 0.5, dev=counts, test=counts)))
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
-    (found,) = summary([ledger])["runs"]
-    assert found["steps"][1]["calibrated"] == {"delta": 1.5, "micro": pytest.approx(80), "macro": pytest.approx(80)}
-    assert found["average"]["calibrated"] == {"micro": pytest.approx(80), "macro": pytest.approx(80)}
-    assert found["average"]["macro"] == pytest.approx(50)
+    (found,) = summary([ledger]).runs
+    assert found.steps[1].calibrated == Calibrated(delta=1.5, micro=pytest.approx(80), macro=pytest.approx(80))
+    assert found.average.calibrated == CalibratedMeans(micro=pytest.approx(80), macro=pytest.approx(80))
+    assert found.average.macro == pytest.approx(50)
     said = shown(ledger)
-    assert "macro*" in said and "bias lowered by 0.5, 1.5" in " ".join(said.split())
+    assert "macro*" in said and "types lowered by 0.5, 1.5" in " ".join(said.split())
     other = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]], label="other", shares=False)
-    best, raw_row = summary([ledger, other])["comparisons"][0]["rows"]
-    assert best["calibrated_micro"] == {"mean": pytest.approx(80), "std": None, "n": 1}
-    assert raw_row["calibrated_macro"] is None
+    best, raw_row = summary([ledger, other]).comparisons[0].rows
+    assert best.calibrated_micro == Spread(mean=pytest.approx(80), std=None, n=1)
+    assert raw_row.calibrated_macro is None
     for text in (shown(ledger, other, width=140), as_markdown(summary([ledger, other])).replace("\\", "")):
-        assert "micro*" in text and "*: each step's new types read out with their bias lowered" in text
+        assert "micro*" in text and "*: predicted with the bias of each step's new types lowered" in text
         assert [one.split()[:5] for one in text.replace("|", " ").splitlines() if " 80.0 " in one] == [
             ["dld(extend_ner)", "1", "50.0", "50.0", "80.0"]
         ]
@@ -150,10 +215,10 @@ def test_conlleval_is_told_where_it_was_counted():
     raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
     records = [replace(record, conlleval=dict.fromkeys(record.seen, (7, 3, 3))) for record in raw.records()]
     counted = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
-    (found,) = summary([counted])["runs"]
-    assert [step["conlleval"] for step in found["steps"]] == [pytest.approx(70), pytest.approx(70)]
-    assert "70.0 micro (neighbours of one type count as one)" in " ".join(shown(counted).split())
-    assert summary([raw])["runs"][0]["steps"][0]["conlleval"] is None
+    (found,) = summary([counted]).runs
+    assert [step.conlleval for step in found.steps] == [pytest.approx(70), pytest.approx(70)]
+    assert "70.0 micro (adjacent entities of one type count as one)" in " ".join(shown(counted).split())
+    assert summary([raw]).runs[0].steps[0].conlleval is None
     assert "conlleval" not in shown(raw)
 
 
@@ -164,69 +229,78 @@ def test_a_teachers_entities_are_accounted_for():
     unknown, none = replace(known, right=None), PseudoRecord(proposed=0, kept=0, threshold=0.0, right=0)
     records = (first, replace(second, pseudo={"LOC": known}), replace(third, pseudo={"LOC": unknown, "PER": none}))
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=records))
-    (found,) = summary([ledger])["runs"]
-    assert [step["pseudo"] for step in found["steps"]] == [
+    (found,) = summary([ledger]).runs
+    assert [step.pseudo for step in found.steps] == [
         None,
-        {"LOC": {"proposed": 1234, "kept": 800, "threshold": 0.8125, "precision": 75.0}},
+        {"LOC": Pseudo(proposed=1234, kept=800, threshold=0.8125, precision=75.0)},
         {
-            "LOC": {"proposed": 1234, "kept": 800, "threshold": 0.8125, "precision": None},
-            "PER": {"proposed": 0, "kept": 0, "threshold": 0.0, "precision": None},
+            "LOC": Pseudo(proposed=1234, kept=800, threshold=0.8125, precision=None),
+            "PER": Pseudo(proposed=0, kept=0, threshold=0.0, precision=None),
         },
     ]
-    said = shown(ledger)
-    told = [
-        one.split() for one in said[said.index("pseudo-entities") : said.index("Found by")].splitlines() if "0." in one
-    ]
-    assert told == [
+    text = shown(ledger)
+    section = text[text.index("Pseudo-entities") : text.index("proposed: predicted")]
+    assert [line.split() for line in section.splitlines() if "0." in line] == [
         ["2", "LOC", "1,234", "800", "0.812", "75.0"],
         ["3", "LOC", "1,234", "800", "0.812", DASH],
-        ["PER", "0", "0", "0.000", DASH],
+        ["3", "PER", "0", "0", "0.000", DASH],
     ]
-    assert "pseudo-entities" not in shown(raw)
+    assert "Pseudo-entities" not in shown(raw)
 
 
 def test_the_document_is_json_and_keeps_its_keys():
-    found = json.loads(json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]), allow_nan=False))
-    assert found["schema"] == SCHEMA == 1
+    found = json.loads(
+        json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]).document(), allow_nan=False)
+    )
+    assert found["schema"] == SCHEMA == 2
     assert set(found) == {"schema", "runs", "comparisons"}
     assert set(found["runs"][0]) == {
         *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
-        *("mean_forgetting", "backward_transfer", "seconds", "workers"),
+        *("mean_forgetting", "backward_transfer", "backward_interference", "seconds", "workers"),
+        *("decoder", "calibration", "dtypes", "versions"),
     }
+    overall = {
+        *("micro", "macro", "tasks", "old", "new", "calibrated"),
+        *("micro_precision", "micro_recall", "macro_precision", "macro_recall"),
+    }
+    assert set(found["runs"][0]["average"]) == overall
     assert set(found["runs"][0]["steps"][0]) == {
-        *("index", "fingerprint", "learns", "counts", "f1", "micro", "macro", "tasks", "old", "new", "best_epoch"),
-        *("by_task", "calibrated", "conlleval", "pseudo", "epochs", "sentences", "seconds", "workers"),
+        *overall,
+        *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
+        *("by_task", "conlleval", "pseudo", "epochs", "sentences", "seconds", "workers", "dtype", "version"),
     }
     assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(found["comparisons"][0]["rows"][0]) == {
         *("label", "title", "settings", "joint", "runs", "seeds", "finished", "done", "average_micro", "average_macro"),
         *("final_micro", "final_macro", "forgetting", "gap_average", "gap_final", "significance", "curve"),
-        *("average_tasks", "final_tasks", "interference", "gap_tasks", "calibrated_micro", "calibrated_macro"),
+        *("average_tasks", "final_tasks", "gap_tasks", "calibrated_micro", "calibrated_macro"),
+        *("final_micro_precision", "final_micro_recall", "final_macro_precision", "final_macro_recall"),
+        *("backward_transfer", "backward_interference"),
     }
 
 
 def test_runs_that_differ_by_seed_are_one_row():
     ledgers = [run(shifted(by), PLAN, seed=seed) for seed, by in enumerate((0.0, 1.0, 5.0))]
     elsewhere = run(shifted(5.0), PLAN, seed=3, compute={"workers": 8})
-    (row,) = summary([*ledgers, elsewhere])["comparisons"][0]["rows"]
-    assert row["seeds"] == [0, 1, 2, 3]
-    assert row["average_macro"]["n"] == 4
-    assert row["average_macro"]["mean"] == pytest.approx(63.5 + 11 / 4)
-    assert row["average_macro"]["std"] == pytest.approx(math.sqrt(sum((by - 2.75) ** 2 for by in (0, 1, 5, 5)) / 3))
-    assert [point["micro"]["mean"] for point in row["curve"]] == pytest.approx([82.75, 67.75, 56.75, 57.75])
+    (row,) = summary([*ledgers, elsewhere]).comparisons[0].rows
+    assert row.seeds == (0, 1, 2, 3)
+    assert row.average_macro.n == 4
+    assert row.average_macro.mean == pytest.approx(63.5 + 11 / 4)
+    assert row.average_macro.std == pytest.approx(math.sqrt(sum((by - 2.75) ** 2 for by in (0, 1, 5, 5)) / 3))
+    assert [point.micro.mean for point in row.curve] == pytest.approx([82.75, 67.75, 56.75, 57.75])
 
 
 def test_of_two_runs_with_one_seed_the_longer_counts():
     short_one, long_one = run(SCORES[:1], PLAN, run="a"), run(SCORES, PLAN, run="b")
     for pair in ([short_one, long_one], [long_one, short_one]):
-        (row,) = summary(pair)["comparisons"][0]["rows"]
-        assert (row["runs"], row["finished"]) == (["b"], [0])
+        (row,) = summary(pair).comparisons[0].rows
+        assert (row.runs, row.finished) == (("b",), (0,))
 
 
 def test_rows_come_by_average_macro_and_namesakes_carry_what_parts_them():
     light = DLD | {"weight": 0.5}
     rows = summary([run(SCORES, PLAN), run(shifted(2.0), PLAN, method=light), run(shifted(1.0), PLAN, label="cfner")])
-    labels = [row["label"] for row in rows["comparisons"][0]["rows"]]
+    labels = [row.label for row in rows.comparisons[0].rows]
     assert labels == ["dld(extend_ner) method.weight=0.5", "cfner", "dld(extend_ner) method.weight=2.0"]
 
 
@@ -234,29 +308,29 @@ def test_the_paired_t_test_is_scipys_over_shared_seeds_against_the_best_row():
     best = [run(shifted(by), PLAN, seed=seed) for seed, by in ((0, 5.0), (1, 6.0), (2, 9.0), (3, 9.0))]
     other = [run(shifted(by), PLAN, seed=seed, label="cfner") for seed, by in ((0, 0.0), (1, 4.0), (2, 3.0), (7, 1.0))]
     lone = run(shifted(-9.0), PLAN, label="finetuning")
-    first, second, third = summary([*other, *best, lone])["comparisons"][0]["rows"]
-    assert first["significance"] is None
-    assert third["significance"] is None
-    assert (second["significance"]["against"], second["significance"]["seeds"]) == ("dld(extend_ner)", [0, 1, 2])
-    assert second["significance"]["p"] == pytest.approx(ttest_rel([63.5, 67.5, 66.5], [68.5, 69.5, 72.5]).pvalue)
-    assert line(shown(*other, *best, lone), "cfner                4  ")[-1] == f"{second['significance']['p']:.3f}"
+    first, second, third = summary([*other, *best, lone]).comparisons[0].rows
+    assert first.significance is None
+    assert third.significance is None
+    assert (second.significance.against, second.significance.seeds) == ("dld(extend_ner)", (0, 1, 2))
+    assert second.significance.p == pytest.approx(ttest_rel([63.5, 67.5, 66.5], [68.5, 69.5, 72.5]).pvalue)
+    assert f"{second.significance.p:.3f}" in line(shown(*other, *best, lone, width=200), "cfner                4  ")
 
 
 def test_equal_differences_leave_the_t_test_without_an_answer():
     worse = [run(shifted(seed), PLAN, seed=seed, label="worse") for seed in (0, 1)]
     better = [run(shifted(seed + 3), PLAN, seed=seed, label="better") for seed in (0, 1)]
-    assert summary([*worse, *better])["comparisons"][0]["rows"][1]["significance"]["p"] is None
+    assert summary([*worse, *better]).comparisons[0].rows[1].significance.p is None
 
 
 def test_the_gap_is_measured_to_the_joint_run_of_the_scenario():
     joint = run(shifted(10.0), PLAN, label="finetuning", protocol="joint")
     elsewhere = run(shifted(15.0), PLAN, label="finetuning", protocol="joint", corpus="another")
-    first, second = summary([run(SCORES, PLAN), joint, elsewhere])["comparisons"]
-    assert [row["label"] for row in first["rows"]] == ["finetuning, joint", "dld(extend_ner)"]
-    assert first["rows"][0]["gap_average"] is None
-    assert first["rows"][1]["gap_average"] == pytest.approx(10.0)
-    assert first["rows"][1]["gap_final"] == pytest.approx(10.0)
-    assert len(second["rows"]) == 1
+    first, second = summary([run(SCORES, PLAN), joint, elsewhere]).comparisons
+    assert [row.label for row in first.rows] == ["finetuning, joint", "dld(extend_ner)"]
+    assert first.rows[0].gap_average is None
+    assert first.rows[1].gap_average == pytest.approx(10.0)
+    assert first.rows[1].gap_final == pytest.approx(10.0)
+    assert len(second.rows) == 1
     text = shown(run(SCORES, PLAN), joint)
     assert "gap to" in text
     assert "gap to" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"))
@@ -264,10 +338,10 @@ def test_the_gap_is_measured_to_the_joint_run_of_the_scenario():
 
 def test_an_unfinished_run_says_how_far_it_is_and_enters_no_average():
     done, begun = run(SCORES, PLAN), run(shifted(4.0)[:2], PLAN, label="cfner")
-    first, second = summary([begun, done])["comparisons"][0]["rows"]
-    assert (first["label"], second["label"]) == ("dld(extend_ner)", "cfner")
-    assert second["average_macro"] is second["final_micro"] is second["forgetting"] is None
-    assert (second["finished"], second["done"], len(second["curve"])) == ([], 2, 2)
+    first, second = summary([begun, done]).comparisons[0].rows
+    assert (first.label, second.label) == ("dld(extend_ner)", "cfner")
+    assert second.average_macro is second.final_micro is second.forgetting is None
+    assert (second.finished, second.done, len(second.curve)) == ((), 2, 2)
     text = shown(begun, done)
     assert "cfner, seed 0: unfinished, 2 of 4 steps done, to come: ORG, PER; in no average." in text
     alone = shown(begun)
@@ -300,7 +374,8 @@ def test_many_types_turn_the_matrix_on_its_side():
     plan = [list(ELEVEN[:3]), *([a, b] for a, b in zip(ELEVEN[3::2], ELEVEN[4::2], strict=True))]
     sizes = [3, 5, 7, 9, 11]
     text = shown(run([[50.0 + step] * size for step, size in enumerate(sizes)], plan))
-    assert line(text, "type ") == ["type", "step", "1", "2", "3", "4", "5", "average", "forgetting"]
+    assert line(text, "after step ") == ["after", "step", "1", "2", "3", "4", "5", "average", "forgetting"]
+    text = text[: text.index("By type")]
     assert line(text, "GPE ") == ["GPE", "-", "51.0", "52.0", "53.0", "54.0", "-1.0"]
     assert line(text, "ORG ") == ["ORG", "-", "-", "-", "-", "54.0", "-"]
     assert line(text, "tasks ") == ["tasks", "50.0", "51.0", "52.0", "53.0", "54.0", "52.0"]
@@ -309,14 +384,14 @@ def test_many_types_turn_the_matrix_on_its_side():
 def test_many_steps_go_on_in_tables_below():
     plan = [[f"type-{number}"] for number in range(18)]
     text = shown(run([[60.0] * (step + 1) for step in range(18)], plan))
-    headers = [one.split() for one in text.splitlines() if one.strip().startswith("type ")]
+    headers = [one.split() for one in text.splitlines() if one.strip().startswith("after step ")]
     assert [word for header in headers for word in header if word.isdigit()] == [str(n + 1) for n in range(18)]
 
 
 def test_a_type_that_occurs_nowhere_is_a_dash_and_not_a_zero():
-    found = summary([run([[80.0], [70.0, None]], PLAN[:2])])["runs"][0]["steps"][1]
-    assert found["f1"] == {"LOC": 70.0, "MISC": None}
-    assert found["macro"] == pytest.approx(70.0)
+    found = summary([run([[80.0], [70.0, None]], PLAN[:2])]).runs[0].steps[1]
+    assert found.f1 == {"LOC": 70.0, "MISC": None}
+    assert found.macro == pytest.approx(70.0)
 
 
 def test_details_add_the_matrices_to_the_comparison():
@@ -337,9 +412,43 @@ def test_names_are_not_read_as_markup():
     assert "odd[red]" in text
 
 
+def test_names_are_not_read_as_markdown():
+    odd = run([[80.0]], [["a|b"]], label="*odd* `_x_` <b> [link](there)")
+    text = as_markdown(summary([odd, run([[80.0]], [["a|b"]], label="other")]))
+    assert "\\*odd\\* \\`\\_x\\_\\` \\<b> \\[link](there)" in text
+    assert "extend_ner" in as_markdown(summary([run([[80.0]], [["x"]], label="extend_ner")])), "inside words it is safe"
+
+
+def test_one_table_in_three_media():
+    rows = [["a [red]", score_cell(81.25)], [Cell("b", details=("x=1",)), Cell("")]]
+    table = by_rows("Title", ["name", "after\nstep"], rows, notes=["A note."], rules=[1])
+    console = Console(file=io.StringIO(), width=60, color_system=None)
+    console.print(render_table(table, 60))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [one.split() for one in text.splitlines() if "81" in one or "x=1" in one] == [
+        ["a", "[red]", "81.2"],
+        ["x=1"],
+    ]
+    lines = markdown.render(table).splitlines()
+    assert lines[0] == "**Title.**" and lines[2:6] == [
+        *("| name | after step |", "| --- | ---: |", "| a \\[red] | 81.2 |", "| b x=1 |  |"),
+    ]
+    page = html([Section(title="A", anchor="a", tables=[table])])
+    assert "<td>a [red]</td>" in page and "<small>x=1</small>" in page and "<figcaption>A note.</figcaption>" in page
+
+
+def test_a_table_that_is_split_repeats_its_names_and_leaves_out_rows_with_nothing():
+    headers = ["name", *(f"column-{n}" for n in range(6))]
+    rows = [["full", *["1.0"] * 6], ["late", *[""] * 3, *["2.0"] * 3]]
+    console = Console(file=io.StringIO(), width=50, color_system=None)
+    console.print(render_table(by_rows("", headers, rows), 50))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert (text.count("full"), text.count("late")) == (2, 1)
+
+
 def test_no_ledger_shows_nothing():
     assert shown() == ""
-    assert summary([]) == {"schema": 1, "runs": [], "comparisons": []}
+    assert summary([]).document() == {"schema": 2, "runs": [], "comparisons": []}
 
 
 # ---- tasks, orders, progressions
@@ -353,13 +462,14 @@ def in_order(order: str, scores: list[list[float | None]], plan: list[list[str]]
 def test_tasks_by_hand():
     tasks = [["x-a", "x-b"], ["y-a"]]
     ledger = in_order("P1", [[60.0, 80.0], [50.0, 60.0, 90.0]], tasks)
-    (found,) = summary([ledger])["runs"]
-    first, last = found["steps"]
-    assert [*first["by_task"], *last["by_task"]] == pytest.approx([70, 55, 90])
-    assert (first["tasks"], last["tasks"]) == (pytest.approx(70), pytest.approx((55 + 90) / 2))
-    assert found["backward_transfer"] == pytest.approx((55 - 70) / 2)
+    (found,) = summary([ledger]).runs
+    first, last = found.steps
+    assert [*first.by_task, *last.by_task] == pytest.approx([70, 55, 90])
+    assert (first.tasks, last.tasks) == (pytest.approx(70), pytest.approx((55 + 90) / 2))
+    assert found.backward_interference == pytest.approx((55 - 70) / 2)
+    assert found.backward_transfer == pytest.approx(55 - 70)
     text = shown(ledger)
-    assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0"]
+    assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0", "-15.0"]
     assert "order P1" in text
     other = in_order("P1", [[50.0, 50.0], [50.0, 50.0, 50.0]], tasks, label="other")
     for text in (shown(ledger, other, width=140), as_markdown(summary([ledger, other]))):
@@ -371,17 +481,17 @@ def test_tasks_by_hand():
 def test_tasks_are_compared_in_their_own_measures():
     split = in_order("P1", SCORES, PLAN)
     bound = in_order("P1", shifted(10.0), PLAN, label="finetuning", protocol="joint_split")
-    (comparison,) = summary([split, bound])["comparisons"]
-    joint, row = comparison["rows"]
-    assert (joint["title"], joint["joint"]) == ("finetuning, joint", True)
-    assert row["final_tasks"]["mean"] == pytest.approx(55.0)
-    assert row["interference"]["mean"] == pytest.approx(-55 / 4)
-    assert row["gap_tasks"] == pytest.approx(10.0)
+    (comparison,) = summary([split, bound]).comparisons
+    joint, row = comparison.rows
+    assert (joint.title, joint.joint) == ("finetuning, joint", True)
+    assert row.final_tasks.mean == pytest.approx(55.0)
+    assert row.backward_interference.mean == pytest.approx(-55 / 4)
+    assert row.gap_tasks == pytest.approx(10.0)
     for text in (shown(split, bound, width=140), as_markdown(summary([split, bound]))):
         assert "4 steps, Split-All in order P1" in text and "BI: micro of a task" in text
     assert "BI" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"), width=140)
     apart = [in_order("P1", SCORES, PLAN, protocol="filter"), run(SCORES, PLAN, label="cfner"), split]
-    assert len(summary(apart)["comparisons"]) == 3, "they are trained or tested otherwise"
+    assert len(summary(apart).comparisons) == 3, "they are trained or tested otherwise"
 
 
 def test_orders_are_averaged():
@@ -397,21 +507,21 @@ def test_orders_are_averaged():
         ),
     ]
     found = summary(ledgers)
-    assert len(found["comparisons"]) == 2
-    (orders,) = found["orders"]
-    assert (orders["setup"], orders["orders"], orders["corpus"]) == ("Split-All", ["P1", "P2"], "conll2003")
-    rows = {row["label"]: row for row in orders["rows"]}
+    assert len(found.comparisons) == 2
+    (orders,) = found.orders
+    assert (orders.setup, orders.orders, orders.corpus) == ("Split-All", ("P1", "P2"), "conll2003")
+    rows = {row.label: row for row in orders.rows}
     assert [*rows] == ["finetuning, joint", "cfner", "dld(extend_ner)"]
     ours = rows["dld(extend_ner)"]
-    assert ours["final"] == {"mean": pytest.approx((56 + 45) / 2), "std": pytest.approx(11 / math.sqrt(2)), "n": 2}
-    assert ours["gap"]["mean"] == pytest.approx(((75 - 56) + (75 - 45)) / 2)
-    assert [point["mean"] for point in ours["curve"]] == pytest.approx([75.5, 60.5, 49.5, 50.5])
-    assert ours["interference"]["mean"] == pytest.approx(-55 / 4)
-    assert rows["cfner"]["orders"] == ["P1"], "an unfinished run does not count"
+    assert ours.final == Spread(mean=pytest.approx((56 + 45) / 2), std=pytest.approx(11 / math.sqrt(2)), n=2)
+    assert ours.gap.mean == pytest.approx(((75 - 56) + (75 - 45)) / 2)
+    assert [point.mean for point in ours.curve] == pytest.approx([75.5, 60.5, 49.5, 50.5])
+    assert ours.backward_interference.mean == pytest.approx(-55 / 4)
+    assert rows["cfner"].orders == ("P1",), "an unfinished run does not count"
     for text in (shown(*ledgers, width=140), as_markdown(found)):
         assert "4 tasks, Split-All, over the orders P1, P2" in text
-    assert "orders" not in summary(ledgers[:2])
-    json.dumps(found, allow_nan=False)
+    assert not summary(ledgers[:2]).orders
+    json.dumps(found.document(), allow_nan=False)
 
 
 def test_progressions_by_hand():
@@ -444,13 +554,13 @@ def test_progressions_by_hand():
     ]
     ledgers += [scratched("linear", 0), scratched("other", 9)]
     found = summary(ledgers)
-    blstm, seq = sorted(found["progressions"], key=lambda one: one["system"])
-    assert (blstm["target"], blstm["seeds"], [*blstm["types"]]) == ("PER", [0, 1], ["LOC", "ORG", "PER", "overall"])
-    loc, per = blstm["types"]["LOC"], blstm["types"]["PER"]
-    assert (loc["init"]["mean"], loc["sub"]["mean"], loc["rand"]["mean"]) == pytest.approx((81, 75, 50))
-    assert per["init"] is None
-    assert (per["sub"]["mean"], per["rand"]["mean"]) == pytest.approx((61, 30))
-    assert seq["types"]["PER"]["rand"] is None, "another head's baseline is not its own"
+    blstm, seq = sorted(found.progressions, key=lambda one: one.system)
+    assert (blstm.target, blstm.seeds, [*blstm.types]) == ("PER", (0, 1), ["LOC", "ORG", "PER", "overall"])
+    loc, per = blstm.types["LOC"], blstm.types["PER"]
+    assert (loc.init.mean, loc.sub.mean, loc.rand.mean) == pytest.approx((81, 75, 50))
+    assert per.init is None
+    assert (per.sub.mean, per.rand.mean) == pytest.approx((61, 30))
+    assert seq.types["PER"].rand is None, "another head's baseline is not its own"
     for text in (
         shown(*ledgers, width=140).replace(DASH, "-"),
         as_markdown(found).replace("|", " ").replace(DASH, "-"),
@@ -465,7 +575,7 @@ def test_progressions_by_hand():
             ["PER", "ORG", "-2.0", "-2.0"],
             ["PER", "PER", "61.0", "60.0", "30.0", "-"],
         ]
-    json.dumps(found, allow_nan=False)
+    json.dumps(found.document(), allow_nan=False)
     for width in (60, 80, 140):
         assert max(map(len, shown(*ledgers, width=width).splitlines())) <= width
 
@@ -483,7 +593,7 @@ def test_corpora_of_ones_own_are_told_apart_by_their_folders():
         )
         for name, less in (("tweets", 0.0), ("letters", 9.0))
     ]
-    found = {one["corpus"]: one["types"]["PER"]["sub"]["mean"] for one in summary(ledgers)["progressions"]}
+    found = {one.corpus: one.types["PER"].sub.mean for one in summary(ledgers).progressions}
     assert found == {"tweets": pytest.approx(60.0), "letters": pytest.approx(51.0)}
     text = shown(*ledgers, width=140)
     assert all(f"{name}, progressive: 2 types in 2 steps" in text for name in found)
@@ -514,19 +624,19 @@ def test_no_line_is_wider_than_the_terminal(width):
 @given(st.lists(st.lists(st.floats(0, 100), min_size=4, max_size=4), min_size=1, max_size=4), st.integers(0, 3))
 def test_sums_lie_between_their_types_and_averages_between_their_steps(scores, seed):
     rows = [row[: index + 1] for index, row in enumerate(scores)]
-    found = summary([run(rows, PLAN, seed=seed)])["runs"][0]
-    for step in found["steps"]:
-        present = list(step["f1"].values())
-        assert min(present) - 1e-9 <= step["micro"] <= max(present) + 1e-9
-        assert min(present) - 1e-9 <= step["macro"] <= max(present) + 1e-9
-    macros = [step["macro"] for step in found["steps"]]
-    assert min(macros) - 1e-9 <= found["average"]["macro"] <= max(macros) + 1e-9
-    assert found["backward_transfer"] <= 1e-9
+    found = summary([run(rows, PLAN, seed=seed)]).runs[0]
+    for step in found.steps:
+        present = list(step.f1.values())
+        assert min(present) - 1e-9 <= step.micro <= max(present) + 1e-9
+        assert min(present) - 1e-9 <= step.macro <= max(present) + 1e-9
+    macros = [step.macro for step in found.steps]
+    assert min(macros) - 1e-9 <= found.average.macro <= max(macros) + 1e-9
+    assert found.backward_interference <= 1e-9
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(-5, 120))
-def test_stretches_cover_every_column_once_and_fit_when_columns_do(widths, width):
-    found = stretches(widths, width)
+def test_chunks_cover_every_column_once_and_fit_when_columns_do(widths, width):
+    found = split(widths, width)
     assert [place for stretch in found for place in stretch] == list(range(len(widths)))
     assert all(len(one) == 1 or sum(widths[place] for place in one) <= width for one in found)
 

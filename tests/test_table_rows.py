@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import runs
 from raycner.__main__ import main
-from raycner.analysis.comparison import paired_test
+from raycner.analysis.statistics import paired_test
 from raycner.config import RunConfig, read
 from raycner.methods.method import METHODS
 from raycner.networks.heads.tags import LinearTags

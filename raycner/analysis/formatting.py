@@ -1,8 +1,8 @@
-"""How numbers, times and lists are written in every table: F1 in percent with one decimal, a dash for nothing."""
+"""How numbers, times and lists are written in every table: scores in percent with one decimal, a dash for none."""
 
 from collections.abc import Sequence
 
-from raycner.analysis.comparison import Score
+from raycner.analysis.statistics import Score
 
 DASH = "\N{EN DASH}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -14,16 +14,28 @@ def figure(value: float | None) -> str:
     return DASH if value is None else f"{value:z.1f}"
 
 
+def signed(points: float | None) -> str:
+    """A difference in points with its sign, or a dash where there is none."""
+    return DASH if points is None else f"{points:+z.1f}"
+
+
 def spreads(scores: Sequence[Score | None]) -> list[str]:
-    """A column of means with what they vary by; figures without one keep its room, so that decimals stand in line."""
-    tails = ["" if one is None or one["std"] is None else f"{PLUS_MINUS}{one['std']:.1f}" for one in scores]
-    room = max(map(len, tails), default=0)
-    figures = [figure(None if one is None else one["mean"]) for one in scores]
-    return [f"{mean}{tail:<{room}}" for mean, tail in zip(figures, tails, strict=True)]
+    """A column of means with their deviations; means without one are padded, so that the decimal points align."""
+    tails = ["" if score is None or score.std is None else f"{PLUS_MINUS}{score.std:.1f}" for score in scores]
+    width = max(map(len, tails), default=0)
+    means = [figure(None if score is None else score.mean) for score in scores]
+    return [f"{mean}{tail:<{width}}" for mean, tail in zip(means, tails, strict=True)]
+
+
+def p_value(p: float | None) -> str:
+    """A p-value to three decimals, or a dash where there is none."""
+    if p is None:
+        return DASH
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it."""
+    """A time in its two largest units."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,25 +1,27 @@
-"""What is published of a setting, set beside what our runs of it have scored.
+"""Published figures of a setting, paired with the scores of our runs of it.
 
-The figures are mean F1 over steps, in percent, and lie in two tables beside this module:
+The figures are mean F1 over steps, in percent, in two files next to this module:
 
     published_averages.csv   corpus, setting, system, by, micro, micro_std, macro, macro_std,
                              printed_micro, printed_macro
     published_steps.csv      corpus, setting, system, micro, macro: the score after each step, of CFNER's own runs
 
-A system is called as our tables call the method, and `by` says whose figure it is: CFNER (the EMNLP 2022 paper and its
+A system has the name of our method, and `by` says who published the figure: CFNER (the EMNLP 2022 paper and its
 repository), DLD (SIGIR 2023: its own rows, and its re-runs of the two it builds on), RDP and TBCL (later; at second
-hand). Where a figure is `printed` otherwise than it stands here, it was corrected: CFNER's table for OntoNotes5
+hand). A figure that the source prints differently (`printed`) was corrected: CFNER's table for OntoNotes5
 FG-2-PG-2 gives PODNet and LUCIR the figures of I2B2; here they have the averages of its repository's step-wise figures.
 """
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
-from raycner.analysis.comparison import Comparison, Row, Score
+from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.scores import Run, bounded
+from raycner.analysis.statistics import Score
 
 Measure = Literal["micro", "macro"]
 MEASURES: tuple[Measure, ...] = ("micro", "macro")
@@ -38,66 +40,72 @@ CORPORA = {
     _I2B2: "I2B2",
     _ONTONOTES5: "OntoNotes5",
 }
-"""The corpora that figures are published of, by their types in the order they are learned."""
+"""The corpora of the published figures, by their types in the order they are learned."""
 COLDEST = 0.01
-"""A teacher of ExtendNER at this temperature says one tag: that is the Self-Training of the published tables."""
+"""At this temperature a teacher of ExtendNER predicts one tag: the Self-Training of the published tables."""
 
 
-class Figure(TypedDict):
-    """What is published of one system in one setting."""
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """The published scores of one system in one setting."""
 
     system: str
     by: str
     micro: Score
     macro: Score
-    printed: dict[Measure, float] | None
-    """What the source prints instead, where that was corrected."""
-    curve: dict[Measure, list[float]] | None
+    printed: Mapping[Measure, float] | None
+    """What the source prints instead; None unless that was corrected."""
+    curve: Mapping[Measure, tuple[float, ...]] | None
     """The score after each step."""
 
+    def score(self, measure: Measure) -> Score:
+        return self.micro if measure == "micro" else self.macro
 
-class Pair(TypedDict):
-    """A published figure, and a finished row of ours that runs the same system; None where there is none."""
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A published figure and a finished row of ours that runs the same system; None when there is no such row."""
 
     theirs: Figure
     row: str | None
-    """The row's label in its comparison."""
-    ours: dict[Measure, Score] | None
-    difference: dict[Measure, float] | None
+    """The label of the row in its comparison."""
+    ours: Mapping[Measure, Score] | None
+    difference: Mapping[Measure, float] | None
     """Ours minus theirs."""
 
 
-class Published(TypedDict):
-    """All that is published of the setting of one comparison."""
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """The published figures of the setting of one comparison."""
 
     setting: str | None
-    """As in "I2B2 FG-8-PG-2"; None, and nothing else said, where these types in these steps are nobody's setting."""
-    pairs: list[Pair]
-    unpublished: list[str]
-    """The labels of finished rows that no figure is published of."""
+    """As in "I2B2 FG-8-PG-2"; None where these types in these steps are no published setting."""
+    pairs: tuple[Pair, ...] = ()
+    unpublished: tuple[str, ...] = ()
+    """The labels of finished rows without a published figure."""
 
 
 def published(comparison: Comparison, runs: Sequence[Run]) -> Published:
-    """The figures of a comparison's setting, each with our rows of that system; `runs` are those compared.
+    """The figures of the setting of a comparison, each with our rows of that system; `runs` are those compared.
 
-    A setting is known by its types, their order and the sizes of its steps, whatever the files were called.
+    A setting is recognised by its types, their order and the sizes of its steps, whatever the names of the files.
     """
-    setting = setting_of(comparison["plan"]) if bounded(comparison["scenario"]) == "fg_pg" else None
+    setting = setting_of(comparison.plan) if bounded(comparison.scenario) == "fg_pg" else None
     figures = _figures().get(setting, []) if setting else []
     if not figures:
-        return {"setting": None, "pairs": [], "unpublished": []}
-    by_name = {run["run"]: run for run in runs}
-    rows = [(row, system(by_name[row["runs"][0]])) for row in comparison["rows"] if row["finished"]]
-    known = {figure["system"] for figure in figures}
-    return {
-        "setting": " ".join(setting) if setting else None,
-        "pairs": [pair for figure in figures for pair in _pairs(figure, rows)],
-        "unpublished": [row["label"] for row, name in rows if name not in known],
-    }
+        return Published(setting=None)
+    by_name = {run.run: run for run in runs}
+    rows = [(row, system(by_name[row.runs[0]])) for row in comparison.rows if row.finished]
+    systems = {figure.system for figure in figures}
+    return Published(
+        setting=" ".join(setting or ()),
+        pairs=tuple(pair for figure in figures for pair in _pairs(figure, rows)),
+        unpublished=tuple(row.label for row, name in rows if name not in systems),
+    )
 
 
 def setting_of(plan: Sequence[Sequence[str]]) -> tuple[str, str] | None:
-    """Corpus and FG-a-PG-b of the types that each step brings; None if the types are no known corpus's, or uneven."""
+    """Corpus and FG-a-PG-b of the types that each step brings; None for an unknown set of types, or uneven steps."""
     corpus = CORPORA.get(tuple(name for names in plan for name in names))
     sizes = [len(names) for names in plan]
     if corpus is None or len(set(sizes[1:])) != 1:
@@ -106,62 +114,61 @@ def setting_of(plan: Sequence[Sequence[str]]) -> tuple[str, str] | None:
 
 
 def system(run: Run) -> str | None:
-    """What the published tables call the method of a run, in our names; None for what they cannot have, a control."""
-    method = run["config"]["method"]
-    if run["joint"]:
+    """The published name of the method of a run, spelled as our methods are; None for a control of our own."""
+    method = run.config["method"]
+    if run.joint:
         return "joint" if method["name"] == "finetuning" else None
-    return _called(method)
+    return _system_name(method)
 
 
-def _called(method: Mapping[str, Any]) -> str | None:
+def _system_name(method: Mapping[str, Any]) -> str | None:
     if method["name"] == "dld":
-        return None if method.get("decomposition") == "none" else f"dld({_called(method['base'])})"
+        return None if method.get("decomposition") == "none" else f"dld({_system_name(method['base'])})"
     if method["name"] == "extend_ner" and method.get("teacher_temperature", 1.0) <= COLDEST:
         return "self_training"
     return str(method["name"])
 
 
 def _pairs(figure: Figure, rows: Sequence[tuple[Row, str | None]]) -> Iterator[Pair]:
-    same = [row for row, name in rows if name == figure["system"]]
+    same = [row for row, name in rows if name == figure.system]
     for row in same:
-        micro, macro = row["average_micro"], row["average_macro"]
-        assert micro
-        assert macro
-        ours: dict[Measure, Score] = {"micro": micro, "macro": macro}
-        difference = {measure: ours[measure]["mean"] - figure[measure]["mean"] for measure in MEASURES}
-        yield {"theirs": figure, "row": row["label"], "ours": ours, "difference": difference}
+        assert row.average_micro
+        assert row.average_macro
+        ours: dict[Measure, Score] = {"micro": row.average_micro, "macro": row.average_macro}
+        difference = {measure: ours[measure].mean - figure.score(measure).mean for measure in MEASURES}
+        yield Pair(theirs=figure, row=row.label, ours=ours, difference=difference)
     if not same:
-        yield {"theirs": figure, "row": None, "ours": None, "difference": None}
+        yield Pair(theirs=figure, row=None, ours=None, difference=None)
 
 
 @cache
 def _figures() -> dict[tuple[str, str], list[Figure]]:
-    curves: dict[tuple[str, str, str], dict[Measure, list[float]]] = {
+    curves: dict[tuple[str, str, str], dict[Measure, tuple[float, ...]]] = {
         (line["corpus"], line["setting"], line["system"]): {
-            measure: [float(score) for score in line[measure].split()] for measure in MEASURES
+            measure: tuple(float(score) for score in line[measure].split()) for measure in MEASURES
         }
         for line in _lines("published_steps.csv")
     }
     figures: dict[tuple[str, str], list[Figure]] = {}
     for line in _lines("published_averages.csv"):
         key = line["corpus"], line["setting"], line["system"]
-        figure: Figure = {
-            "system": line["system"],
-            "by": line["by"],
-            "micro": _score(line, "micro"),
-            "macro": _score(line, "macro"),
-            "printed": {m: float(line[f"printed_{m}"]) for m in MEASURES} if line["printed_micro"] else None,
-            "curve": curves.get(key) if line["by"] == "CFNER" else None,
-        }
+        figure = Figure(
+            system=line["system"],
+            by=line["by"],
+            micro=_score(line, "micro"),
+            macro=_score(line, "macro"),
+            printed={m: float(line[f"printed_{m}"]) for m in MEASURES} if line["printed_micro"] else None,
+            curve=curves.get(key) if line["by"] == "CFNER" else None,
+        )
         figures.setdefault((line["corpus"], line["setting"]), []).append(figure)
     return figures
 
 
 def _lines(name: str) -> list[dict[str, str]]:
-    with resources.files("raycner.analysis").joinpath(name).open(encoding="utf-8") as file:
+    with resources.files(__package__).joinpath(name).open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def _score(line: Mapping[str, str], measure: Measure) -> Score:
     std = line[f"{measure}_std"]
-    return {"mean": float(line[measure]), "std": float(std) if std else None}
+    return Score(mean=float(line[measure]), std=float(std) if std else None)

@@ -1,153 +1,215 @@
-"""The scores of one run: what its ledger's counts say, step by step and over all steps.
+"""The scores of one run, derived from the counts of its ledger: after each step and over all steps.
 
-All scores are F1 on test, in percent and unrounded; None where there is nothing to say (no old type yet, a type that
-occurs neither in gold nor in the predictions).
+Scores are computed on test, in percent and unrounded; F1 unless the name says precision or recall. A score that is
+undefined is None: no old type yet, or a type that occurs neither in gold nor in the predictions. The fields are the
+keys of `raycner report --json`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from statistics import fmean
-from typing import Any, TypedDict
+from typing import Any
 
-from raycner.data import metrics as scoring
+from raycner.data import metrics
+from raycner.data.metrics import TypeCounts
 from raycner.data.scenarios.scenario import PROTOCOLS
 from raycner.hashing import plain
 from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord
 
 
-class ReadOut(TypedDict):
-    """Scores of a network read out in another way."""
+@dataclass(frozen=True, kw_only=True)
+class CalibratedMeans:
+    """F1 with the bias of new types lowered."""
 
     micro: float
     macro: float
 
 
-class Calibrated(ReadOut):
-    """A step read out with its new types' bias lowered."""
+@dataclass(frozen=True, kw_only=True)
+class Calibrated(CalibratedMeans):
+    """The F1 of a step with the bias of its new types lowered by `delta`."""
 
     delta: float
     """In logits, chosen on dev."""
 
 
-class Pseudo(TypedDict):
-    """What became of the entities of one type that the teacher found in a step's training sentences."""
+@dataclass(frozen=True, kw_only=True)
+class Pseudo:
+    """The entities of one type that the teacher predicted in the training sentences of a step."""
 
     proposed: int
     kept: int
+    """How many became labels."""
     threshold: float
-    """The confidence that was asked for."""
+    """The least confidence of a kept entity."""
     precision: float | None
-    """In percent, of the kept ones; None where none was kept, or where the corpus does not know the type."""
+    """In percent, of the kept entities; None when none was kept, or when the corpus does not annotate the type."""
 
 
-class Epoch(TypedDict):
-    """One pass over a step's training sentences."""
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One pass over the training sentences of a step."""
 
     epoch: int
     """From 0."""
-    losses: dict[str, float | None]
-    """Name of a term -> its mean over the epoch; None where it was no number."""
+    losses: Mapping[str, float | None]
+    """Name of a term -> its mean over the epoch; None when it was not finite."""
     dev: float | None
     """Micro-F1 on dev."""
     seconds: float
 
 
-class Step(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """Scores over several types: micro (counts pooled) and macro (mean over types)."""
+
+    micro: float
+    macro: float
+    micro_precision: float
+    micro_recall: float
+    macro_precision: float
+    macro_recall: float
+    tasks: float
+    """The mean over steps so far of the micro-F1 of the types each brought: SpanKL's Macro-F1."""
+    old: float | None
+    """Macro-F1 over the types of earlier steps."""
+    new: float | None
+    """Macro-F1 over the types of this step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step(Overall):
     """A finished step."""
 
     index: int
     """From 0."""
     fingerprint: str
-    learns: list[str]
-    """The types this step brought."""
-    counts: dict[str, list[int]]
-    """[tp, fp, fn] on test, for every type known after the step."""
-    f1: dict[str, float | None]
-    micro: float
-    macro: float
-    tasks: float
-    """The mean over steps so far of the micro-F1 of the types each brought: SpanKL's Macro-F1."""
-    by_task: list[float | None]
-    """That micro-F1, of each step so far."""
-    old: float | None
-    """Macro-F1 over the types of earlier steps."""
-    new: float | None
-    """Macro-F1 over the types of this step."""
+    learns: tuple[str, ...]
+    """The types that this step brought."""
+    counts: Mapping[str, TypeCounts]
+    """(true positives, false positives, false negatives) on test, for every type known after the step."""
+    f1: Mapping[str, float | None]
+    precision: Mapping[str, float | None]
+    recall: Mapping[str, float | None]
+    support: Mapping[str, int]
+    """How many entities of each type gold has."""
+    by_task: tuple[float | None, ...]
+    """The micro-F1 of the types that each step so far brought."""
     calibrated: Calibrated | None
     conlleval: float | None
-    """Micro-F1 as the conlleval script of 2004 counts BIOES tags; None where it was not asked for."""
-    pseudo: dict[str, Pseudo] | None
-    """By old type; None where no teacher was asked for entities."""
+    """Micro-F1 as the conlleval script of 2004 counts BIOES tags; None unless it was asked for."""
+    pseudo: Mapping[str, Pseudo] | None
+    """By old type; None when no teacher predicted entities."""
     best_epoch: int
-    epochs: list[Epoch]
+    epochs: tuple[Epoch, ...]
     sentences: int
     seconds: float
     workers: int
+    dtype: str | None
+    """The arithmetic of training: bf16, fp32 or fp64; None when the ledger does not record it."""
+    version: str | None
+    """The version of raycner that trained the step; None when the ledger does not record it."""
 
 
-class Average(TypedDict):
+@dataclass(frozen=True, kw_only=True)
+class Average(Overall):
     """Means over the finished steps; those of old and new types from the second step on."""
 
-    micro: float
-    macro: float
-    tasks: float
-    old: float | None
-    new: float | None
-    calibrated: ReadOut | None
+    calibrated: CalibratedMeans | None
     """None when a step was not calibrated."""
 
 
-class Run(TypedDict):
-    """A ledger. Of an unfinished run, everything is said over the steps it has."""
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """A corpus that a run learned from."""
+
+    fingerprint: str
+    types: tuple[str, ...]
+    notes: tuple[str, ...]
+    """Remarks made while it was read."""
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """The scores of a run. Those of an unfinished run are over the steps that it has."""
 
     run: str
     label: str
     seed: int
     joint: bool
     """Whether its protocol is the upper bound of another."""
-    config: dict[str, Any]
-    corpora: list[dict[str, Any]]
-    """Of each: fingerprint, types, notes (what had to be said about reading it), source."""
+    config: Mapping[str, Any]
+    corpora: tuple[Corpus, ...]
     finished: bool
-    plan: list[list[str]]
-    """The types that each step brings, steps to come included."""
-    steps: list[Step]
+    plan: tuple[tuple[str, ...], ...]
+    """The types that each step brings, including steps that are not done yet."""
+    decoder: str | None
+    """How the head's output was decoded; None for a head with one decoder."""
+    calibration: str
+    steps: tuple[Step, ...]
     average: Average | None
-    forgetting: dict[str, float]
-    """Of each type: its best F1 after an earlier step minus that after the last; negative is gained."""
+    forgetting: Mapping[str, float]
+    """Of each type: its best F1 after an earlier step minus that after the last; negative: improved."""
     mean_forgetting: float | None
     backward_transfer: float | None
-    """The mean over steps of: micro-F1 of the types it brought after the last step, minus their best."""
+    """BWT: mean over the steps but the last of the micro-F1 of their types, after the last step minus when learned."""
+    backward_interference: float | None
+    """SpanKL's BI: mean over steps of the micro-F1 of their types, after the last step minus the best after any."""
     seconds: float
-    """Of training; a step that another run had trained before counts here too."""
-    workers: list[int]
+    """Of training; a step that another run trained before counts here too."""
+    workers: tuple[int, ...]
     """Every number of workers that a step was trained on."""
+    dtypes: tuple[str, ...]
+    """Every arithmetic that a step was trained in, as far as the ledger records it."""
+    versions: tuple[str, ...]
+    """Every version of raycner that trained a step, as far as the ledger records it."""
 
 
-def scores(ledger: RunLedger) -> Run:
-    """Every score of a run."""
+def scores(ledger: RunLedger, label: str | None = None) -> Run:
+    """Every score of a run; `label` replaces the name of its method."""
     records = ledger.records()
     series, tasks = [record.test for record in records], [record.new for record in records]
-    steps = [_step(record, tasks[: number + 1]) for number, record in enumerate(records)]
-    fallen = {name: 100 * far for name, far in scoring.forgetting(series).items()} if series else {}
-    return {
-        "run": ledger.run,
-        "label": ledger.label,
-        "seed": ledger.config["seed"],
-        "joint": bounded(ledger.config["scenario"]) != ledger.config["scenario"]["protocol"],
-        "config": plain(ledger.config),
-        "corpora": plain(ledger.corpora),
-        "finished": ledger.finished,
-        "plan": [list(step.new) for step in ledger.planned],
-        "steps": steps,
-        "average": _average(steps) if steps else None,
-        "forgetting": fallen,
-        "mean_forgetting": fmean(fallen.values()) if fallen else None,
-        "backward_transfer": 100 * scoring.backward_transfer(series, tasks) if series else None,
-        "seconds": sum(record.seconds for record in records),
-        "workers": sorted({record.workers for record in records}),
-    }
+    steps = tuple(_step(record, tasks[: number + 1]) for number, record in enumerate(records))
+    forgetting = {name: 100 * lost for name, lost in metrics.forgetting(series).items()} if series else {}
+    settings: Mapping[str, Any] = plain(ledger.config)
+    return Run(
+        run=ledger.run,
+        label=label or ledger.label,
+        seed=settings["seed"],
+        joint=bounded(settings["scenario"]) != settings["scenario"]["protocol"],
+        config=settings,
+        corpora=tuple(Corpus(**vars(note)) for note in ledger.corpora),
+        finished=ledger.finished,
+        plan=tuple(step.new for step in ledger.planned),
+        decoder=_evaluation(settings).get("decoding") or settings["model"]["head"].get("decoding"),
+        calibration=_calibration(settings),
+        steps=steps,
+        average=_average(steps) if steps else None,
+        forgetting=forgetting,
+        mean_forgetting=fmean(forgetting.values()) if forgetting else None,
+        backward_transfer=_percent(metrics.backward_transfer(series, tasks)) if series else None,
+        backward_interference=100 * metrics.backward_interference(series, tasks) if series else None,
+        seconds=sum(record.seconds for record in records),
+        workers=tuple(sorted({record.workers for record in records})),
+        dtypes=tuple(sorted({record.dtype for record in records if record.dtype})),
+        versions=tuple(sorted({record.version for record in records if record.version})),
+    )
+
+
+def _evaluation(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings `eval`, which version 0.1 did not have."""
+    evaluation: Mapping[str, Any] = settings.get("eval") or {}
+    return evaluation
+
+
+def _calibration(settings: Mapping[str, Any]) -> str:
+    """carried, read_out or none; version 0.1 had all three in `optim.calibration`."""
+    of_training: str = settings["optim"].get("calibration", "none")
+    of_evaluation: str = _evaluation(settings).get("calibration", "none")
+    return of_training if of_training != "none" else of_evaluation
 
 
 def bounded(scenario: Mapping[str, Any]) -> str:
@@ -157,7 +219,7 @@ def bounded(scenario: Mapping[str, Any]) -> str:
 
 
 def corpus_name(scenario: Mapping[str, Any]) -> str:
-    """What a reader calls the corpus: the folder or file it is read from; else, as of a file pattern, its layout."""
+    """The display name of a corpus: its folder or file, or its layout where it is read by a file pattern."""
     name = PurePosixPath(scenario.get("source") or "").name
     layout: str = scenario["corpus"]
     return layout if name in ("", "..") or set(name) & set("*?[") else name
@@ -168,71 +230,96 @@ def learns_tasks(scenario: Mapping[str, Any]) -> bool:
     return bounded(scenario) in ("split", "filter")
 
 
+def types_of(plan: Iterable[Iterable[str]]) -> list[str]:
+    """The types of all steps, in the order they are learned."""
+    return list(dict.fromkeys(name for names in plan for name in names))
+
+
 def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
-    old, new = scoring.old_new(record.test, record.new)
-    return {
-        "index": record.index,
-        "fingerprint": record.fingerprint,
-        "learns": list(record.new),
-        "counts": {name: list(counts) for name, counts in record.test.items()},
-        "f1": {name: 100 * scoring.f1(counts) if any(counts) else None for name, counts in record.test.items()},
-        "micro": 100 * scoring.micro(record.test),
-        "macro": 100 * scoring.macro(record.test),
-        "tasks": 100 * scoring.macro_over_tasks(record.test, tasks),
-        "by_task": [_micro(record.test, task) for task in tasks],
-        "old": None if old is None else 100 * old,
-        "new": None if new is None else 100 * new,
-        "calibrated": _calibrated(record),
-        "conlleval": None if record.conlleval is None else 100 * scoring.micro(record.conlleval),
-        "pseudo": None if record.pseudo is None else {kind: _pseudo(said) for kind, said in record.pseudo.items()},
-        "best_epoch": record.best_epoch,
-        "epochs": [_epoch(epoch) for epoch in record.epochs],
-        "sentences": record.sentences,
-        "seconds": record.seconds,
-        "workers": record.workers,
-    }
+    counts = record.test
+    old, new = metrics.old_new(counts, record.new)
+    occurring = {name: of_type if any(of_type) else None for name, of_type in counts.items()}
+    return Step(
+        index=record.index,
+        fingerprint=record.fingerprint,
+        learns=record.new,
+        counts=dict(counts),
+        f1={name: of_type and 100 * metrics.f1(of_type) for name, of_type in occurring.items()},
+        precision={name: of_type and 100 * metrics.precision(of_type) for name, of_type in occurring.items()},
+        recall={name: of_type and 100 * metrics.recall(of_type) for name, of_type in occurring.items()},
+        support={name: metrics.support(of_type) for name, of_type in counts.items()},
+        micro=100 * metrics.micro(counts),
+        macro=100 * metrics.macro(counts),
+        micro_precision=100 * metrics.micro(counts, score=metrics.precision),
+        micro_recall=100 * metrics.micro(counts, score=metrics.recall),
+        macro_precision=100 * metrics.macro(counts, score=metrics.precision),
+        macro_recall=100 * metrics.macro(counts, score=metrics.recall),
+        tasks=100 * metrics.macro_over_tasks(counts, tasks),
+        by_task=tuple(_task_score(counts, task) for task in tasks),
+        old=_percent(old),
+        new=_percent(new),
+        calibrated=_calibrated(record),
+        conlleval=None if record.conlleval is None else 100 * metrics.micro(record.conlleval),
+        pseudo=None if record.pseudo is None else {name: _pseudo(stats) for name, stats in record.pseudo.items()},
+        best_epoch=record.best_epoch,
+        epochs=tuple(map(_epoch, record.epochs)),
+        sentences=record.sentences,
+        seconds=record.seconds,
+        workers=record.workers,
+        dtype=record.dtype,
+        version=record.version,
+    )
 
 
-def _epoch(epoch: EpochRecord) -> Epoch:
-    losses = {term: _number(value) for term, value in epoch.losses.items()}
-    return {"epoch": epoch.epoch, "losses": losses, "dev": _number(100 * epoch.dev_score), "seconds": epoch.seconds}
+def _epoch(record: EpochRecord) -> Epoch:
+    losses = {term: _finite(value) for term, value in record.losses.items()}
+    return Epoch(epoch=record.epoch, losses=losses, dev=_finite(100 * record.dev_score), seconds=record.seconds)
 
 
-def _number(value: float) -> float | None:
-    """What JSON can hold."""
+def _finite(value: float) -> float | None:
+    """JSON has no other numbers."""
     return value if math.isfinite(value) else None
 
 
-def _micro(counts: Counts, task: Sequence[str]) -> float | None:
-    return 100 * scoring.micro(counts, task) if any(any(counts[name]) for name in task) else None
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
-def _pseudo(said: PseudoRecord) -> Pseudo:
-    precision = 100 * said.right / said.kept if said.kept and said.right is not None else None
-    return {"proposed": said.proposed, "kept": said.kept, "threshold": said.threshold, "precision": precision}
+def _task_score(counts: Counts, task: Sequence[str]) -> float | None:
+    return 100 * metrics.micro(counts, task) if any(any(counts[name]) for name in task) else None
+
+
+def _pseudo(record: PseudoRecord) -> Pseudo:
+    precision = 100 * record.right / record.kept if record.kept and record.right is not None else None
+    return Pseudo(proposed=record.proposed, kept=record.kept, threshold=record.threshold, precision=precision)
 
 
 def _calibrated(record: StepRecord) -> Calibrated | None:
     if record.calibration is None:
         return None
     counts = record.calibration.test
-    micro, macro = 100 * scoring.micro(counts), 100 * scoring.macro(counts)
-    return {"delta": record.calibration.delta, "micro": micro, "macro": macro}
+    micro, macro = 100 * metrics.micro(counts), 100 * metrics.macro(counts)
+    return Calibrated(delta=record.calibration.delta, micro=micro, macro=macro)
 
 
 def _average(steps: Sequence[Step]) -> Average:
-    calibrated = [step["calibrated"] for step in steps if step["calibrated"] is not None]
-    old = [step["old"] for step in steps[1:] if step["old"] is not None]
-    new = [step["new"] for step in steps[1:] if step["new"] is not None]
-    return {
-        "micro": fmean(step["micro"] for step in steps),
-        "macro": fmean(step["macro"] for step in steps),
-        "tasks": fmean(step["tasks"] for step in steps),
-        "old": fmean(old) if old else None,
-        "new": fmean(new) if new else None,
-        "calibrated": _read_out(calibrated) if len(calibrated) == len(steps) else None,
-    }
+    calibrated = [step.calibrated for step in steps if step.calibrated is not None]
+    old = [step.old for step in steps[1:] if step.old is not None]
+    new = [step.new for step in steps[1:] if step.new is not None]
+    return Average(
+        micro=fmean(step.micro for step in steps),
+        macro=fmean(step.macro for step in steps),
+        micro_precision=fmean(step.micro_precision for step in steps),
+        micro_recall=fmean(step.micro_recall for step in steps),
+        macro_precision=fmean(step.macro_precision for step in steps),
+        macro_recall=fmean(step.macro_recall for step in steps),
+        tasks=fmean(step.tasks for step in steps),
+        old=fmean(old) if old else None,
+        new=fmean(new) if new else None,
+        calibrated=_calibrated_means(calibrated) if len(calibrated) == len(steps) else None,
+    )
 
 
-def _read_out(calibrated: Sequence[Calibrated]) -> ReadOut:
-    return {"micro": fmean(s["micro"] for s in calibrated), "macro": fmean(s["macro"] for s in calibrated)}
+def _calibrated_means(calibrated: Sequence[Calibrated]) -> CalibratedMeans:
+    micro, macro = fmean(step.micro for step in calibrated), fmean(step.macro for step in calibrated)
+    return CalibratedMeans(micro=micro, macro=macro)

@@ -8,27 +8,30 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-SCORES = ("micro", "macro", "tasks", "old", "new")
+PRECISION_AND_RECALL = ("micro_precision", "micro_recall", "macro_precision", "macro_recall")
+SCORES = ("micro", "macro", *PRECISION_AND_RECALL, "tasks", "old", "new")
 
 
 def scores_by_type(run: Run) -> "DataFrame":
     """One row per finished step and type known by then, on test."""
     from pandas import DataFrame
 
-    columns = ["step", "type", "new", "tp", "fp", "fn"]
     rows = [
-        (step["index"] + 1, name, name in step["learns"], *counts)
-        for step in run["steps"]
-        for name, counts in step["counts"].items()
+        {
+            "step": step.index + 1,
+            "type": name,
+            "new": name in step.learns,
+            "precision": step.precision[name],
+            "recall": step.recall[name],
+            "f1": step.f1[name],
+            "support": step.support[name],
+            **dict(zip(("tp", "fp", "fn"), counts, strict=True)),
+        }
+        for step in run.steps
+        for name, counts in step.counts.items()
     ]
-    frame = DataFrame(rows, columns=columns)
-    tp, fp, fn = frame["tp"], frame["fp"], frame["fn"]
-    occurs = tp + fp + fn > 0
-    frame["precision"] = (100 * tp / (tp + fp)).fillna(0).where(occurs)
-    frame["recall"] = (100 * tp / (tp + fn)).fillna(0).where(occurs)
-    frame["f1"] = (200 * tp / (2 * tp + fp + fn)).where(occurs)
-    frame["support"] = tp + fn
-    return frame[["step", "type", "new", "precision", "recall", "f1", "support", "tp", "fp", "fn"]]
+    columns = ["step", "type", "new", "precision", "recall", "f1", "support", "tp", "fp", "fn"]
+    return DataFrame(rows, columns=columns).astype(dict.fromkeys(("precision", "recall", "f1"), "float64"))
 
 
 def scores_by_step(run: Run) -> "DataFrame":
@@ -37,19 +40,15 @@ def scores_by_step(run: Run) -> "DataFrame":
 
     rows = [
         {
-            "step": step["index"] + 1,
-            "learns": ", ".join(step["learns"]),
-            "micro": step["micro"],
-            "macro": step["macro"],
-            "tasks": step["tasks"],
-            "old": step["old"],
-            "new": step["new"],
-            "sentences": step["sentences"],
-            "seconds": step["seconds"],
-            "best_epoch": step["best_epoch"] + 1,
-            "fingerprint": step["fingerprint"],
+            "step": step.index + 1,
+            "learns": ", ".join(step.learns),
+            **{name: getattr(step, name) for name in SCORES},
+            "sentences": step.sentences,
+            "seconds": step.seconds,
+            "best_epoch": step.best_epoch + 1,
+            "fingerprint": step.fingerprint,
         }
-        for step in run["steps"]
+        for step in run.steps
     ]
     return DataFrame(rows).astype(dict.fromkeys(SCORES, "float64")) if rows else DataFrame(columns=["step", *SCORES])
 
@@ -60,13 +59,13 @@ def epochs(run: Run) -> "DataFrame":
 
     rows = [
         {
-            "step": step["index"] + 1,
-            "epoch": epoch["epoch"] + 1,
-            "dev": epoch["dev"],
-            "seconds": epoch["seconds"],
-            **{f"loss_{term}": value for term, value in epoch["losses"].items()},
+            "step": step.index + 1,
+            "epoch": epoch.epoch + 1,
+            "dev": epoch.dev,
+            "seconds": epoch.seconds,
+            **{f"loss_{term}": value for term, value in epoch.losses.items()},
         }
-        for step in run["steps"]
-        for epoch in step["epochs"]
+        for step in run.steps
+        for epoch in step.epochs
     ]
     return DataFrame(rows) if rows else DataFrame(columns=["step", "epoch", "dev", "seconds"])

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from raycner.analysis.summary import Summary, summary, with_published, with_significance
 from raycner.api.notebook import as_html
 from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run, load_runs
 from raycner.events import Message
-from raycner.reporting.report import Summary, add_published, add_significance, as_markdown, show, summary
+from raycner.reporting.markdown import as_markdown
+from raycner.reporting.report import show
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
@@ -90,13 +92,11 @@ class Report:
 
     @cached_property
     def data(self) -> Summary:
-        """The document that `raycner report --json` prints."""
-        document = summary([run.ledger for run in self.runs], self._labels)
+        """Every score; `data.document()` is what `raycner report --json` prints."""
+        scores = summary([run.ledger for run in self.runs], self._labels)
         if self._rivals is not None:
-            add_significance(document, self._rivals)
-        if self._published:
-            add_published(document)
-        return document
+            scores = with_significance(scores, self._rivals)
+        return with_published(scores) if self._published else scores
 
     def scores(self) -> "DataFrame":
         """`Run.scores` of all runs, with the columns `run`, `label` and `seed`."""

@@ -170,8 +170,8 @@ class Run:
 
     def __repr__(self) -> str:
         progress = f"{len(self.steps)} of {len(self.ledger.planned)} steps"
-        average = self.data["average"]
-        means = f", average micro-F1 {average['micro']:.1f}, macro-F1 {average['macro']:.1f}" if average else ""
+        average = self.data.average
+        means = f", average micro-F1 {average.micro:.1f}, macro-F1 {average.macro:.1f}" if average else ""
         return f"<Run {self.name}: {progress}{means}>"
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,8 @@ class Store:
 
     def show(self, console: Console | None = None) -> None:
         """Print its runs, searches, corpora and steps, with their sizes."""
-        (console or Console()).print(contents_view(self._store), highlight=False)
+        console = console or Console()
+        console.print(contents_view(self._store, console.width), highlight=False)
 
     def __repr__(self) -> str:
         return f"<Store {self.uri}>"

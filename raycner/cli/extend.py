@@ -40,4 +40,4 @@ def run(args: argparse.Namespace, console: Console) -> None:
     with progress(args, console) as handler:
         longer = before.extend(args.types, args.source, args.configs, corpus=args.corpus, progress=handler)
     console.print(f"{longer.name}", highlight=False)
-    console.print(gains_view(*longer.steps[-2:]), highlight=False)
+    console.print(gains_view(*longer.steps[-2:], width=console.width), highlight=False)

@@ -38,7 +38,7 @@ def print_report(report: "Report", args: argparse.Namespace, console: Console) -
     if args.html:
         return
     if args.json:
-        print(json.dumps(report.data, indent=1))
+        print(json.dumps(report.data.document(), indent=1))
     elif args.markdown:
         print(report.markdown())
     else:

@@ -81,7 +81,7 @@ def gc(args: argparse.Namespace, console: Console) -> None:
     if not removable:
         console.print("nothing is left over")
         return
-    console.print(leftovers_view(removable), highlight=False)
+    console.print(leftovers_view(removable, console.width), highlight=False)
     if not args.yes:
         console.print("nothing was removed; --yes removes it", highlight=False)
         return

@@ -58,14 +58,20 @@ def conlleval(entities: Iterable[Entity]) -> set[Entity]:
     return set(merged)
 
 
+def support(counts: TypeCounts) -> int:
+    """How many entities gold has: tp + fn."""
+    tp, _, fn = counts
+    return tp + fn
+
+
 def precision(counts: TypeCounts) -> float:
-    """The part of what was said that is right; 0 when nothing was said."""
+    """The fraction of predicted entities that are right; 0 when nothing was predicted."""
     tp, fp, _ = counts
     return tp / (tp + fp) if tp else 0.0
 
 
 def recall(counts: TypeCounts) -> float:
-    """The part of what is there that was found; 0 when nothing is there."""
+    """The fraction of gold entities that were predicted; 0 when gold has none."""
     tp, _, fn = counts
     return tp / (tp + fn) if tp else 0.0
 
@@ -76,20 +82,26 @@ def f1(counts: TypeCounts) -> float:
     return 2 * tp / (2 * tp + fp + fn) if tp else 0.0
 
 
-def micro(counts: Counts, types: Iterable[str] | None = None) -> float:
-    """F1 of the pooled counts of `types` (all when None): every entity weighs the same."""
-    pooled = [counts[name] for name in (counts if types is None else types)]
-    return f1((sum(tp for tp, _, _ in pooled), sum(fp for _, fp, _ in pooled), sum(fn for _, _, fn in pooled)))
+def pooled(counts: Counts, types: Iterable[str] | None = None) -> TypeCounts:
+    """The sum of the counts of `types` (all when None)."""
+    chosen = [counts[name] for name in (counts if types is None else types)]
+    return sum(tp for tp, _, _ in chosen), sum(fp for _, fp, _ in chosen), sum(fn for _, _, fn in chosen)
 
 
-def macro(counts: Counts, types: Iterable[str] | None = None) -> float:
-    """The unweighted mean of F1 over `types` (all when None): every type weighs the same.
+def micro(counts: Counts, types: Iterable[str] | None = None, score: Callable[[TypeCounts], float] = f1) -> float:
+    """`score` (F1, precision or recall) of pooled counts (of all types when None): every entity weighs the same."""
+    return score(pooled(counts, types))
 
-    A type that occurs neither in gold nor in the predictions has no F1 and is left out of the mean, not counted as 0:
-    this is seqeval's convention, hence that of the published tables. 0 when no type occurs.
+
+def macro(counts: Counts, types: Iterable[str] | None = None, score: Callable[[TypeCounts], float] = f1) -> float:
+    """The unweighted mean of `score` (F1, precision or recall) over `types` (all when None).
+
+    Every type weighs the same. A type that occurs neither in gold nor in the predictions has no score and is left out
+    of the mean, not counted as 0: this is seqeval's convention, hence that of the published tables. 0 when no type
+    occurs.
     """
     occurring = [counts[name] for name in (counts if types is None else types) if any(counts[name])]
-    return fmean(map(f1, occurring)) if occurring else 0.0
+    return fmean(map(score, occurring)) if occurring else 0.0
 
 
 def macro_over_tasks(counts: Counts, tasks: Iterable[Collection[str]]) -> float:
@@ -122,11 +134,28 @@ def forgetting(series: Sequence[Counts]) -> dict[str, float]:
     return {n: max(f1(counts[n]) for counts in earlier if n in counts) - f1(final[n]) for n in known}
 
 
-def backward_transfer(series: Sequence[Counts], tasks: Sequence[Collection[str]]) -> float:
+def backward_interference(series: Sequence[Counts], tasks: Sequence[Collection[str]]) -> float:
     """The mean over tasks of micro-F1 after the last step minus the best after any step, the last included.
 
     BI = mean_k (F1_k(final) - max_t F1_k(t)) <= 0, as SpanKL reports it. `tasks` are the types each step brought;
-    a task counts from the first step whose counts name all of its types. Raises ValueError without steps or tasks.
+    a task counts from the first step whose counts name all of its types. It is not backward transfer, which compares
+    with the score right after the task was learned and may be positive. Raises ValueError without steps or tasks.
     """
-    courses = [[micro(counts, task) for counts in series if set(task) <= counts.keys()] for task in tasks]
-    return fmean(course[-1] - max(course) for course in courses if course)
+    return fmean(scores[-1] - max(scores) for scores in _by_task(series, tasks))
+
+
+def backward_transfer(series: Sequence[Counts], tasks: Sequence[Collection[str]]) -> float | None:
+    """The mean over tasks but the last of micro-F1 after the last step minus that right after the task was learned.
+
+    BWT = 1 / (T - 1) sum_{k < T} (F1_k(T) - F1_k(k)); negative: forgotten, positive: improved by later steps. None when
+    no task has a later step. Source: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning" (2017),
+    with F1 in the place of accuracy.
+    """
+    differences = [scores[-1] - scores[0] for scores in _by_task(series, tasks) if len(scores) > 1]
+    return fmean(differences) if differences else None
+
+
+def _by_task(series: Sequence[Counts], tasks: Sequence[Collection[str]]) -> list[list[float]]:
+    """The micro-F1 of each task after each step from the one that learned it on; tasks not learned are left out."""
+    scores = [[micro(counts, task) for counts in series if set(task) <= counts.keys()] for task in tasks]
+    return [of_task for of_task in scores if of_task]

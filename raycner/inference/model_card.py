@@ -1,17 +1,21 @@
-"""The model card of an exported step: what it finds and how well, how it is used, and where it comes from."""
+"""The model card of an exported step: its types and scores, its usage and its origin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any, Literal
 
 import yaml
 
-from raycner.analysis.formatting import figure
-from raycner.analysis.scores import Run
+from raycner.analysis.formatting import figure, many
+from raycner.analysis.provenance import provenance
+from raycner.analysis.scores import Run, Step
+from raycner.reporting.markdown import escape, render
+from raycner.reporting.tables.run import type_table
 
 Form = Literal["pipeline", "predictor"]
-"""What loads the folder: transformers.pipeline, or raycner.Predictor."""
+"""What loads the exported folder: transformers.pipeline, or raycner.Predictor."""
 
 _PIPELINE = """\
 ```python
@@ -21,11 +25,11 @@ find = pipeline("token-classification", model="THIS_FOLDER", aggregation_strateg
 find("Anna flew to Oslo.")
 ```
 
-The first piece of a word speaks for the word, so `aggregation_strategy` is to be `first`; each word was cut into
-pieces on its own. Text is cut into words as BERT does, punctuation marks by themselves. With a tokenizer that does not
-part words so (byte-level BPE), give a list of words, and `is_split_into_words=True`. raycner cuts text into sentences
-first: give one at a time to find the same. A score is the mean over an entity's words, where raycner's confidence is
-that of the least sure word."""
+A word has the label of its first piece, so `aggregation_strategy` must be `first`; each word was tokenised on its own.
+Text is split into words as BERT does, with punctuation marks apart. With a tokenizer that does not split words so
+(byte-level BPE), pass a list of words and `is_split_into_words=True`. raycner splits text into sentences first: pass
+one sentence at a time to get the same entities. A score is the mean over the words of an entity; raycner's confidence
+is that of its least confident word."""
 _PREDICTOR = """\
 ```python
 from raycner import Predictor
@@ -34,50 +38,49 @@ predictor = Predictor.load("THIS_FOLDER")
 predictor.text(["Anna flew to Oslo."])
 ```
 
-This network is none that `transformers.pipeline` knows; raycner reads it."""
+`transformers.pipeline` has no such network; raycner loads it."""
 
 
 def card(run: Run, index: int, form: Form, notes: Sequence[str]) -> str:
-    """A README.md: front matter for the Hugging Face hub, then sections for people. `notes` stand with the usage."""
-    step = run["steps"][index]
-    said = {
+    """A README.md: front matter for the Hugging Face hub, then sections for people. `notes` follow the usage."""
+    step = run.steps[index]
+    front_matter = {
         "library_name": "transformers" if form == "pipeline" else "raycner",
         "pipeline_tag": "token-classification",
         "tags": ["named-entity-recognition", "continual-learning", "raycner"],
     }
-    rows = [
-        f"| {k + 1} | {kind} | {figure(step['f1'][kind])} |"
-        for k, kinds in enumerate(run["plan"][: index + 1])
-        for kind in kinds
-    ]
-    origin = [f"- run `{run['run']}`, step {index + 1} of {len(run['plan'])}, fingerprint `{step['fingerprint']}`"]
-    for corpus in run["corpora"]:
-        name = PurePath(corpus["source"]).name
-        origin += [f"- corpus `{name}`, fingerprint `{corpus['fingerprint']}`", *(f"  - {n}" for n in corpus["notes"])]
-    origin += [
-        f"- {step['sentences']} training sentences in this step; epoch {step['best_epoch'] + 1} was kept",
-        f"- raycner {version('raycner')}",
-    ]
+    scores = f"F1 on test after this step, in percent: micro {figure(step.micro)}, macro {figure(step.macro)}."
     parts = [
-        f"---\n{yaml.safe_dump(said, sort_keys=False)}---",
-        f"# {run['label']}: {len(step['f1'])} entity types after {index + 1} step{'s' * (index > 0)}",
+        f"---\n{yaml.safe_dump(front_matter, sort_keys=False)}---",
+        f"# {escape(run.label)}: {many(len(step.f1), 'entity type')} after {many(index + 1, 'step')}",
         "A named entity recogniser that learned its types step by step.",
         "## Use",
         _PIPELINE if form == "pipeline" else _PREDICTOR,
         *notes,
         "## Scores",
-        f"F1 on test after this step, in percent: micro {figure(step['micro'])}, macro {figure(step['macro'])}.",
-        "\n".join(["| learned in step | type | F1 |", "|---|---|---|", *rows]),
+        scores,
+        render(replace(type_table(run, step), title="")),
+        provenance([replace(run, steps=(step,))]),
         "## Recipe",
-        f"```yaml\n{yaml.safe_dump(_recipe(run['config']), sort_keys=False, default_flow_style=None, width=110)}```",
+        f"```yaml\n{yaml.safe_dump(_recipe(run.config), sort_keys=False, default_flow_style=None, width=110)}```",
         "## Provenance",
-        "\n".join(origin),
+        "\n".join(_origin(run, step)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
+def _origin(run: Run, step: Step) -> Iterator[str]:
+    steps = f"step {step.index + 1} of {len(run.plan)}"
+    yield f"- run `{run.run}`, {steps}, fingerprint `{step.fingerprint}`"
+    for corpus in run.corpora:
+        yield f"- corpus `{PurePath(corpus.source).name}`, fingerprint `{corpus.fingerprint}`"
+        yield from (f"  - {escape(note)}" for note in corpus.notes)
+    yield f"- {step.sentences} training sentences in this step; the weights are those of epoch {step.best_epoch + 1}"
+    yield f"- exported by raycner {version('raycner')}"
+
+
 def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine what is learned; of local paths, the last name."""
+    """The settings that determine the weights; of local paths, the last name."""
     return {key: _public(value) for key, value in config.items() if key not in ("store", "compute")}
 
 

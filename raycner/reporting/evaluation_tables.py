@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from raycner.analysis.formatting import DASH
-from raycner.analysis.progressions import Table
+from raycner.analysis.table import Table, by_rows
 from raycner.data.entities import OUTSIDE
 from raycner.evaluation.bootstrap import Interval
 from raycner.evaluation.confusion import OUTCOMES
@@ -31,7 +31,7 @@ def scores_table(report: EntityReport) -> Table:
     if not intervals:
         headers.remove("95 %")
         rows = [[*row[:4], *row[5:]] for row in rows]
-    return Table("Scores", note, headers, rows, 1)
+    return by_rows("Scores", headers, rows, notes=[note], rules=[len(scores.types)])
 
 
 def _scores(name: str, score: TypeScore, interval: Interval | None) -> list[str]:
@@ -48,14 +48,14 @@ def percent(fraction: float) -> str:
 
 
 def outcomes_table(report: EntityReport) -> Table:
-    """What became of the gold entities of each type, and its spurious predictions."""
+    """The outcome of the gold entities of each type, and its spurious predictions."""
     outcomes = report.confusion.outcomes
     rows = [[name, *(str(outcomes[name][outcome] or DASH) for outcome in OUTCOMES)] for name in outcomes]
     note = (
         "Gold entities by outcome. boundary: same type, other words; type: same words, other type; both: other words "
     )
     note += "and other type; spurious: predictions of this type that belong to no gold entity."
-    return Table("Outcomes", note, ["type", *OUTCOMES], rows, 1)
+    return by_rows("Outcomes", ["type", *OUTCOMES], rows, notes=[note])
 
 
 def matrix_table(report: EntityReport) -> Table:
@@ -69,14 +69,14 @@ def matrix_table(report: EntityReport) -> Table:
         f"Gold types down, predicted types across; {OUTSIDE}: missed or spurious. The diagonal has exact matches and "
     )
     note += "wrong boundaries of the same type."
-    return Table("Confusion", note, ["gold", *names, OUTSIDE], rows, 1)
+    return by_rows("Confusion", ["gold", *names, OUTSIDE], rows, notes=[note])
 
 
 def mistakes_table(report: EntityReport) -> Table:
     """The most frequent mistakes, a row per example."""
     rows = [row for mistake in report.mistakes for row in _examples(mistake)]
     note = "The most frequent mistakes first. Gold entities stand in [brackets], predicted ones in {braces}."
-    return Table("Most frequent mistakes", note, ["times", "mistake", "in the sentence"], rows, 3)
+    return by_rows("Most frequent mistakes", ["times", "mistake", "in the sentence"], rows, notes=[note], lead=3)
 
 
 def _examples(mistake: Mistake) -> Iterator[list[str]]:

@@ -1,94 +1,55 @@
 """Results as GitHub markdown, for a README or a pull request: what `--markdown` prints."""
 
 import re
-from collections.abc import Sequence
-from statistics import fmean
+from collections.abc import Iterable, Iterator
 
-from raycner.analysis import orders, progressions
-from raycner.analysis.comparison import Comparison, Row
-from raycner.analysis.formatting import DASH, figure
-from raycner.analysis.orders import Orders
-from raycner.analysis.progressions import Progression
-from raycner.analysis.published import Published
-from raycner.analysis.scores import Run
-from raycner.analysis.significance import PairedTest, p_value, sentence
-from raycner.reporting.terminal import published_view as beside
-from raycner.reporting.terminal.comparison_view import figures, meanings
-from raycner.reporting.terminal.tables import title
+from raycner.analysis.significance import sentence
+from raycner.analysis.summary import Summary
+from raycner.analysis.table import Cell, Table
+from raycner.reporting.tables.comparison import ranking
+from raycner.reporting.tables.labels import title
+from raycner.reporting.tables.orders import orders_table
+from raycner.reporting.tables.progressions import progressions_tables
+from raycner.reporting.tables.published import UNKNOWN, published_tables
 
 
-def ranking(comparison: Comparison, runs: Sequence[Run]) -> str:
-    """The rows of a comparison of `runs`, best first."""
-    said = f"**{_escaped(title(comparison))}.** F1 on test in percent, mean and standard deviation over seeds"
-    said += f"; {_escaped('; '.join(['average: over steps', *meanings(comparison)]))}."
-    against = next((row["significance"]["against"] for row in comparison["rows"] if row["significance"]), None)
-    said += f" p: paired t-test of average macro against {_escaped(against)}." if against else ""
-    return f"{said}\n\n{_table(ranked(comparison, runs), names=1)}"
+def as_markdown(summary: Summary) -> str:
+    """The comparisons of a summary, and everything that was added to them."""
+    return "\n\n".join(_parts(summary))
 
 
-def ranked(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
-    """The columns of that table. Steps that a run shares count in its wall time all the same."""
-    rows = comparison["rows"]
-    columns = {
-        "system": [row["label"] for row in rows],
-        "seeds": [str(len(row["finished"])) for row in rows],
-        **{header.replace("-\n", "").replace("\n", " "): cells for header, cells in figures(comparison)},
-    }
-    if any(row["gap_average"] is not None for row in rows):
-        columns["gap to joint"] = [figure(row["gap_average"]) for row in rows]
-    tests = [row["significance"] for row in rows]
-    if any(tests):
-        columns["p"] = [p_value(test["p"]) if test and test["p"] is not None else DASH for test in tests]
-    columns["minutes a run"] = [_minutes(row, runs) for row in rows]
-    return columns
+def render(table: Table) -> str:
+    """A table under its title, and its notes."""
+    rules = ["---" if column.align == "left" else "---:" for column in table.columns]
+    rows = [map(escape, table.headers), rules, *(map(_cell, row) for row in table.rows)]
+    lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    heading = [f"**{escape(table.title)}.**"] if table.title else []
+    return "\n\n".join([*heading, lines, *map(escape, table.notes)])
 
 
-def published(found: Published) -> str:
-    """Published figures beside ours."""
-    if found["setting"] is None:
-        return beside.UNKNOWN
-    columns = {
-        "system": [pair["theirs"]["system"] for pair in found["pairs"]],
-        "by": [pair["theirs"]["by"] for pair in found["pairs"]],
-        "our row": [pair["row"] or "" for pair in found["pairs"]],
-        **{header.replace("\n", " "): cells for header, cells in beside.columns(found)},
-    }
-    return "\n\n".join([f"**{beside.heading(found)}.**", _table(columns, names=3), *map(_escaped, beside.notes(found))])
+def escape(text: str) -> str:
+    """Text of which nothing is read as markdown, as HTML or as the end of a cell."""
+    return re.sub(r"([\\|*`<\[~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
 
 
-def over_orders(found: Orders) -> str:
-    """Scores averaged over the orders in which tasks were learned."""
-    columns = {"system": [row["label"] for row in found["rows"]], **dict(orders.columns(found))}
-    return "\n\n".join([f"**{_escaped(orders.heading(found))}.** {orders.NOTE}", _table(columns, names=1)])
+def _parts(summary: Summary) -> Iterator[str]:
+    for number, comparison in enumerate(summary.comparisons):
+        yield f"**{escape(title(comparison))}.**"
+        yield render(ranking(comparison, summary.runs))
+        if summary.published is not None:
+            yield _tables(published_tables(summary.published[number], comparison)) or UNKNOWN
+    for orders in summary.orders:
+        yield render(orders_table(orders, summary.runs))
+    if summary.progressions:
+        yield _tables(progressions_tables(summary.progressions, summary.runs))
+    if summary.significance:
+        yield "\n".join(f"- {escape(sentence(test))}" for test in summary.significance)
 
 
-def progressive(found: Sequence[Progression]) -> str:
-    """The three tables of progressive NER."""
-    parts = []
-    for table in progressions.tables(found):
-        headers = [header.replace("\n", " ") for header in table.headers]
-        columns = dict(zip(headers, map(list, zip(*table.rows, strict=True)), strict=True))
-        parts += [f"**{_escaped(table.title)}.** {table.note}", _table(columns, names=table.names)]
-    return "\n\n".join(parts)
+def _tables(tables: Iterable[Table]) -> str:
+    return "\n\n".join(map(render, tables))
 
 
-def fights(significance: Sequence[PairedTest]) -> str:
-    """A list of duels."""
-    return "\n".join(f"- {_escaped(sentence(paired_test))}" for paired_test in significance)
-
-
-def _minutes(row: Row, runs: Sequence[Run]) -> str:
-    seconds = [run["seconds"] for run in runs if run["run"] in row["runs"] and run["finished"]]
-    return f"{fmean(seconds) / 60:.1f}" if seconds else DASH
-
-
-def _table(columns: dict[str, list[str]], *, names: int) -> str:
-    """A table whose first `names` columns are words, the others figures."""
-    rules = ["---" if number < names else "---:" for number in range(len(columns))]
-    rows = [[_escaped(cell.strip()) for cell in row] for row in zip(*columns.values(), strict=True)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (map(_escaped, columns), rules, *rows))
-
-
-def _escaped(text: str) -> str:
-    """Text of which nothing is read as markdown or as the end of a cell."""
-    return re.sub(r"([\\|*`<\[])", r"\\\1", text)
+def _cell(cell: Cell) -> str:
+    text = escape(" ".join([cell.text, *cell.details]))
+    return f"**{text}**" if cell.bold and text else text

@@ -8,11 +8,11 @@
     config     the settings, as plain data
     corpora    [{fingerprint, types, notes, source}]: the corpora it learned from, with notes of their reader
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
-    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, carried, pseudo,
-               evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by index. `dev` and
-               `test` count, for each type, [true positives, false positives, false negatives] of the entities predicted
-               on all types seen so far; every score is derived from them. `evaluation` names the evaluation of the step
-               that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses,
+    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, dtype, version,
+               carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
+               index. `dev` and `test` count, for each type, [true positives, false positives, false negatives] of the
+               entities predicted on all types seen so far; every score is derived from them. `evaluation` names the
+               evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses,
                dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests` has the counts of extra
                test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold, right} of a teacher's
                entities. Numbers that JSON lacks are "NaN" and "Infinity".
@@ -93,6 +93,10 @@ class TrainingRecord:
     """The new-type bias, in logits, that the step's answers as a teacher include; None where none is carried."""
     pseudo: Mapping[str, PseudoRecord] | None = None
     """By old type; None where no teacher was asked for entities."""
+    dtype: str | None = None
+    """The arithmetic of training: bf16, fp32 or fp64; None in ledgers written before it was recorded."""
+    version: str | None = None
+    """The version of raycner that trained the step; None in ledgers written before it was recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+import raycner
 from raycner.config import OptimConfig
 from raycner.data.scenarios.scenario import Experience, Split
 from raycner.events import EpochFinished, Event, StepAdvanced
@@ -116,9 +117,18 @@ def train(
         best_epoch=best_epoch,
         seconds=time.monotonic() - started,
         workers=ranks.world_size(),
+        dtype=_dtype(network),
+        version=raycner.__version__,
         carried=delta,
         pseudo=split.pseudo_stats,
     )
+
+
+def _dtype(network: Network) -> str:
+    """The arithmetic of a placed network."""
+    if network.bf16:
+        return "bf16"
+    return "fp64" if next(network.parameters()).dtype == torch.float64 else "fp32"
 
 
 def freeze(parent: Network, spec: StepSpec, carried: float, scratch: Path) -> Teacher:

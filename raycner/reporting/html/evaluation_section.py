@@ -2,6 +2,7 @@
 
 from textwrap import wrap
 
+from raycner.analysis.table import by_rows
 from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.reporting.evaluation_tables import (
     matrix_table,
@@ -29,14 +30,13 @@ def evaluation_section(evaluation: EntityEvaluation, anchor: str = "evaluation")
     parts = []
     if report.mistakes:
         table = mistakes_table(report)
-        rows = [["\n".join(wrap(cell, SENTENCE_WIDTH)) for cell in row] for row in table.rows]
-        parts.append(
-            Section(title=table.title, anchor=f"{anchor}-mistakes", tables=[table._replace(title="", rows=rows)])
-        )
+        rows = [["\n".join(wrap(cell.text, SENTENCE_WIDTH)) for cell in row] for row in table.rows]
+        wrapped = by_rows("", table.headers, rows, notes=table.notes, lead=table.lead)
+        parts.append(Section(title=table.title, anchor=f"{anchor}-mistakes", tables=[wrapped]))
     return Section(
         title=evaluation.model,
         anchor=anchor,
-        said=[f"{described(evaluation)}.", *(f"{note}." for note in evaluation.notes)],
+        paragraphs=[f"{described(evaluation)}.", *(f"{note}." for note in evaluation.notes)],
         tables=tables,
         plots=plots,
         parts=parts,

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from raycner.analysis.comparison import Spread
+from raycner.analysis.statistics import Spread
 
 INK, FAINT, RULE, PAPER = "#24292f", "#6e7781", "#d8dee5", "#fffffe"
 """Of text, of what stays in the background, of grids, and of what is meant to be left white."""
@@ -66,15 +66,15 @@ class Plot(NamedTuple):
 
     def svg(self) -> str:
         """As an SVG document, the same one each time."""
-        unsaid = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        return printable(self._drawn("svg", metadata=unsaid).decode())
+        omitted = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        return printable(self._rendered("svg", metadata=omitted).decode())
 
     def save(self, folder: Path) -> None:
         """Write it as SVG, and as PNG at 300 dots an inch on white."""
         (folder / f"{self.name}.svg").write_text(self.svg(), encoding="utf-8")
-        (folder / f"{self.name}.png").write_bytes(self._drawn("png", dpi=300, facecolor="white", transparent=False))
+        (folder / f"{self.name}.png").write_bytes(self._rendered("png", dpi=300, facecolor="white", transparent=False))
 
-    def _drawn(self, form: str, **options: Any) -> bytes:
+    def _rendered(self, form: str, **options: Any) -> bytes:
         with mpl.rc_context(STYLE | {"svg.hashsalt": self.name}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             file = io.BytesIO()
@@ -84,26 +84,26 @@ class Plot(NamedTuple):
 
 def canvas(height: float, entries: int) -> tuple[Figure, Axes]:
     """A column with room for a legend of so many entries."""
-    drawn = Figure(figsize=(COLUMN, height + 0.165 * entries), layout="constrained")
-    return drawn, drawn.add_subplot()
+    picture = Figure(figsize=(COLUMN, height + 0.165 * entries), layout="constrained")
+    return picture, picture.add_subplot()
 
 
-def legend(drawn: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
+def legend(picture: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:
     """Below the axes, in as many columns as the names leave room for."""
     across = 3 if max(map(len, names)) <= 14 else 2 if max(map(len, names)) <= 24 else 1
-    drawn.legend(handles, names, loc="outside lower left", ncols=across, handlelength=2.4, columnspacing=1.2)
+    picture.legend(handles, names, loc="outside lower left", ncols=across, handlelength=2.4, columnspacing=1.2)
 
 
 def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], unit: str, form: str = ".1f") -> Figure:
     """Horizontal bars, the first name on top: one of each kind a name, its value beside it."""
     names, thick = list(map(folded, names)), 0.78 / len(kinds)
     room = 0.13 * max(1 + len(kinds), *(name.count("\n") + 1.5 for name in names))
-    drawn = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (len(kinds) > 1)), layout="constrained")
-    axes = drawn.add_subplot()
+    picture = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (len(kinds) > 1)), layout="constrained")
+    axes = picture.add_subplot()
     for number, (values, colour) in enumerate(zip(kinds.values(), (BLUE, AMBER), strict=False)):
-        for place, said in enumerate(values):
-            if said:
-                mean, off, y = said["mean"], said["std"], place - 0.39 + (number + 0.5) * thick
+        for place, score in enumerate(values):
+            if score:
+                mean, off, y = score.mean, score.std, place - 0.39 + (number + 0.5) * thick
                 error = {"ecolor": INK, "elinewidth": 0.7}
                 axes.barh(y, mean, height=thick * 0.9, color=colour, xerr=off, error_kw=error)
                 end = max(mean + (off or 0.0), 0.0)
@@ -114,8 +114,8 @@ def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], uni
     axes.margins(x=0.14)
     axes.grid(axis="x")
     if len(kinds) > 1:
-        legend(drawn, [Patch(color=colour) for colour in (BLUE, AMBER)], list(kinds))
-    return drawn
+        legend(picture, [Patch(color=colour) for colour in (BLUE, AMBER)], list(kinds))
+    return picture
 
 
 def printable(text: str) -> str:

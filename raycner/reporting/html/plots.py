@@ -1,4 +1,4 @@
-"""Figures of runs: curves, bars and heat-maps of F1, the terms of the loss over time, a teacher's entities."""
+"""Figures of runs: curves, bars and heat maps of F1, the terms of the loss over time, pseudo-entities."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from raycner.analysis.comparison import Comparison, Row, Spread, spread
+from raycner.analysis.comparison import Comparison, Point, Row
 from raycner.analysis.formatting import figure, short
 from raycner.analysis.published import MEASURES, Measure, Published
-from raycner.analysis.scores import Run, Step
+from raycner.analysis.scores import Run, Step, types_of
+from raycner.analysis.statistics import Spread, spread
 from raycner.reporting.html.figures import (
     AMBER,
     BLUE,
@@ -34,7 +35,6 @@ from raycner.reporting.html.figures import (
     canvas,
     legend,
 )
-from raycner.reporting.terminal.tables import types_of
 from raycner.settings import spell
 
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY), "os^Dv<>P"
@@ -42,82 +42,82 @@ DASHES = ("-", (0, (3, 1.2)), (0, (1.2, 1)))
 LONGEST_LABEL, LONGEST_TYPE = 54, 20
 
 
-def curve(name: str, comparison: Comparison, measure: Measure, found: Published | None = None) -> Plot:
+def curve(name: str, comparison: Comparison, measure: Measure, published: Published | None = None) -> Plot:
     """F1 after each step, a line a row with its deviation over seeds; published figures dotted."""
-    seeds = max(len(row["seeds"]) for row in comparison["rows"])
+    seeds = max(len(row.seeds) for row in comparison.rows)
     caption = f"{measure.capitalize()}-F1 on test after each step"
     caption += f"; mean over up to {seeds} seeds, shaded: standard deviation" if seeds > 1 else ""
-    if found and any(pair["row"] and pair["theirs"]["curve"] for pair in found["pairs"]):
+    if published and any(pair.row and pair.theirs.curve for pair in published.pairs):
         caption += "; hollow and dotted: as published"
-    return Plot(name, f"{caption}.", partial(_curve, comparison, measure, found))
+    return Plot(name, f"{caption}.", partial(_curve, comparison, measure, published))
 
 
-def _curve(comparison: Comparison, measure: Measure, found: Published | None) -> Figure:
-    rows = comparison["rows"]
-    drawn, axes = canvas(2.3, len(rows))
+def _curve(comparison: Comparison, measure: Measure, published: Published | None) -> Figure:
+    rows = comparison.rows
+    picture, axes = canvas(2.3, len(rows))
     handles: list[Artist] = []
     for row, look in zip(rows, _looks(rows), strict=False):
-        steps, points = [point["step"] + 1 for point in row["curve"]], [point[measure] for point in row["curve"]]
-        handles += axes.plot(steps, [point["mean"] for point in points], **look)
-        low, high = ([point["mean"] + side * (point["std"] or 0.0) for point in points] for side in (-1, 1))
+        points = [_score(point, measure) for point in row.curve]
+        steps = [point.step + 1 for point in row.curve]
+        handles += axes.plot(steps, [point.mean for point in points], **look)
+        low, high = ([point.mean + side * (point.std or 0.0) for point in points] for side in (-1, 1))
         axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
-        for pair in found["pairs"] if found else ():
-            if pair["row"] == row["label"] and (theirs := pair["theirs"]["curve"]):
+        for pair in published.pairs if published else ():
+            if pair.row == row.label and (theirs := pair.theirs.curve):
                 hollow = {**look, "linestyle": ":", "markerfacecolor": PAPER, "linewidth": 1.0}
                 axes.plot(range(1, len(theirs[measure]) + 1), theirs[measure], **hollow)
     axes.set(xlabel="after step", ylabel=f"{measure}-F1 (%)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
-    legend(drawn, handles, labels(rows))
-    return drawn
+    legend(picture, handles, labels(rows))
+    return picture
 
 
 def retention(name: str, comparison: Comparison, runs: Sequence[Run]) -> Plot:
     """Macro-F1 over old and over new types, averaged over steps from the second on."""
-    by_name = {run["run"]: run for run in runs}
+    by_name = {run.run: run for run in runs}
 
     def over(row: Row, which: str) -> Spread | None:
-        ended = [by_name[one] for one, seed in zip(row["runs"], row["seeds"], strict=True) if seed in row["finished"]]
-        averages: list[Any] = [run["average"] for run in ended if run["average"]]
-        return spread(average[which] for average in averages if average[which] is not None)
+        finished = [by_name[one] for one, seed in zip(row.runs, row.seeds, strict=True) if seed in row.finished]
+        return spread(getattr(run.average, which) for run in finished if run.average)
 
-    rows = [row for row in comparison["rows"] if row["finished"]]
+    rows = [row for row in comparison.rows if row.finished]
     values = {f"{which} types": [over(row, which) for row in rows] for which in ("old", "new")}
     caption = "Macro-F1 over the types of earlier steps and of the step itself, averaged from step 2; finished runs."
     return Plot(name, caption, partial(bars, labels(rows), values, "macro-F1 (%)"))
 
 
 def forgetting(name: str, comparison: Comparison) -> Plot:
-    """What is lost of old types."""
-    rows = [row for row in comparison["rows"] if row["finished"]]
-    caption = "Forgetting: best F1 after an earlier step minus the final one, mean over old types; the less the better."
-    lost = {"": [row["forgetting"] for row in rows]}
+    """The F1 that old types lost."""
+    rows = [row for row in comparison.rows if row.finished]
+    caption = "Forgetting: best F1 after an earlier step minus the final one, mean over old types; lower is better."
+    lost = {"": [row.forgetting for row in rows]}
     return Plot(name, caption, partial(bars, labels(rows), lost, "F1 lost (points)"))
 
 
-def beside(name: str, found: Published) -> Plot:
+def published(name: str, published: Published) -> Plot:
     """Averages over steps, ours and theirs."""
-    caption = "F1 averaged over steps: ours, filled, beside what is published, hollow."
-    return Plot(name, caption, partial(_beside, found))
+    caption = "F1 averaged over steps: ours, filled; published, hollow."
+    return Plot(name, caption, partial(_published, published))
 
 
-def _beside(found: Published) -> Figure:
-    pairs = found["pairs"]
-    drawn = Figure(figsize=(COLUMN, 0.8 + 0.24 * len(pairs)), layout="constrained")
-    both = drawn.subplots(1, 2, sharey=True)
+def _published(published: Published) -> Figure:
+    pairs = published.pairs
+    picture = Figure(figsize=(COLUMN, 0.8 + 0.24 * len(pairs)), layout="constrained")
+    both = picture.subplots(1, 2, sharey=True)
     for axes, measure, colour in zip(both, MEASURES, (BLUE, ORANGE), strict=True):
         for place, pair in enumerate(pairs):
-            theirs, ours = pair["theirs"][measure], pair["ours"][measure] if pair["ours"] else None
+            theirs, ours = pair.theirs.score(measure), pair.ours[measure] if pair.ours else None
             hollow = {"markerfacecolor": PAPER, "capsize": 0, "elinewidth": 0.8}
-            axes.errorbar(theirs["mean"], place, xerr=theirs["std"], fmt="o", color=FAINT, **hollow)
+            axes.errorbar(theirs.mean, place, xerr=theirs.std, fmt="o", color=FAINT, **hollow)
             if ours:
-                axes.plot([theirs["mean"], ours["mean"]], [place, place], color=RULE, zorder=0)
-                axes.errorbar(ours["mean"], place, xerr=ours["std"], fmt="o", color=colour, elinewidth=0.8)
+                axes.plot([theirs.mean, ours.mean], [place, place], color=RULE, zorder=0)
+                axes.errorbar(ours.mean, place, xerr=ours.std, fmt="o", color=colour, elinewidth=0.8)
         axes.set(xlabel=f"{measure}-F1 (%)", ylim=(len(pairs) - 0.5, -0.5))
         axes.grid(axis="x")
-    names = [f"{pair['theirs']['system']}, {pair['theirs']['by']}" for pair in pairs]
+    names = [f"{pair.theirs.system}, {pair.theirs.by}" for pair in pairs]
     both[0].set_yticks(range(len(pairs)), [short(name, 26) for name in names])
-    return drawn
+    return picture
 
 
 def heatmap(name: str, runs: Sequence[Run]) -> Plot:
@@ -129,31 +129,31 @@ def heatmap(name: str, runs: Sequence[Run]) -> Plot:
 
 
 def _heatmap(runs: Sequence[Run]) -> Figure:
-    plan, steps = runs[0]["plan"], max(len(run["steps"]) for run in runs)
+    plan, steps = runs[0].plan, max(len(run.steps) for run in runs)
     types = types_of(plan[:steps])
     names = [*(short(name, LONGEST_TYPE) for name in types), "macro", "micro"]
     tops = [*range(len(types)), len(types) + 0.4, len(types) + 1.4]
     wide = 0.45 + 0.07 * max(map(len, names)) + 0.36 * (steps + 1)
-    drawn = Figure(figsize=(max(wide, COLUMN), 0.55 + 0.21 * (len(types) + 2.4)), layout="constrained")
-    axes = drawn.add_subplot()
+    picture = Figure(figsize=(max(wide, COLUMN), 0.55 + 0.21 * (len(types) + 2.4)), layout="constrained")
+    axes = picture.add_subplot()
     for left in range(steps):
         reached = _reached(runs, left)
         for name, top in zip(types, tops, strict=False):
-            _cell(axes, left, top, _mean([step["f1"].get(name) for step in reached]), bold=name in plan[left])
-        _cell(axes, left, tops[-2], _mean([step["macro"] for step in reached]))
-        _cell(axes, left, tops[-1], _mean([step["micro"] for step in reached]))
+            _cell(axes, left, top, _mean([step.f1.get(name) for step in reached]), bold=name in plan[left])
+        _cell(axes, left, tops[-2], _mean([step.macro for step in reached]))
+        _cell(axes, left, tops[-1], _mean([step.micro for step in reached]))
     columns = {left + 0.5: str(left + 1) for left in range(steps)}
     if steps > 1:
         columns[steps + 0.6] = "lost"
         for name, top in zip(types, tops, strict=False):
-            said = figure(_mean([run["forgetting"].get(name) for run in runs]))
-            axes.text(steps + 0.6, top + 0.5, said, ha="center", va="center", color=FAINT, size=7)
+            lost = figure(_mean([run.forgetting.get(name) for run in runs]))
+            axes.text(steps + 0.6, top + 0.5, lost, ha="center", va="center", color=FAINT, size=7)
     axes.set(xlim=(0, max(columns) + 0.5), ylim=(tops[-1] + 1.1, 0), xlabel="after step")
     axes.set_yticks([top + 0.5 for top in tops], names)
     axes.set_xticks(list(columns), list(columns.values()))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    return drawn
+    return picture
 
 
 def _cell(axes: Axes, left: float, top: float, score: float | None, *, bold: bool = False) -> None:
@@ -173,23 +173,23 @@ def _cell(axes: Axes, left: float, top: float, score: float | None, *, bold: boo
 
 
 def terms(name: str, runs: Sequence[Run]) -> Plot:
-    """Every term of the loss over time, and what it came to on dev; one small plot a term."""
+    """Every term of the loss over time, and F1 on dev; one small plot a term."""
     caption = "Loss terms and micro-F1 on dev over the epochs of all steps; each term is its own mean, unweighted"
     caption += f"; mean of {len(runs)} seeds, thin: each seed." if len(runs) > 1 else "."
     return Plot(name, caption, partial(_terms, runs))
 
 
 def _terms(runs: Sequence[Run]) -> Figure:
-    steps = [_reached(runs, number) for number in range(max(len(run["steps"]) for run in runs))]
-    lengths = [max(len(step["epochs"]) for step in reached) for reached in steps]
+    steps = [_reached(runs, number) for number in range(max(len(run.steps) for run in runs))]
+    lengths = [max(len(step.epochs) for step in reached) for reached in steps]
     starts = list(accumulate(lengths, initial=0))
-    epochs = chain.from_iterable(step["epochs"] for reached in steps for step in reached)
-    kinds = list(dict.fromkeys(term for epoch in epochs for term in epoch["losses"]))
-    drawn = Figure(figsize=(COLUMN, 0.5 + 0.72 * (len(kinds) + 1)), layout="constrained")
-    panels = drawn.subplots(len(kinds) + 1, 1, sharex=True, squeeze=False)[:, 0]
+    epochs = chain.from_iterable(step.epochs for reached in steps for step in reached)
+    kinds = list(dict.fromkeys(term for epoch in epochs for term in epoch.losses))
+    picture = Figure(figsize=(COLUMN, 0.5 + 0.72 * (len(kinds) + 1)), layout="constrained")
+    panels = picture.subplots(len(kinds) + 1, 1, sharex=True, squeeze=False)[:, 0]
     for axes, kind in zip(panels, [*kinds, None], strict=True):
         for start, reached in zip(starts, steps, strict=False):
-            _course(axes, start + 1, [_epochs(step, kind) for step in reached], BLUE if kind else GREEN)
+            _draw_epochs(axes, start + 1, [_epochs(step, kind) for step in reached], BLUE if kind else GREEN)
         for start in starts[1:-1]:
             axes.axvline(start + 0.5, color=RULE, linewidth=0.8, zorder=0)
         axes.set_title(short(kind, 40) if kind else "dev micro-F1 (%)", loc="left", pad=2, color=INK)
@@ -197,15 +197,15 @@ def _terms(runs: Sequence[Run]) -> Figure:
         axes.margins(x=0.02, y=0.15)
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "color": FAINT, "size": 6.5}
     for number, (start, length) in enumerate(zip(starts, lengths, strict=False), start=1):
-        said = f"step {number}" if len(steps) < 7 else str(number)
-        panels[0].text(start + (length + 1) / 2, 1.3, said, transform=panels[0].get_xaxis_transform(), **look)
+        label = f"step {number}" if len(steps) < 7 else str(number)
+        panels[0].text(start + (length + 1) / 2, 1.3, label, transform=panels[0].get_xaxis_transform(), **look)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    return drawn
+    return picture
 
 
-def _course(axes: Axes, start: int, seeds: Sequence[Sequence[float | None]], colour: str) -> None:
-    """What the epochs of one step came to: the mean of seeds, and each of several seeds thinly."""
+def _draw_epochs(axes: Axes, start: int, seeds: Sequence[Sequence[float | None]], colour: str) -> None:
+    """The values of the epochs of one step: the mean of seeds, and each of several seeds thinly."""
     if len(seeds) > 1:
         for seed in seeds:
             axes.plot(range(start, start + len(seed)), _gaps(seed), color=colour, alpha=0.3, linewidth=0.6)
@@ -215,54 +215,58 @@ def _course(axes: Axes, start: int, seeds: Sequence[Sequence[float | None]], col
 
 
 def _gaps(values: Sequence[float | None]) -> list[float]:
-    """As matplotlib leaves gaps."""
+    """NaN, where matplotlib leaves a gap."""
     return [float("nan") if value is None else value for value in values]
 
 
 def pseudo(name: str, runs: Sequence[Run]) -> Plot:
-    """What became of a teacher's entities, step by step."""
-    caption = "Entities that the teacher found and those kept as labels; right: how many of these the corpus has, "
-    caption += f"in percent; mean of {len(runs)} seeds." if len(runs) > 1 else "in percent."
+    """The entities that a teacher proposed, those kept and their precision, step by step."""
+    caption = "Entities that the teacher proposed and those kept as labels, with the precision of these"
+    caption += f"; mean of {len(runs)} seeds." if len(runs) > 1 else "."
     return Plot(name, caption, partial(_pseudo, runs))
 
 
 def _pseudo(runs: Sequence[Run]) -> Figure:
-    numbers = range(max(len(run["steps"]) for run in runs))
-    asked = [(number, told) for number in numbers if (told := _told(runs, number))]
+    numbers = range(max(len(run.steps) for run in runs))
+    asked = [(number, totals) for number in numbers if (totals := _teacher_totals(runs, number))]
     places = [number + 1 for number, _ in asked]
-    drawn, axes = canvas(1.9, 1)
-    proposed, kept = ([_mean([seed[which] for seed in told]) or 0.0 for _, told in asked] for which in (0, 1))
+    picture, axes = canvas(1.9, 1)
+    proposed, kept = ([_mean([seed[which] for seed in totals]) or 0.0 for _, totals in asked] for which in (0, 1))
     axes.bar(places, proposed, width=0.62, color=RULE)
     axes.bar(places, kept, width=0.62, color=BLUE)
     axes.set(xlabel="step", ylabel="entities", xlim=(places[0] - 0.6, places[-1] + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles: list[Artist] = [Patch(color=RULE), Patch(color=BLUE)]
-    names = ["found", "kept"]
-    right = [_mean([seed[2] for seed in told]) for _, told in asked]
-    if any(value is not None for value in right):
+    names = ["proposed", "kept"]
+    precision = [_mean([seed[2] for seed in totals]) for _, totals in asked]
+    if any(value is not None for value in precision):
         other = axes.twinx()
         other.spines["right"].set_visible(True)
-        known = [(place, value) for place, value in zip(places, right, strict=True) if value is not None]
-        handles += other.plot(*zip(*known, strict=True), color=ORANGE, marker="o")
-        other.set(ylim=(0, 104), ylabel="right (%)")
-        names.append("right")
-    legend(drawn, handles, names)
-    return drawn
+        points = [(place, value) for place, value in zip(places, precision, strict=True) if value is not None]
+        handles += other.plot(*zip(*points, strict=True), color=ORANGE, marker="o")
+        other.set(ylim=(0, 104), ylabel="precision (%)")
+        names.append("precision")
+    legend(picture, handles, names)
+    return picture
 
 
 def labels(rows: Sequence[Row]) -> list[str]:
-    """What figures call rows: the title and what parts it from its namesakes; a number where that is not enough."""
+    """The names of rows in figures: title and distinguishing settings, with a number where names would repeat."""
     names: list[str] = []
     for row in rows:
-        name = short(f"{row['title']} {', '.join(starmap(_brief, row['settings'].items()))}".strip(), LONGEST_LABEL)
-        alike = sum(known == name or known.startswith(f"{name} (") for known in names)
+        name = short(f"{row.title} {', '.join(starmap(_brief, row.settings.items()))}".strip(), LONGEST_LABEL)
+        alike = sum(other == name or other.startswith(f"{name} (") for other in names)
         names.append(f"{name} ({alike + 1})" if alike else name)
     return names
 
 
 def _brief(key: str, value: Any) -> str:
-    """A setting in a figure: a word speaks for itself."""
+    """A setting in a figure: a word goes without its key."""
     return value if isinstance(value, str) else f"{key.rpartition('.')[2]}={spell(value)}"
+
+
+def _score(point: Point, measure: Measure) -> Spread:
+    return point.micro if measure == "micro" else point.macro
 
 
 def _looks(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -272,30 +276,30 @@ def _looks(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for n in count()
     )
     bound = {"color": FAINT, "marker": "", "linestyle": (0, (4, 2))}
-    return [bound if row["joint"] else next(fresh) for row in rows]
+    return [bound if row.joint else next(fresh) for row in rows]
 
 
 def _reached(runs: Sequence[Run], number: int) -> list[Step]:
     """Step `number` of the runs that have done it."""
-    return [run["steps"][number] for run in runs if number < len(run["steps"])]
+    return [run.steps[number] for run in runs if number < len(run.steps)]
 
 
 def _epochs(step: Step, kind: str | None) -> list[float | None]:
     """A term of the loss, epoch by epoch; None: F1 on dev."""
-    return [epoch["dev"] if kind is None else epoch["losses"].get(kind) for epoch in step["epochs"]]
+    return [epoch.dev if kind is None else epoch.losses.get(kind) for epoch in step.epochs]
 
 
-def _told(runs: Sequence[Run], number: int) -> list[tuple[float, float, float | None]]:
-    """Of each run whose teacher was asked in a step: entities found, kept, and the share that is right, in percent."""
-    told: list[tuple[float, float, float | None]] = []
-    for types in (step["pseudo"].values() for step in _reached(runs, number) if step["pseudo"]):
-        judged = [(one["kept"], one["precision"]) for one in types if one["precision"] is not None]
+def _teacher_totals(runs: Sequence[Run], number: int) -> list[tuple[float, float, float | None]]:
+    """Of each run with a teacher in a step: entities proposed, entities kept, and the precision of these in percent."""
+    totals: list[tuple[float, float, float | None]] = []
+    for types in (step.pseudo.values() for step in _reached(runs, number) if step.pseudo):
+        judged = [(one.kept, one.precision) for one in types if one.precision is not None]
         kept = sum(number for number, _ in judged)
-        right = sum(number * share for number, share in judged) / kept if kept else None
-        told.append((sum(one["proposed"] for one in types), sum(one["kept"] for one in types), right))
-    return told
+        precision = sum(number * share for number, share in judged) / kept if kept else None
+        totals.append((sum(one.proposed for one in types), sum(one.kept for one in types), precision))
+    return totals
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return fmean(numbers) if numbers else None

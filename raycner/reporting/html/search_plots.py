@@ -1,4 +1,4 @@
-"""Figures of searches: how trials fared, which settings mattered, what two objectives leave to choose from."""
+"""Figures of searches: the scores of trials, which settings mattered, the trials between two objectives."""
 
 from functools import partial
 
@@ -7,28 +7,28 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from raycner.analysis.comparison import Spread
 from raycner.analysis.formatting import short
+from raycner.analysis.statistics import Spread
 from raycner.reporting.html.figures import BLUE, FAINT, INK, ORANGE, RULE, Plot, bars, canvas, legend
-from raycner.reporting.terminal.search_view import course, pareto
+from raycner.reporting.tables.search import pareto, scores_by_step
 from raycner.storage.searches import RoundRecord, SearchRecord
 
 STATES = {"complete": BLUE, "pruned": FAINT, "failed": ORANGE}
 
 
-def trials(name: str, search: SearchRecord, found: RoundRecord) -> Plot:
+def trials(name: str, search: SearchRecord, round_: RoundRecord) -> Plot:
     """Score against step for each trial of a round."""
     caption = "Score on dev against trial 0 after each step, in points of F1, a line a trial; bold: the best of them."
-    return Plot(name, caption, partial(_trials, search, found))
+    return Plot(name, caption, partial(_trials, search, round_))
 
 
-def _trials(search: SearchRecord, found: RoundRecord) -> Figure:
-    drawn, axes = canvas(2.3, 1)
+def _trials(search: SearchRecord, round_: RoundRecord) -> Figure:
+    picture, axes = canvas(2.3, 1)
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
-    finished = [trial for trial in found.trials if trial.state == "complete"]
+    finished = [trial for trial in round_.trials if trial.state == "complete"]
     best = max(finished, key=lambda trial: trial.values[0], default=None)
-    for trial in found.trials:
-        scores = course(trial)
+    for trial in round_.trials:
+        scores = scores_by_step(trial)
         steps = range(1, len(scores) + 1)
         colour, bold = STATES[trial.state], trial is best
         axes.plot(steps, scores, color=colour, linewidth=2.0 if bold else 0.9, zorder=4 if bold else 2)
@@ -38,32 +38,32 @@ def _trials(search: SearchRecord, found: RoundRecord) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.margins(x=0.04)
     axes.grid(axis="y")
-    states = [state for state in STATES if any(trial.state == state for trial in found.trials)]
+    states = [state for state in STATES if any(trial.state == state for trial in round_.trials)]
     handles: list[Artist] = [Line2D([], [], color=STATES[state]) for state in states]
     handles.append(Line2D([], [], color=INK, linestyle=(0, (4, 2)), linewidth=0.8))
-    legend(drawn, handles, [*states, "trial 0"])
-    return drawn
+    legend(picture, handles, [*states, "trial 0"])
+    return picture
 
 
-def importances(name: str, found: RoundRecord) -> Plot:
-    """Which settings made good trials good."""
-    shares = sorted(found.importances.items(), key=lambda item: -item[1])
-    values: dict[str, list[Spread | None]] = {"": [{"mean": share, "std": None, "n": 1} for _, share in shares]}
+def importances(name: str, round_: RoundRecord) -> Plot:
+    """The importance of each setting."""
+    shares = sorted(round_.importances.items(), key=lambda item: -item[1])
+    values: dict[str, list[Spread | None]] = {"": [Spread(mean=share, std=None, n=1) for _, share in shares]}
     draw = partial(bars, [short(key, 34) for key, _ in shares], values, "share of importance", form=".2f")
-    return Plot(name, "What part of the difference between trials each setting explains.", draw)
+    return Plot(name, "The share of the variance between trials that each setting explains.", draw)
 
 
-def front(name: str, search: SearchRecord, found: RoundRecord) -> Plot:
+def front(name: str, search: SearchRecord, round_: RoundRecord) -> Plot:
     """Two objectives against each other, and the trials that no other beats in both."""
     one, other = search.objectives
     caption = f"Finished trials by their {one} and {other} scores against trial 0; joined: those none beats in both."
-    return Plot(name, caption, partial(_front, search, found))
+    return Plot(name, caption, partial(_front, search, round_))
 
 
-def _front(search: SearchRecord, found: RoundRecord) -> Figure:
-    drawn, axes = canvas(2.5, 0)
-    best = pareto(found.trials)
-    for trial in found.trials:
+def _front(search: SearchRecord, round_: RoundRecord) -> Figure:
+    picture, axes = canvas(2.5, 0)
+    best = pareto(round_.trials)
+    for trial in round_.trials:
         if trial.state == "complete" and trial not in best:
             axes.plot(*([100 * value] for value in trial.values), color=FAINT, marker="o", alpha=0.6, linestyle="")
     spots = [[100 * value for value in trial.values] for trial in best]
@@ -75,4 +75,4 @@ def _front(search: SearchRecord, found: RoundRecord) -> Figure:
     axes.margins(0.1)
     one, other = search.objectives
     axes.set(xlabel=f"{one} types (points)", ylabel=f"{other} types (points)")
-    return drawn
+    return picture

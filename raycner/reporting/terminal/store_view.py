@@ -1,82 +1,78 @@
-"""What lies in a store, and what could go, as tables."""
+"""The contents of a store and what could be removed from it, as tables."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
 from rich.text import Text
 
 from raycner.analysis.formatting import DASH, many
-from raycner.reporting.terminal.tables import table
+from raycner.analysis.table import Table, by_columns
+from raycner.reporting.terminal.renderer import render
 from raycner.storage.housekeeping import Leftover, directories, referred
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 
-def contents_view(store: ObjectStore) -> RenderableType:
-    """Runs, searches, corpora and steps of a store, how large they are, and whether they are finished."""
+def contents_view(store: ObjectStore, width: int) -> RenderableType:
+    """The runs, searches, corpora and steps of a store, their sizes, and whether they are finished."""
     sizes = store.sizes("")
     runs, searches = RunLedger.all(store), SearchRecord.all(store)
-    corpora, steps, snapshots = (directories(store, room) for room in ("corpora", "steps", "snapshots"))
-    parts: list[RenderableType] = []
-    if runs:
-        parts += [_runs(runs, steps), Text()]
-    if searches:
-        parts += [_searches(searches), Text()]
-    if corpora:
-        parts += [_corpora(corpora, runs), Text()]
-    loose = len({key.partition("/")[2] for key in steps} - referred(store))
-    unwanted = f", {loose} that no run or search refers to" if loose else ""
-    parts.append(Text(f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{unwanted}"))
+    corpora, steps, snapshots = (directories(store, folder) for folder in ("corpora", "steps", "snapshots"))
+    tables = [_runs(runs, steps)] if runs else []
+    tables += [_searches(searches)] if searches else []
+    tables += [_corpora(corpora, runs)] if corpora else []
+    unreferenced = len({key.partition("/")[2] for key in steps} - referred(store))
+    unwanted = f", {unreferenced} that no run or search refers to" if unreferenced else ""
+    lines = [f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{unwanted}"]
     evaluations = store.sizes("evaluations")
     if evaluations:
-        parts.append(Text(f"{many(len(evaluations), 'evaluation')}, {decimal(sum(evaluations.values()))}"))
+        lines.append(f"{many(len(evaluations), 'evaluation')}, {decimal(sum(evaluations.values()))}")
     if snapshots:
-        parts.append(
-            Text(f"{many(len(snapshots), 'snapshot')} of steps in training, {decimal(sum(snapshots.values()))}")
-        )
-    parts.append(Text(f"in all {decimal(sum(sizes.values()))} in {store}"))
-    return Group(*parts)
+        lines.append(f"{many(len(snapshots), 'snapshot')} of steps in training, {decimal(sum(snapshots.values()))}")
+    lines.append(f"in all {decimal(sum(sizes.values()))} in {store}")
+    rendered = [part for table in tables for part in (render(table, width), Text())]
+    return Group(*rendered, *map(Text, lines))
 
 
-def leftovers_view(found: Sequence[Leftover]) -> RenderableType:
-    """What could go, and why."""
-    drawn = _table("left over", "why", "size")
-    for one in found:
-        drawn.add_row(one.name, one.why, decimal(one.size) if one.size else DASH)
-    return Group(drawn, Text(f"{many(len(found), 'thing')}, {decimal(sum(one.size for one in found))}"))
+def leftovers_view(leftovers: Sequence[Leftover], width: int) -> RenderableType:
+    """What could be removed, and why."""
+    columns = [
+        ("left over", [leftover.name for leftover in leftovers]),
+        ("why", [leftover.why for leftover in leftovers]),
+        ("size", [decimal(leftover.size) if leftover.size else DASH for leftover in leftovers]),
+    ]
+    total = f"{many(len(leftovers), 'thing')}, {decimal(sum(leftover.size for leftover in leftovers))}"
+    return Group(render(by_columns("", columns, lead=2), width), Text(total))
 
 
-def _runs(runs: Sequence[RunLedger], steps: Collection[str]) -> Any:
-    drawn = _table("run", "steps", "finished")
-    for run in runs:
-        there = sum(f"steps/{step.fingerprint}" in steps for step in run.planned)
-        drawn.add_row(run.run, f"{there} of {len(run.planned)}", "yes" if run.finished else "no")
-    return drawn
+def _runs(runs: Sequence[RunLedger], steps: Collection[str]) -> Table:
+    stored = [sum(f"steps/{step.fingerprint}" in steps for step in run.planned) for run in runs]
+    columns = [
+        ("run", [run.run for run in runs]),
+        ("steps", [f"{number} of {len(run.planned)}" for run, number in zip(runs, stored, strict=True)]),
+        ("finished", ["yes" if run.finished else "no" for run in runs]),
+    ]
+    return by_columns("", columns)
 
 
-def _searches(searches: Sequence[SearchRecord]) -> Any:
-    drawn = _table("search", "trials", "finished")
-    for search in searches:
-        trials = sum(len(found.trials) for found in search.rounds)
-        drawn.add_row(search.name, str(trials), "no" if search.winner is None else "yes")
-    return drawn
+def _searches(searches: Sequence[SearchRecord]) -> Table:
+    columns = [
+        ("search", [search.name for search in searches]),
+        ("trials", [str(sum(len(round_.trials) for round_ in search.rounds)) for search in searches]),
+        ("finished", ["no" if search.winner is None else "yes" for search in searches]),
+    ]
+    return by_columns("", columns)
 
 
-def _corpora(corpora: dict[str, int], runs: Sequence[RunLedger]) -> Any:
-    drawn = _table("corpus", "source", "size")
+def _corpora(sizes: Mapping[str, int], runs: Sequence[RunLedger]) -> Table:
+    """The corpora by fingerprint, with their sizes in bytes."""
     sources = {note.fingerprint: note.source for run in runs for note in run.corpora}
-    for key, size in corpora.items():
-        fingerprint = key.partition("/")[2]
-        drawn.add_row(fingerprint, sources.get(fingerprint, DASH), decimal(size))
-    return drawn
-
-
-def _table(*columns: str) -> Any:
-    drawn = table()
-    for column in columns:
-        right = column in ("size", "steps", "trials")
-        drawn.add_column(column, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    return drawn
+    fingerprints = [key.partition("/")[2] for key in sizes]
+    columns = [
+        ("corpus", fingerprints),
+        ("source", [sources.get(fingerprint, DASH) for fingerprint in fingerprints]),
+        ("size", [decimal(size) for size in sizes.values()]),
+    ]
+    return by_columns("", columns, lead=2)

@@ -1,0 +1,46 @@
+"""How runs, rows and comparisons are named in tables, on pages and on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raycner.analysis.comparison import Comparison, setup
+from raycner.analysis.formatting import many, short
+from raycner.analysis.scores import Run, corpus_name, types_of
+from raycner.analysis.table import Cell
+from raycner.settings import spell
+
+MOST_SETTINGS = 6
+LONGEST_NAME = 40
+
+
+def title(comparison: Comparison) -> str:
+    """The corpus, and how many types are learned in how many steps."""
+    plan, scenario = comparison.plan, comparison.scenario
+    types = f"{corpus_name(scenario)}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
+    return f"{types}, {setup(comparison)} in order {scenario['permutation']}" if setup(comparison) else types
+
+
+def progress(run: Run) -> str:
+    """How many steps of a run are done, and the types that it has still to learn."""
+    done = len(run.steps)
+    missing = types_of(run.plan[done:])
+    steps = f"{done} of {many(len(run.plan), 'step')} done"
+    return f"{steps}, to come: {short(', '.join(missing), 60)}" if missing else steps
+
+
+def setting_lines(settings: Mapping[str, Any]) -> list[str]:
+    """Settings as the command line takes them, one a line, and how many were left out."""
+    lines = [short(f"{key}={spell(value)}", LONGEST_NAME - 1) for key, value in settings.items()]
+    more = len(lines) - MOST_SETTINGS
+    return [*lines[:MOST_SETTINGS], f"and {many(more, 'more setting')}"] if more > 0 else lines
+
+
+def name_cell(title: str, settings: Mapping[str, Any]) -> Cell:
+    """The title of a row, and below it the settings that distinguish it from other rows of this title."""
+    return Cell(title, details=tuple(setting_lines(settings)))
+
+
+def runs_of(names: Sequence[str], runs: Sequence[Run]) -> list[Run]:
+    """The runs of these names, in the order of `runs`."""
+    wanted = set(names)
+    return [run for run in runs if run.run in wanted]
