@@ -12,10 +12,10 @@
                carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
                index. `dev` and `test` count, for each type, [true positives, false positives, false negatives] of the
                entities predicted on all types seen so far; every score is derived from them. `evaluation` names the
-               evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses,
-               dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests` has the counts of extra
-               test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold, right} of a teacher's
-               entities. Numbers that JSON lacks are "NaN" and "Infinity".
+               evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are
+               [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests` has
+               the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold, right}
+               of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import logging
