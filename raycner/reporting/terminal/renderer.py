@@ -30,6 +30,8 @@ def render(table: Table, width: int) -> RenderableType:
 
 def split(widths: Sequence[int], width: int) -> list[range]:
     """As few ranges of columns as fit the width, about equally wide; a column that never fits stands alone."""
+    if not widths:
+        return [range(0)]
     for number in range(1, len(widths)):
         ends = [round(len(widths) * end / number) for end in range(number + 1)]
         chunks = [range(start, end) for start, end in pairwise(ends)]
