@@ -17,7 +17,7 @@ from raycner.reporting.terminal.renderer import render
 
 def run_view(run: Run, width: int, settings: Mapping[str, Any], *, details: bool = False) -> RenderableType:
     """A run; `settings` distinguish it from others of its label. `details` adds precision and recall of every step."""
-    tables = [render(table, width) for table in run_tables(run, width, details=details)]
+    tables = [part for table in run_tables(run, width, details=details) for part in (render(table, width), Text())]
     return Group(_heading(run, settings), *tables, _facts(run), Text())
 
 
