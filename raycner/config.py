@@ -158,12 +158,12 @@ class ComputeConfig:
     workers: int = 0
     """Ray Train workers; 0 trains in this process, without Ray."""
     min_workers: int = 0
-    """A gang may begin with so few workers, lose some, and take more as nodes join, up to `workers`; 0: all or none.
-    What is optimised stays the same, since batches are global; each change begins the epoch anew."""
+    """An elastic worker group starts with so few workers, and grows up to `workers` as nodes join; 0: a fixed size.
+    Batches are global, so the objective stays the same; each change restarts the epoch."""
     gpus_per_worker: float = 0.0
     cpus_per_worker: int = 1
     max_failures: int = 3
-    """How often a gang of workers is started anew after one of them failed."""
+    """How often a worker group restarts after one of its workers failed."""
     max_concurrent_trials: int = 0
     """How many trials of a search go on at once; 0: as many as there is room for."""
     checkpoint_epochs: int = 1
@@ -182,6 +182,8 @@ class ComputeConfig:
             raise ValueError("cpus_per_worker is at least 1")
         if self.min_workers > self.workers:
             raise ValueError(f"min_workers {self.min_workers}: more than workers {self.workers}")
+        if self.workers > 1 and 0 < self.gpus_per_worker < 1:
+            raise ValueError("several workers of one group cannot share a GPU: set gpus_per_worker to 1 or 0")
         TRACKERS.find(self.tracker, "compute.tracker")
 
 

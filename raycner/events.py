@@ -90,7 +90,7 @@ class EpochFinished:
 
 @dataclass(frozen=True)
 class ScoringStarted:
-    """The weights of the step are scored on dev and test: the store lacks the evaluation that was asked for."""
+    """The weights of the step are scored on dev and test: the store lacks the requested evaluation."""
 
 
 @dataclass(frozen=True)

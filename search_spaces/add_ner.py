@@ -1,4 +1,4 @@
-"""How firmly does AddNER hold its old blocks, at which temperature? Ranges: published values times or over five."""
+"""How strongly does AddNER distil its old blocks, at which temperature? Ranges: published values times or over five."""
 
 from optuna import Trial
 

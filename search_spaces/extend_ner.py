@@ -1,4 +1,4 @@
-"""How much distillation does ExtendNER want, at which temperatures? Ranges: the published values times or over five."""
+"""How much should ExtendNER distil, at which temperatures? Ranges: the published values times or over five."""
 
 from optuna import Trial
 

@@ -1,4 +1,4 @@
-"""How many pseudo-triplets are kept, how firmly is the old model held, and are pseudo-triplets learned as gold is?"""
+"""How many pseudo-triplets are used, how much is distilled, and are pseudo-triplets supervised like gold?"""
 
 from optuna import Trial
 

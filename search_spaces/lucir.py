@@ -1,4 +1,4 @@
-"""How firmly does LUCIR hold features and margins? Trial 0 is the published configuration."""
+"""How strongly does LUCIR weight features and margins? Trial 0 is the published configuration."""
 
 from optuna import Trial
 

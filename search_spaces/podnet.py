@@ -1,4 +1,4 @@
-"""How firmly does PODNet hold pooled features? Trial 0 is the published configuration."""
+"""How strongly does PODNet distil pooled features? Trial 0 is the published configuration."""
 
 from optuna import Trial
 

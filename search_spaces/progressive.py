@@ -1,4 +1,4 @@
-"""The ranges that progressive NER's paper drew from at random; TPE by default, `--sampler random` as published.
+"""The ranges of progressive NER's paper, which drew at random (`--sampler random`); TPE is the default here.
 
 Learning rates and clips are the published ones, of losses summed over the words of a sentence, as rates of mean losses.
 """

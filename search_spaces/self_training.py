@@ -1,11 +1,11 @@
-"""How sure must the teacher be of each type? Trial 0 believes everything it says, as published."""
+"""From which confidence are the teacher's entities of each type used? Trial 0 uses all of them, as published."""
 
 from optuna import Trial
 
 from raycner import Study
 
 TYPES = ("location", "organization", "person", "product")
-"""Of the base job; name those of your own beside --base."""
+"""Of the base job; list your own types for another --base."""
 
 
 def space(trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""How firmly does SpanKL hold its old types, and which learning rate does its head want? Trial 0 is as published."""
+"""How strongly does SpanKL distil old types, and at which learning rate of the head? Trial 0 is as published."""
 
 from optuna import Trial
 

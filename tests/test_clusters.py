@@ -226,5 +226,5 @@ def test_a_submitted_job_needs_a_store_that_outlives_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert main(["run", str(ROOT / "jobs/demo.yaml")]) == 2
-    assert "give a URI, or an absolute path" in " ".join(capsys.readouterr().err.split())
+    assert "use a URI, or an absolute path" in " ".join(capsys.readouterr().err.split())
     assert not list(tmp_path.iterdir())

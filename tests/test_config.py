@@ -102,6 +102,7 @@ def test_overrides_say_what_yaml_says() -> None:
         ("optim.patience=-1", "optim: patience is not negative"),
         ("optim={patience: 3, select: last}", "optim: patience is not negative, and waits for a score"),
         ("compute.cpus_per_worker=0", "compute: cpus_per_worker is at least 1"),
+        ("compute={workers: 2, gpus_per_worker: 0.5}", "compute: several workers of one group cannot share a GPU"),
         ("model.encoder={name: bilstm, width: 0}", "model.encoder: widths and min_count are at least 1"),
         ("model.encoder={name: bilstm, dropout: 1}", "model.encoder: dropout 1.0: from 0"),
         ("model.encoder.dropout=2", "model.encoder: dropout is from 0"),
@@ -211,6 +212,8 @@ def test_dld_wraps_only_what_trains_tag_heads() -> None:
 def values(hint: Any) -> st.SearchStrategy[Any]:
     """Values of an annotation: of every kind of a family, and of every field of a dataclass."""
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(getattr(origin, "family", None), Registry):  # Method[Any] is a family as Method is
+        return values(origin)
     if origin is Literal:
         return st.sampled_from(inside)
     if origin in (typing.Union, types.UnionType):

@@ -75,7 +75,7 @@ def test_a_driver_that_receives_sigterm_leaves_all_in_order(
     assert "raycner: terminated; rerun the same command to resume" in output
     assert "Traceback" not in output
     assert not any(tmp_path.glob("locks/runs/*"))
-    assert any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), "what the next one goes on from"
+    assert any(tmp_path.glob("snapshots/*/epoch-*/MANIFEST")), "the snapshot that the next driver resumes from"
     wait_until_gone(below)
     if not workers:
         assert not any(tmp_path.glob("locks/steps/*"))

@@ -1,4 +1,4 @@
-"""Runs over two nodes of a cluster that is already there, and over one that becomes two: RAY_ADDRESS leads to it."""
+"""Runs on an existing cluster of two nodes, and on one that grows from one node to two: RAY_ADDRESS names it."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_two_workers_on_two_nodes(nodes: Cluster, tmp_path: Path) -> None:
 
 
 def test_an_elastic_worker_group_grows_when_a_node_joins(nodes: Cluster, tmp_path: Path) -> None:
-    """It begins with one worker where there is room for one, goes on with two, and learns what one process learns."""
+    """It starts with one worker, continues with two when a node joins, and learns what one process learns."""
     settings = (*FP64, "optim.first.epochs=120", "optim.epochs=2")
     alone, elastic = tmp_path / "alone", tmp_path / "elastic"
     runs.finish(alone, *settings)

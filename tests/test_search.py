@@ -116,10 +116,10 @@ def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Pat
     finally:
         driver.send_signal(signal.SIGKILL)
         driver.wait(30)
-    kept = written(tmp_path)
+    committed = written(tmp_path)
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert kept.items() <= written(tmp_path).items()
+    assert committed.items() <= written(tmp_path).items()
     ended = trials(record_of(tmp_path))
     assert [trial.state for trial in ended] == ["complete"] * 6
     assert len({json.dumps(dict(trial.settings)) for trial in ended}) == 6
@@ -158,8 +158,8 @@ def test_two_objectives_end_in_a_pareto_table(tmp_path: Path, capfd: pytest.Capt
 
 def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_study(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'study.db'}"
-    asked = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
-    assert search(space(tmp_path), *asked) == 0
+    options = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
+    assert search(space(tmp_path), *options) == 0
     record = record_of(tmp_path)
     assert [(trial.state, trial.trained, trial.shared) for trial in trials(record)] == [
         ("complete", 0, 3),

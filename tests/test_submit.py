@@ -51,11 +51,11 @@ def head(environment: dict[str, str], tmp_path: Path) -> "Iterator[subprocess.Po
 
 def answers(environment: dict[str, str]) -> bool:
     """Whether the head takes jobs."""
-    asked = urllib.request.Request(f"{environment['RAY_API_SERVER_ADDRESS']}/api/jobs/")
-    asked.add_header("Authorization", f"Bearer {Path(environment['RAY_AUTH_TOKEN_PATH']).read_text('utf-8')}")
+    request = urllib.request.Request(f"{environment['RAY_API_SERVER_ADDRESS']}/api/jobs/")
+    request.add_header("Authorization", f"Bearer {Path(environment['RAY_AUTH_TOKEN_PATH']).read_text('utf-8')}")
     try:
-        with urllib.request.urlopen(asked, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return bool(response.status == 200)
     except OSError:
         return False
 

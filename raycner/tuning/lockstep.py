@@ -21,7 +21,7 @@ StepResults = tuple[StepResult, ...]
 
 
 def in_lockstep(configs: Sequence[RunConfig], corpora: Sequence[str]) -> Generator[StepResults]:
-    """The results of the runs, step by step. Nothing is trained before it is asked for."""
+    """The results of the runs, step by step. A step is trained when it is requested."""
     compute = configs[0].compute
     if compute.workers <= 1:
         use_assigned_device()

@@ -1,9 +1,9 @@
-"""Failure drills: something dies at a moment drawn by chance, the same line is typed again, and nothing is lost.
+"""Failure drills: something dies at a moment drawn by chance, the same command runs again, and nothing is lost.
 
     make test-chaos
 
 After each: the ledger and the weights are those of a run that nobody disturbed, no step that was committed is trained
-again, no lease and no process is left behind. The moments are drawn from a seed, so a drill can be tried again.
+again, no lock and no process is left behind. The moments are drawn from a seed, so a drill can be tried again.
 """
 
 import os
@@ -47,7 +47,7 @@ STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, trial
 
 @dataclass
 class Drill:
-    """One drill under way: a store, and the line that is typed until it has ended well."""
+    """A drill in progress: a store, and the command that is repeated until it succeeds."""
 
     store: Path
     draw: Random
@@ -178,7 +178,7 @@ def full_disk(drill: Drill) -> None:
 
 
 def clock_skew(drill: Drill) -> None:
-    """A dead driver of another machine has left leases, whose times lie a day ahead or behind."""
+    """A dead driver of another machine has left locks, whose times are a day ahead or behind."""
     drill.begin()
     drill.until(lambda: training(drill))
     drill.kill()
@@ -200,7 +200,7 @@ FAULTS: dict[str, tuple[int, Callable[[Drill], None]]] = {
     "raylet killed": (2, below_at(training, 1.0, "raylet/raylet")),
     "manifest truncated": (3, truncated_manifest),
     "disk full": (3, full_disk),
-    "leases of a skewed clock": (2, clock_skew),
+    "locks of a skewed clock": (2, clock_skew),
 }
 """Fault -> how many times it is tried, and what it does."""
 TRIES = [(fault, number) for fault, (times, _) in FAULTS.items() for number in range(times)]
@@ -271,7 +271,7 @@ def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: lis
 def test_one_of_two_nodes_killed(
     number: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: list[float]
 ) -> None:
-    """An elastic worker group continues with the worker that is left; the same line need not be typed again."""
+    """An elastic worker group continues with the worker that is left; nobody has to repeat the command."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "30")
