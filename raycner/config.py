@@ -19,8 +19,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.method import Method
-from raycner.networks.heads.head import Head, HeadConfig
-from raycner.networks.heads.tags import Cosine, TagRows
+from raycner.networks.heads.head import HeadConfig
 from raycner.networks.network import ModelConfig
 from raycner.settings import Renamed, build, flat, merge, nested, parse, refuse_renamed, with_new_names
 
@@ -222,19 +221,22 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise InputError(line, location="method.name", hint="choose another method or model.head.name")
-        if self.optim.calibration == "carried" and module.bake_in is Head.bake_in:
+        if self.optim.calibration == "carried" and not module.can_bake_in:
             raise _no_bias("optim.calibration", "carried", self.model.head.name)
         if self.eval.calibration == "read_out" and not module.supports_calibration:
             raise _no_bias("eval.calibration", "read_out", self.model.head.name)
         self.eval.head(self.model.head)
-        if self.scenario.reading.nested and issubclass(module, TagRows):
+        if self.scenario.reading.nested and not module.allows_overlap:
             line = f"head {self.model.head.name!r} predicts one tag per word, so its entities cannot overlap"
             raise InputError(
                 line, location="scenario.reading.nested", hint="set model.head={name: spans, decoding: nested}"
             )
-        if isinstance(self.model.head, Cosine) and self.model.head.norm_axis == "sequence" and self.compute.workers > 1:
-            line = "norm_axis=sequence makes a word's logits depend on its whole batch, which one worker must see"
-            raise InputError(line, location="model.head.norm_axis", hint="set compute.workers=1, or norm_axis=hidden")
+        setting = self.model.head.batch_dependent
+        if setting and self.compute.workers > 1:
+            value = getattr(self.model.head, setting)
+            line = f"{setting}={value} makes a word's logits depend on its whole batch, which one worker must see"
+            hint = f"set compute.workers=1, or another {setting}"
+            raise InputError(line, location=f"model.head.{setting}", hint=hint)
 
     def for_step(self, index: int) -> "RunConfig":
         """The configuration of step `index`, from 0: the run's, with the step's own settings in place."""

@@ -31,7 +31,7 @@ from raycner.methods.method import METHODS, Method, balance
 from raycner.networks import neighbours
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
-from raycner.networks.heads.tags import TagOutput
+from raycner.networks.heads.tag_head import TagOutput
 from raycner.networks.losses import LossSum
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network

@@ -26,8 +26,9 @@ from raycner.methods.self_training import SelfTraining
 from raycner.networks.encoders.bilstm import Bilstm
 from raycner.networks.encoders.encoder import ENCODERS, EncoderConfig
 from raycner.networks.encoders.pretrained import Pretrained
+from raycner.networks.heads.cosine import Cosine
 from raycner.networks.heads.head import HEADS, Head, HeadConfig
-from raycner.networks.heads.tags import Cosine, Linear
+from raycner.networks.heads.linear import Linear
 from raycner.registry import Registry
 from raycner.settings import build
 

@@ -18,7 +18,8 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders.bilstm import Bilstm
 from raycner.networks.encoders.encoder import EncoderConfig
 from raycner.networks.encoders.pretrained import Pretrained, TouchedEmbedding
-from raycner.networks.heads.tags import Cosine, Linear
+from raycner.networks.heads.cosine import Cosine
+from raycner.networks.heads.linear import Linear
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import ModelConfig, Network
 

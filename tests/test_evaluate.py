@@ -336,7 +336,7 @@ def test_an_exported_pipeline_is_a_token_classifier(tiny_bert: str, tmp_path: Pa
         network.head.weight.mul_(20)  # type: ignore[union-attr,operator]
     (tmp_path / "model").mkdir()
     network.encoder.save_frame(tmp_path / "model")
-    network.encoder.classifier(list(network.head.tags), *network.head.linear()).save_pretrained(tmp_path / "model")  # type: ignore[arg-type,operator,misc]
+    network.encoder.classifier(*network.head.as_linear()[:3]).save_pretrained(tmp_path / "model")  # type: ignore[index]
     sentences = [words for words, _ in spoken(40, 9)]
     by_step = [[(e.start, e.end, e.type) for e in row] for row in Predictor(network).words(sentences)]
     classifier = load_predictor(str(tmp_path / "model"))

@@ -190,7 +190,7 @@ def test_linear_rows_say_what_the_head_says(tiny_bert: str) -> None:
     )
     network.start_step(TypeInventory().grow(("x",)), [["Ada"]])
     network.finalize()
-    weight, bias = network.head.linear(new_type_bias=0.5)  # type: ignore[operator]
+    _, weight, bias, _ = network.head.as_linear(new_type_bias=0.5)  # type: ignore[operator]
     states = torch.randn(7, 32)
     expected = states @ network.head.weight[:, :-1].T + network.head.weight[:, -1]  # type: ignore[union-attr,operator,index]
     expected[:, 1:] -= 0.5

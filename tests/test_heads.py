@@ -1,10 +1,11 @@
-"""The contract of every tag head: targets and predictions invert each other, and growing keeps the past."""
+"""The contract of every tag head, whatever its fields: predictions invert targets, and growing keeps old rows."""
 
 import copy
 import itertools
+import typing
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, Literal, get_origin
 
 import pytest
 import torch
@@ -16,8 +17,11 @@ from raycner.data.entities import Entity, Sentence, TypeInventory, breaches
 from raycner.errors import InputError
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.cosine import CosineTags
 from raycner.networks.heads.head import HEADS, GrowthConfig
-from raycner.networks.heads.tags import CosineTags, LinearTags, TagHead, viterbi
+from raycner.networks.heads.linear import LinearTags
+from raycner.networks.heads.tag_head import TagHead
+from raycner.networks.heads.viterbi import viterbi
 from raycner.networks.losses import IGNORE
 
 WIDTH = 6
@@ -25,18 +29,21 @@ TWO = TypeInventory().grow(("animal", "city"))
 THREE = TWO.grow(("food",))
 
 
+def variants(kind: type[Any]) -> list[Any]:
+    """A head with every combination of its choices: the fields of type `Literal`."""
+    hints = typing.get_type_hints(kind)
+    choices = {f.name: typing.get_args(hints[f.name]) for f in fields(kind) if get_origin(hints[f.name]) is Literal}
+    return [kind(**dict(zip(choices, values, strict=True))) for values in itertools.product(*choices.values())]
+
+
 def configs(*kinds: type[Any]) -> list[Any]:
-    """Every registered tag head of these kinds, in every way it can spell and decode."""
-    found = []
-    for name, kind in sorted(HEADS.items()):
-        if issubclass(kind.module, kinds):
-            for scheme, decoding in itertools.product(("BIO", "BIOES"), ("argmax", "constrained")):
-                made = kind(scheme=scheme, decoding=decoding)
-                found.append(pytest.param(made, id=f"{name}-{scheme}-{decoding}"))
-                if hasattr(made, "norm_axis"):
-                    made = replace(made, norm_axis="sequence")
-                    found.append(pytest.param(made, id=f"{name}-{scheme}-{decoding}-sequence"))
-    return found
+    """Every registered head whose module is of these kinds, whatever its fields."""
+    every = [config for _, kind in sorted(HEADS.items()) if issubclass(kind.module, kinds) for config in variants(kind)]
+    return [pytest.param(config, id=f"{config.name}-{'-'.join(chosen(config))}") for config in every]
+
+
+def chosen(config: Any) -> list[str]:
+    return [value for value in vars(config).values() if isinstance(value, str)]
 
 
 every_head = pytest.mark.parametrize("config", configs(TagHead))
@@ -104,12 +111,12 @@ def test_targets_are_spelt_as_the_scheme_says(config: Any) -> None:
     gold = frozenset({Entity(0, 1, "city"), Entity(1, 4, "animal")})
     said = head.targets([Sentence(0, tuple("abcdef"), gold), Sentence(1, ("a",), frozenset())]).tolist()
     spelt = [[head.tags[tag] if tag != IGNORE else "" for tag in row] for row in said]
-    if config.scheme == "BIO":
+    if head.tag_set.scheme == "BIO":
         assert spelt[0] == ["B-city", "B-animal", "I-animal", "I-animal", "O", "O"]
-        assert head.tags == ["O", "B-animal", "I-animal", "B-city", "I-city", "B-food", "I-food"]
+        assert head.tags == ("O", "B-animal", "I-animal", "B-city", "I-city", "B-food", "I-food")
     else:
         assert spelt[0] == ["S-city", "B-animal", "I-animal", "E-animal", "O", "O"]
-        assert head.tags[:5] == ["O", "B-animal", "I-animal", "E-animal", "S-animal"]
+        assert head.tags[:5] == ("O", "B-animal", "I-animal", "E-animal", "S-animal")
     assert spelt[1] == ["O", *[""] * 5]
 
 
@@ -143,7 +150,7 @@ def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:
     after = head(states, batch)
     assert torch.equal(head.weight[: len(weight)], weight)
     torch.testing.assert_close(after.logits[..., : before.size(-1)].detach(), before, rtol=1e-6, atol=1e-6)
-    assert after.logits.size(-1) == len(head.tags) == before.size(-1) + len(head.prefixes)
+    assert after.logits.size(-1) == len(head.tags) == before.size(-1) + len(head.tag_set.prefixes)
     assert len(head.frozen) == (len(weight) if freeze else 0)
     if init == "zeros":
         assert not head.weight[len(weight) :].any()
@@ -152,11 +159,12 @@ def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:
 @every_head
 @pytest.mark.parametrize(("init", "mean", "std"), [("moments", 3.0, 0.5), ("standard", 0.0, 1.0)])
 def test_new_rows_have_the_moments_that_are_asked_for(config: Any, init: Any, mean: float, std: float) -> None:
-    head = grown(config, TWO, width=2000)
+    head = grown(config, TWO)
+    head.grow(TWO.grow(tuple(f"old{i}" for i in range(1000))), GrowthConfig())
     with torch.no_grad():
         head.rows.normal_(mean=3.0, std=0.5)
-    head.grow(THREE, GrowthConfig(init=init))
-    fresh = head.weight[-len(head.prefixes) :]
+    head.grow(head.inventory.grow(tuple(f"new{i}" for i in range(1000))), GrowthConfig(init=init))
+    fresh = head.weight[head.num_old :]
     assert fresh.mean().item() == pytest.approx(mean, abs=0.05)
     assert fresh.std().item() == pytest.approx(std, abs=0.05)
 
@@ -190,7 +198,7 @@ def test_frozen_rows_stay_bit_for_bit(config: Any, kind: str) -> None:
         optimizer.zero_grad()
         head.loss(head(states, batch), batch).total.backward()
         optimizer.step()
-    old = len(head.columns(TWO))
+    old = head.count(TWO)
     assert torch.equal(head.weight[:old], before[:old])
     assert not torch.equal(head.weight[old:], before[old:])
     head.finalize()
@@ -259,7 +267,7 @@ def test_imprinting_points_new_rows_at_their_words(config: Any, freeze: bool) ->
     sums, counts = (
         sum(parts) for parts in zip(*(head.class_means(*cut(states, batch, i)) for i in range(3)), strict=True)
     )
-    assert counts.tolist() == [8.0, 1.0, *[0.0] * (begin - 2), 2.0, *[0.0] * (len(head.prefixes) - 1)]
+    assert counts.tolist() == [8.0, 1.0, *[0.0] * (begin - 2), 2.0, *[0.0] * (len(head.tag_set.prefixes) - 1)]
     head.imprint(sums, counts)
     mean = (words[0, 1] / words[0, 1].norm() + words[1, 0] / words[1, 0].norm()) / 2
     norm = before[1:old, :WIDTH].norm(dim=-1).mean()
@@ -282,21 +290,41 @@ def test_each_new_tag_that_occurs_has_its_own_direction(config: Any) -> None:
     head = grown(config, TWO, THREE)
     sums, counts = torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags))
     begin = head.num_old
-    occurring = range(begin + 1, len(head.tags)) if config.scheme == "BIOES" else range(begin, len(head.tags))
+    occurring = range(begin + 1, len(head.tags)) if head.tag_set.scheme == "BIOES" else range(begin, len(head.tags))
     for tag in occurring:
         sums[tag, tag % WIDTH], counts[tag] = 2.0, 3.0
     head.imprint(sums, counts)
     for tag in occurring:
         assert head.weight[tag, :WIDTH].argmax() == tag % WIDTH
-    if config.scheme == "BIOES":
+    if head.tag_set.scheme == "BIOES":
         assert head.weight[begin, :WIDTH].count_nonzero() == 1, "no B- of a type that is always one word"
+
+
+@every_head
+@pytest.mark.parametrize("freeze", [True, False])
+def test_new_rows_take_the_direction_of_their_mean_features(config: Any, freeze: bool) -> None:
+    head = grown(config, TWO)
+    head.grow(THREE, GrowthConfig(freeze_old=freeze))
+    before, old = head.weight.detach().clone(), head.num_old
+    states, batch = random_states()
+    batch = replace(batch, targets=torch.full((2, 5), old))
+    sums, counts = head.class_means(states, batch)
+    assert sums.shape == (len(head.tags), head.width) and counts.tolist() == [0.0] * old + [10.0] + [0.0] * (
+        len(head.tags) - old - 1
+    )
+    head.imprint(sums, counts)
+    directions = torch.nn.functional.normalize(head.weight[old:, : head.width].detach(), dim=-1)
+    torch.testing.assert_close(
+        directions, torch.nn.functional.normalize(sums[old].detach(), dim=-1).expand_as(directions)
+    )
+    assert torch.equal(head.weight[:old], before[:old])
 
 
 @every_head
 def test_a_type_that_never_occurs_cannot_be_imprinted(config: Any) -> None:
     head = grown(config, TWO, THREE)
     with pytest.raises(InputError, match=r"type 'food' never occurs.*model\.growth\.imprint=none"):
-        head.imprint(torch.zeros(len(head.tags), WIDTH), torch.zeros(len(head.tags)))
+        head.imprint(torch.zeros(len(head.tags), head.width), torch.zeros(len(head.tags)))
 
 
 def padded(states: States, slots: int) -> States:
@@ -309,7 +337,7 @@ def test_only_the_sequence_norm_reads_padding(config: Any) -> None:
     head = grown(config, TWO)
     states, batch = random_states()
     one, two = head(states, batch).logits, head(padded(states, 3), batch).logits
-    if isinstance(head, CosineTags) and head.norm_axis == "sequence":
+    if config.batch_dependent:
         assert (one - two).abs().max() > 1e-3
     else:
         assert torch.equal(one, two)
@@ -339,7 +367,7 @@ def test_linear_logits_have_a_bias() -> None:
 
 def tags_said(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
     scores = head(States.of_words(words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
-    path = viterbi(scores, mask, head._allowed)
+    path = viterbi(scores, mask, head.tag_set.allowed)
     return [[head.tags[tag] for tag, here in zip(p, m, strict=True) if here] for p, m in zip(path, mask, strict=True)]
 
 
@@ -372,7 +400,7 @@ def test_viterbi_is_the_best_of_all_legal_paths(scheme: Any, length: int, seed: 
         if not list(breaches([head.tags[tag] for tag in path], scheme))
     ]
     best = max(legal, key=lambda path: float(sum(scores[0, t, tag] for t, tag in enumerate(path))))
-    found = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head._allowed)[0]
+    found = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head.tag_set.allowed)[0]
     assert found.tolist() == list(best)
 
 

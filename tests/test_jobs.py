@@ -18,7 +18,8 @@ from raycner.methods.finetuning import Finetuning
 from raycner.methods.gen_cner import GenCNER
 from raycner.methods.podnet import PODNet
 from raycner.networks.encoders.pretrained import Pretrained
-from raycner.networks.heads.tags import Cosine, Linear
+from raycner.networks.heads.cosine import Cosine
+from raycner.networks.heads.linear import Linear
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.training.plan import plan

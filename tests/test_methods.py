@@ -30,7 +30,7 @@ from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
-from raycner.networks.heads.tags import TagHead, TagOutput
+from raycner.networks.heads.tag_head import TagHead, TagOutput
 from raycner.networks.losses import IGNORE, LossSum
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build

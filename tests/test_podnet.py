@@ -12,7 +12,7 @@ from raycner.methods.method import Method
 from raycner.methods.podnet import PODNet, pooled
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
-from raycner.networks.heads.tags import TagOutput
+from raycner.networks.heads.tag_head import TagOutput
 from raycner.settings import build
 from test_methods import ONE, TWO, Saying, losses_of
 

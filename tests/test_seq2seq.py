@@ -17,7 +17,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.seq2seq import DecodedTags, Seq2Seq
-from raycner.networks.heads.tags import O
+from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import IGNORE
 
 WIDTH = 8

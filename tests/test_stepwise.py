@@ -19,7 +19,7 @@ from raycner.networks.heads.stepwise import StepwiseHead, merge
 from raycner.networks.losses import IGNORE
 from test_heads import THREE, TWO, WIDTH, annotated, random_states, read
 
-COLUMNS = ["O", "B-animal", "I-animal", "B-city", "I-city", "O", "B-food", "I-food"]
+COLUMNS = ("O", "B-animal", "I-animal", "B-city", "I-city", "O", "B-food", "I-food")
 FIVE = THREE.grow(("person", "plant"))
 
 

@@ -13,7 +13,7 @@ from raycner.__main__ import main
 from raycner.analysis.statistics import paired_test
 from raycner.config import RunConfig, read
 from raycner.methods.method import METHODS
-from raycner.networks.heads.tags import LinearTags
+from raycner.networks.heads.linear import LinearTags
 from raycner.orchestration.runner import run
 from raycner.orchestration.table_rows import entries, read_rows
 from raycner.storage.ledger import RunLedger

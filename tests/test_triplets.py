@@ -126,7 +126,7 @@ def scripted(head: TripletHead, targets: Tensor, monkeypatch: pytest.MonkeyPatch
     steps = iter(targets.clamp(min=END).T)
 
     def say(memory: Any, heard: Tensor, cache: Any = None) -> Tensor:  # noqa: ARG001
-        logits = torch.zeros(len(targets), 1, memory.said.size(1))
+        logits = torch.zeros(len(targets), 1, memory.inputs.size(1))
         return logits.scatter(2, next(steps)[:, None, None], 20.0)
 
     monkeypatch.setattr(head, "say", say)
@@ -213,7 +213,7 @@ def test_a_teacher_hears_nothing_of_what_was_learned_after_it() -> None:
     known = asked(teacher, SAID)[1].targets
     same = int((known[2] > END).sum())
     torch.testing.assert_close(said[2, : 1 + same], teacher(states, batch).logits[2, : 1 + same])
-    heard = teacher.heard(teacher.remember(states, batch), torch.full((3, 1), 1 + 6 + 2))
+    heard = teacher.embed(teacher.remember(states, batch), torch.full((3, 1), 1 + 6 + 2))
     assert not heard[:, 1].any()
 
 
@@ -251,7 +251,7 @@ def prefixed(head: TripletHead, states: States, batch: Batch) -> Callable[[Tenso
     def say(last: Tensor | None) -> Tensor:
         nonlocal symbols
         symbols = symbols if last is None else torch.cat([symbols, last[:, None]], dim=1)
-        return head.say(memory, head.heard(memory, symbols))[:, -1]
+        return head.decode(memory, head.embed(memory, symbols))[:, -1]
 
     return say
 
@@ -348,7 +348,7 @@ def test_a_checkpoint_is_one_model_again(bart: str) -> None:
     states = encoder(inputs)
     batch = Batch(torch.arange(2), inputs, inputs["starts"] >= 0, torch.tensor([[1, 3, 5, END], [END, *[IGNORE] * 3]]))
     memory = head.remember(states, batch)
-    heard = head.heard(memory, batch.targets[:, :-1])
+    heard = head.embed(memory, batch.targets[:, :-1])
     whole = BartModel.from_pretrained(bart).eval()
     table = whole.shared.weight
     first = encoder.tokenize(words)[0]
@@ -360,9 +360,9 @@ def test_a_checkpoint_is_one_model_again(bart: str) -> None:
     assert torch.equal(head.end, table[whole.config.eos_token_id])
     said = whole(inputs["ids"], inputs["attend"].long(), decoder_inputs_embeds=heard).last_hidden_state
     torch.testing.assert_close(
-        head.say(memory, heard), (said @ memory.meant.mT).masked_fill(~memory.exists[:, None], NEVER)
+        head.decode(memory, heard), (said @ memory.outputs.mT).masked_fill(~memory.exists[:, None], NEVER)
     )
-    torch.testing.assert_close(memory.meant[0, 1:4], (head.pointer(states.words) + memory.said[:, 1:4])[0] / 2)
+    torch.testing.assert_close(memory.outputs[0, 1:4], (head.pointer(states.words) + memory.inputs[:, 1:4])[0] / 2)
 
 
 def test_learning_types_leaves_the_vocabulary_alone(bart: str) -> None:

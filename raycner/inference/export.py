@@ -17,12 +17,10 @@ from uuid import uuid4
 from safetensors.torch import save_file
 
 from raycner.analysis.scores import scores
-from raycner.data.entities import split_tag
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, card
 from raycner.inference.predictor import FRAME, TOLD, WEIGHTS, restore
-from raycner.networks.heads.tags import Cosine, Linear, TagHead
 from raycner.networks.network import Network
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
@@ -37,44 +35,19 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
         ledger, record = find_step(address, store)
         network = restore(store, ledger, record, encoder)
         new_type_bias = record.calibration.delta if record.calibration else 0.0
-        classifier = _classifier(network, new_type_bias)
-        if classifier is None:
+        layer = network.head.as_linear(new_type_bias)
+        classifier = layer and network.encoder.classifier(layer.labels, layer.weight, layer.bias)
+        if layer is None or classifier is None:
             form: Form = "predictor"
             _write_frame(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
         else:
             form = "pipeline"
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
-        text = card(scores(ledger), record.index, form, _differences(network) if form == "pipeline" else ())
+        differences = layer.differences if layer is not None and form == "pipeline" else ()
+        text = card(scores(ledger), record.index, form, differences)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return form
-
-
-def _classifier(network: Network, new_type_bias: float) -> Any:
-    """The network as a model of transformers, if it can be one. BIOES rows get the labels that BIO reads alike."""
-    head = network.head
-    rows = head.linear(new_type_bias) if isinstance(head, TagHead) else None
-    if rows is None or not isinstance(head, TagHead):
-        return None
-    return network.encoder.classifier([_as_bio(tag) for tag in head.tags], *rows)
-
-
-def _differences(network: Network) -> list[str]:
-    """What a pipeline reads otherwise than raycner does, said plainly."""
-    said = []
-    head = network.config.head
-    if isinstance(head, Cosine):
-        said.append("The head compares directions; here it is a linear layer: the same tags, but other scores.")
-    if isinstance(head, Linear | Cosine) and head.decoding == "constrained":
-        said.append("raycner reads the best path of tags that may follow one another, a pipeline each word by itself.")
-    if isinstance(head, Linear | Cosine) and head.scheme == "BIOES":
-        said.append("The tags were BIOES: of S- and E- rows the labels here are B- and I-, so some labels occur twice.")
-    return said
-
-
-def _as_bio(tag: str) -> str:
-    prefix, kind = split_tag(tag)
-    return f"{ {'S': 'B', 'E': 'I'}.get(prefix, prefix) }-{kind}" if kind else tag
 
 
 def _write_frame(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:

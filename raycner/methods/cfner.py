@@ -36,7 +36,8 @@ from raycner.hashing import omit_default_from_hash
 from raycner.methods.method import METHODS, Method, Student, StudentLoader, Teacher, TeacherOutputs, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead, TagOutput
+from raycner.networks.heads.tag_head import TagHead, TagOutput
+from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import IGNORE, LossSum
 from raycner.networks.neighbours import nearest
 

@@ -20,7 +20,8 @@ from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOut
 from raycner.methods.wrapper import Wrapper
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead, TagOutput
+from raycner.networks.heads.tag_head import TagHead, TagOutput
+from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import IGNORE, LossSum
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOutputs, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead, TagOutput
+from raycner.networks.heads.tag_head import TagHead, TagOutput
+from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import LossSum
 
 

@@ -144,8 +144,8 @@ class GenCNER(Method[TripletOutput]):
 
 def threshold(confidences: Sequence[float], share: float) -> float:
     """The confidence that the highest ceil(share * n) of n reach; 0 for none."""
-    kept = math.ceil(share * len(confidences) - 1e-9)  # 0.7 * 10 is no more than 7
-    return sorted(confidences, reverse=True)[kept - 1] if kept else 0.0
+    count = math.ceil(share * len(confidences) - 1e-9)  # 0.7 * 10 is no more than 7
+    return sorted(confidences, reverse=True)[count - 1] if count else 0.0
 
 
 def _pseudo_logits(batch: Batch, output: TripletOutput) -> list[tuple[int, SymbolLogits]]:

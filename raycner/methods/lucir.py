@@ -14,7 +14,8 @@ Source: the code of CFNER, whose values are the defaults. Shapes: B sentences, T
 from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOutputs, tag_balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tags import O, TagHead, TagOutput
+from raycner.networks.heads.tag_head import TagHead, TagOutput
+from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import LossSum
 
 

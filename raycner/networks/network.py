@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,49 +13,48 @@ from torch import Tensor, nn
 from raycner.data.entities import Sentence, TypeInventory
 from raycner.hashing import Plain
 from raycner.networks.batch import Batch
-from raycner.networks.encoders.encoder import EncoderConfig, States, Tokens, Words
-from raycner.networks.encoders.pretrained import Pretrained
+from raycner.networks.encoders import ENCODERS, EncoderConfig, States, Tokens
+from raycner.networks.encoders.encoder import Words
+from raycner.networks.heads import HEADS
 from raycner.networks.heads.head import GrowthConfig, Head, HeadConfig, Prediction
-from raycner.networks.heads.spans import Spans
-from raycner.networks.heads.tags import Cosine, Linear
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What learns: an encoder, a head, and how the head grows."""
+    """An encoder, a head, and how the head grows."""
 
-    encoder: EncoderConfig = Pretrained()
-    head: HeadConfig = Linear()
+    encoder: EncoderConfig = field(default_factory=ENCODERS["pretrained"])
+    head: HeadConfig = field(default_factory=HEADS["linear"])
     growth: GrowthConfig = GrowthConfig()
 
     def __post_init__(self) -> None:
-        if isinstance(self.head, Cosine) and self.growth.init == "zeros" and self.growth.imprint == "none":
-            raise ValueError("growth.init=zeros gives a cosine head rows without a direction, which cannot be trained")
-        if isinstance(self.head, Spans) and self.growth.init == "zeros":
-            raise ValueError("growth.init=zeros gives a span head vectors whose products have no gradient")
-        if self.growth.imprint != "none" and self.head.module.imprint is Head.imprint:
+        module, init = self.head.module, self.growth.init
+        if init in module.refused_inits and self.growth.imprint == "none":
+            raise ValueError(f"growth.init={init} {module.refused_inits[init]}")
+        if self.growth.imprint != "none" and not module.can_imprint:
             raise ValueError(f"head {self.head.name!r} has no rows to imprint: set growth.imprint=none")
 
     def identity(self) -> str:
-        """A digest of the weights that encoder and head start from."""
+        """A digest of the pretrained weights of encoder and head."""
         return self.encoder.identity() + self.head.identity()
 
 
 class Network(nn.Module):
-    """Words to entities. `forward` is what training differentiates, `predict` what evaluation counts."""
+    """Words to entities: `forward` for training, `predict` for evaluation. A new network's head has no types."""
 
     def __init__(self, config: ModelConfig, memory: Plain = None, *, fresh: bool = True) -> None:
         super().__init__()
         self.config = config
         self.encoder = config.encoder.build(memory, fresh=fresh)
         self.head: Head[Any] = config.head.build(self.encoder.width)
+        self.head.grow(TypeInventory(), GrowthConfig())
         self.bf16 = False
 
     @classmethod
     def restore(
         cls, config: ModelConfig, inventory: TypeInventory, memory: Plain, weights: Mapping[str, Tensor]
     ) -> "Network":
-        """The network that a checkpoint describes."""
+        """The network of a checkpoint."""
         network = cls(config, memory, fresh=False)
         network.head.load_shape(inventory)
         network.load_state_dict(dict(weights))
@@ -70,7 +69,7 @@ class Network(nn.Module):
         return next(self.parameters()).device
 
     def states(self, batch: Batch) -> States:
-        """The encoder's states, in the precision of the weights whatever the arithmetic inside was."""
+        """The encoder's states, in the precision of the weights even if the encoder computes in bf16."""
         mixed = self.bf16 and self.encoder.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             states: States = self.encoder(batch.inputs)

@@ -32,7 +32,7 @@ from raycner.data.scenarios.scenario import Scenario, Split
 from raycner.data.sources import single
 from raycner.inference.predictor import Predictor, as_plain
 from raycner.networks.devices import device, does_bf16
-from raycner.networks.heads.tags import O
+from raycner.networks.heads.tag_set import O
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network
 from raycner.storage.store import ObjectStore

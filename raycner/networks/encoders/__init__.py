@@ -1,4 +1,4 @@
-"""Encoders: words in, one state per word out. One file a kind; a file in this folder registers itself."""
+"""Encoders: words in, one state per word out. One file per kind; a file in this folder registers itself."""
 
 from raycner.networks.encoders.encoder import (
     ENCODERS,

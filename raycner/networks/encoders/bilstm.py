@@ -1,4 +1,4 @@
-"""The word + character BiLSTM: trained from scratch, or from word vectors in GloVe's form.
+"""The word + character BiLSTM: trained from scratch, or from word vectors in GloVe's format.
 
 Shapes: B sentences, T words, W distinct words, K characters, H width.
 """
@@ -21,24 +21,24 @@ from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, 
 
 @ENCODERS.register("bilstm")
 class Bilstm(EncoderConfig):
-    """Word + character BiLSTM, trained from scratch or from GloVe vectors: a fast system where there is no GPU.
+    """Word + character BiLSTM, trained from scratch or from GloVe vectors: fast without a GPU.
 
-    The vocabulary comes from the training sentences of each step and only grows; digits are read as 0, words rarer
-    than `min_count` as unknown (their characters still speak). Source: the progressive taggers, whose published values
-    are told for both: BLSTM (`model.head.name=linear`) and Seq2Seq (`seq2seq`).
+    The vocabulary is built from the training sentences of each step and only grows. Digits are read as 0, and words
+    rarer than `min_count` as unknown (their characters are still read). Source: the progressive taggers BLSTM
+    (`model.head.name=linear`) and Seq2Seq (`seq2seq`); published values are given in this order.
     """
 
     word_width: int = 100
     """Of the word vectors. Published: 100."""
     char_width: int = 25
-    """Of the character vectors, and hidden units per direction over them. Published: 25 and 15."""
+    """Of the character vectors, and hidden units per direction of the character LSTM. Published: 25 and 15."""
     width: int = 128
-    """Hidden units per direction; the states have twice as many. Published: 128 and 72."""
+    """Hidden units per direction; the states are twice as wide. Published: 128 and 72."""
     min_count: int = 2
     dropout: float = 0.0
     """On the word and character vectors. Published: 0.5 and 0.4."""
     vectors: str | None = not_hashed(default=None)
-    """A text file in GloVe's form (a word, then `word_width` numbers); looked up cased, then lower-cased."""
+    """A text file in GloVe's format (a word, then `word_width` numbers); looked up cased, then lower-cased."""
 
     def __post_init__(self) -> None:
         if min(self.word_width, self.char_width, self.width, self.min_count) < 1:
@@ -84,9 +84,9 @@ class WordCharBilstm(Encoder):
         return {"words": list(self.word_ids), "chars": list(self.char_ids)}
 
     def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:  # noqa: ARG002
-        counted = Counter(_digits_to_zero(word) for words in sentences for word in words)
-        chars = sorted({char for word in counted for char in word} - self.char_ids.keys())
-        words = sorted(w for w, n in counted.items() if n >= self.config.min_count and w not in self.word_ids)
+        counts = Counter(_digits_to_zero(word) for words in sentences for word in words)
+        chars = sorted({char for word in counts for char in word} - self.char_ids.keys())
+        words = sorted(w for w, n in counts.items() if n >= self.config.min_count and w not in self.word_ids)
         self.char_ids.update((char, i) for i, char in enumerate(chars, start=1 + len(self.char_ids)))
         self.word_ids.update((word, i) for i, word in enumerate(words, start=1 + len(self.word_ids)))
         self.words = _extended(self.words, len(words))
@@ -95,10 +95,10 @@ class WordCharBilstm(Encoder):
             self._read_vectors(words)
 
     def _read_vectors(self, words: Sequence[str]) -> None:
-        known = _word_vectors(Path(str(self.config.vectors)).expanduser(), self.config.word_width, words)
+        vectors = _word_vectors(Path(str(self.config.vectors)).expanduser(), self.config.word_width, words)
         with torch.no_grad():
             for word in words:
-                vector = known.get(word, known.get(word.lower()))
+                vector = vectors.get(word, vectors.get(word.lower()))
                 if vector is not None:
                     self.words.weight[self.word_ids[word]] = torch.from_numpy(vector).to(self.words.weight)
 
@@ -125,21 +125,21 @@ class WordCharBilstm(Encoder):
         }
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
-        packed = _pack(self.chars(self._known(inputs["chars"], self.chars)), inputs["char_lengths"])
+        packed = _pack(self.chars(self._in_table(inputs["chars"], self.chars)), inputs["char_lengths"])
         _, (last, _) = self.spelling(packed)
-        spelled = torch.cat([last[0], last[1]], dim=-1)[inputs["spelling"]]  # [B, T, 2K]
-        words = torch.cat([self.words(self._known(inputs["ids"], self.words)), spelled], dim=-1)
-        read, _ = self.reading(_pack(self.dropout(words), inputs["lengths"]))
-        slots, _ = pad_packed_sequence(read, batch_first=True, total_length=inputs["ids"].size(1))
+        spelling = torch.cat([last[0], last[1]], dim=-1)[inputs["spelling"]]  # [B, T, 2K]
+        words = torch.cat([self.words(self._in_table(inputs["ids"], self.words)), spelling], dim=-1)
+        states, _ = self.reading(_pack(self.dropout(words), inputs["lengths"]))
+        slots, _ = pad_packed_sequence(states, batch_first=True, total_length=inputs["ids"].size(1))
         return States(pick(slots, inputs["starts"]), slots, (slots,), inputs["starts"])
 
-    def _known(self, ids: Tensor, table: nn.Embedding) -> Tensor:
-        """A teacher reads a student's batch: words and characters that came after it are unknown to it."""
+    def _in_table(self, ids: Tensor, table: nn.Embedding) -> Tensor:
+        """The ids, with those beyond the table as unknown: a teacher reads batches of a student with more words."""
         return ids.where(ids < table.num_embeddings, self.unknown)
 
 
 def _padded(flat: ArrayLike, lengths: NDArray[np.int64], padding: int = 0) -> Tensor:
-    """Rows of these lengths, written one after the other -> [rows, longest]."""
+    """Concatenated rows of these lengths -> [rows, longest]."""
     rows = np.full((len(lengths), lengths.max()), padding, dtype=np.int64)
     rows[np.arange(rows.shape[1]) < lengths[:, None]] = flat
     return torch.from_numpy(rows)
@@ -152,8 +152,8 @@ def _pack(vectors: Tensor, lengths: Tensor) -> Any:
 def _extended(table: nn.Embedding, more: int) -> nn.Embedding:
     if not more:
         return table
-    fresh = torch.empty(more, table.embedding_dim).uniform_(-0.25, 0.25).to(table.weight)
-    weight = torch.cat([table.weight.detach(), fresh])
+    new = torch.empty(more, table.embedding_dim).uniform_(-0.25, 0.25).to(table.weight)
+    weight = torch.cat([table.weight.detach(), new])
     return nn.Embedding(weight.size(0), weight.size(1), _weight=weight, _freeze=False)
 
 
@@ -162,25 +162,25 @@ def _digits_to_zero(word: str) -> str:
 
 
 def _word_vectors(path: Path, width: int, words: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-    wanted = {form for word in words for form in (word, word.lower())}
-    found: dict[str, NDArray[np.float32]] = {}
+    forms = {form for word in words for form in (word, word.lower())}
+    vectors: dict[str, NDArray[np.float32]] = {}
     try:
         with path.open(encoding="utf-8") as lines:
             for number, text in enumerate(lines, start=1):
                 word, _, rest = text.rstrip("\n").partition(" ")
-                if word not in wanted:
+                if word not in forms:
                     continue
                 numbers = rest.split(" ")
                 if len(numbers) > width and not _is_number(numbers[0]):
-                    continue  # the largest GloVe files have words with spaces in them, such as ". . ."
+                    continue  # the largest GloVe files have words with spaces, such as ". . ."
                 if len(numbers) != width:
                     hint = f"set model.encoder.word_width={len(numbers)}"
                     line = f"{path}:{number} has {len(numbers)} numbers after the word"
                     raise InputError(line, location="model.encoder.vectors", hint=hint)
-                found[word] = np.asarray(numbers, dtype=np.float32)
+                vectors[word] = np.asarray(numbers, dtype=np.float32)
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not a number
         raise _no_vectors(error) from None
-    return found
+    return vectors
 
 
 def _is_number(text: str) -> bool:
@@ -188,5 +188,5 @@ def _is_number(text: str) -> bool:
 
 
 def _no_vectors(error: Exception) -> InputError:
-    hint = "name a text file in GloVe's form"
+    hint = "name a text file in GloVe's format"
     return InputError(f"cannot read word vectors: {error}", location="model.encoder.vectors", hint=hint)

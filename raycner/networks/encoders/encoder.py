@@ -1,4 +1,4 @@
-"""Encoders: words in, one state per word out. One file a kind; dropping a file here registers it.
+"""Encoder: words in, one state per word out.
 
 Shapes: B sentences, T words, L slots (pieces or words), H width.
 """
@@ -21,21 +21,20 @@ Words = Sequence[str]
 
 
 class States(NamedTuple):
-    """What an encoder says of a batch."""
+    """The output of an encoder for a batch."""
 
     words: Tensor
-    """[B, T, H] one state per word (of its first piece), zero where there is none."""
+    """[B, T, H] one state per word (of its first piece), zero for words without one."""
     slots: Tensor
-    """[B, L, H] the states that `words` was picked from; padding included."""
+    """[B, L, H] the states from which `words` was gathered; padding included."""
     layers: tuple[Tensor, ...]
-    """[B, L, H] each: the slots' states after every layer, embeddings first where there are any."""
+    """[B, L, H] each: the slots' states after every layer, embeddings first if there are any."""
     starts: Tensor
-    """[B, T] the slot of each word, -1 where there is none."""
+    """[B, T] the slot of each word, -1 for none."""
     attend: Tensor | None = None
-    """[B, L] true where a slot is no padding; None where the slots are the words."""
+    """[B, L] false for padding; None if the slots are the words."""
     vectors: Tensor | None = None
-    """[B, T, H] a word's first piece before any context, in the table that a checkpoint's decoder reads too; None where
-    the encoder shares no table."""
+    """[B, T, H] the embedding of each word's first piece, if a checkpoint's decoder shares the table; else None."""
 
     @classmethod
     def of_words(cls, words: Tensor) -> "States":
@@ -44,14 +43,14 @@ class States(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """A sentence as an encoder reads it."""
+    """A tokenised sentence."""
 
     ids: NDArray[np.int64]
     """[L] piece ids, or word ids."""
     starts: NDArray[np.int64]
-    """[T] the slot that stands for each word; -1 for a word beyond the encoder's reach."""
+    """[T] the slot of each word's first piece; -1 for a word beyond the maximal length."""
     words: Words = ()
-    """The words themselves, where the encoder reads characters."""
+    """The words themselves, if the encoder reads characters."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -63,7 +62,7 @@ class Encoder(nn.Module, ABC):
     width: int
     """H."""
     mixed: bool
-    """Whether bf16 arithmetic suits it, where the device does that well."""
+    """Whether it may compute in bf16 on devices that do so well."""
     slots_are_words: ClassVar[bool] = False
     """Whether each word is one slot, so that the length of a sentence is known before it is tokenised."""
 
@@ -90,22 +89,24 @@ class Encoder(nn.Module, ABC):
         """
 
     def finalize(self) -> None:
-        """Undo what `adapt` did for the step alone, so that `state_dict` is the same whatever the step was."""
+        """Undo the temporary changes of `adapt`, so that `state_dict` has the same form after every step."""
 
     def vectors(self, texts: Sequence[str]) -> Tensor | None:  # noqa: ARG002
-        """[texts, H] the mean of its own vectors for the pieces of each text; None where it has none of that width."""
+        """[texts, H] the mean embedding of the pieces of each text; None if it has no embeddings of width H."""
         return None
 
     def memory(self) -> Plain:
-        """What must be known, beside the configuration, to build this encoder again before its weights are loaded."""
+        """The data from which, with the configuration, `build` makes this encoder before weights are loaded."""
         return None
 
     def save_frame(self, folder: Path) -> None:
-        """Write the files, weights aside, that the configuration's `path` must lead to for building it again."""
+        """Write the files other than weights that `build` reads from the configuration's `path`."""
 
     def classifier(self, labels: Sequence[str], weight: Tensor, bias: Tensor) -> Any:  # noqa: ARG002
-        """This encoder and a linear layer as a model of transformers that says logits = weight @ state + bias of every
-        slot; None where transformers has no such model. Shapes: weight [C, H], bias [C]."""
+        """This encoder with a linear layer as a token classifier of transformers: logits = weight @ state + bias.
+
+        None if transformers has no such model. Shapes: weight [C, H], bias [C].
+        """
         return None
 
 
@@ -113,31 +114,31 @@ ENCODERS = Registry("encoder")
 
 
 class EncoderConfig(ABC):
-    """How an encoder is made; a kind is chosen by `model.encoder.name`."""
+    """The settings of an encoder. `model.encoder.name` chooses the kind."""
 
     family: ClassVar[Registry] = ENCODERS
     name: ClassVar[str]
 
     @abstractmethod
     def build(self, memory: Plain = None, *, fresh: bool) -> Encoder:
-        """Make the encoder: `fresh` with the weights it starts from, else a frame that a checkpoint will fill."""
+        """The encoder: `fresh` with its initial weights, else with weights that a checkpoint overwrites."""
 
     def identity(self) -> str:
-        """A digest of the weights it starts from, wherever they lie; empty when the configuration says it all."""
+        """A digest of the pretrained weights that it starts from; empty if there are none."""
         return ""
 
 
 def pick(slots: Tensor, starts: Tensor) -> Tensor:
-    """[B, L, H], [B, T] -> [B, T, H]: the slot of each word, zero where there is none."""
+    """[B, L, H], [B, T] -> [B, T, H]: the slot of each word, zero for none."""
     at = starts.clamp(min=0)[..., None].expand(-1, -1, slots.size(-1))
     return slots.gather(1, at) * (starts >= 0)[..., None]
 
 
 def digest(files: Iterable[Path]) -> str:
     """sha256 over names and contents."""
-    read = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in files:
-        read.update(file.name.encode())
+        sha256.update(file.name.encode())
         with file.open("rb") as stream:
-            read.update(hashlib.file_digest(stream, "sha256").digest())
-    return read.hexdigest()
+            sha256.update(hashlib.file_digest(stream, "sha256").digest())
+    return sha256.hexdigest()

@@ -1,4 +1,4 @@
-"""Pretrained transformers of Hugging Face: each word is cut into pieces on its own, and its first piece speaks for it.
+"""Pretrained transformers of Hugging Face: each word is tokenised separately, and its first piece gives its state.
 
 Shapes: B sentences, T words, L pieces, H width.
 """
@@ -23,13 +23,13 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed
 from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
 
-TELLING = {".safetensors", ".bin", ".json", ".txt", ".model"}
+DETERMINING_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
 DROPOUTS = {
     *("hidden_dropout_prob", "attention_probs_dropout_prob"),  # BERT
     *("dropout", "attention_dropout", "activation_dropout"),  # BART
 }
-"""What the families of transformers call their dropouts."""
+"""The names of dropouts in the configurations of transformers."""
 
 CHUNK = 1000
 """Sentences tokenised at a time where only their ids are wanted."""
@@ -37,20 +37,20 @@ CHUNK = 1000
 
 @ENCODERS.register("pretrained")
 class Pretrained(EncoderConfig):
-    """Any transformer encoder of Hugging Face, through the Auto classes; of an encoder-decoder, its encoder."""
+    """Any transformer encoder of Hugging Face, by the Auto classes; of an encoder-decoder, its encoder."""
 
     path: str = not_hashed(default="bert-base-cased")
     """A folder, or a hub id (bert-base-cased is the encoder of the CFNER family)."""
     dropout: float = 0.0
-    """For every dropout of the encoder. BERT publishes 0.1; 0 is what the measured recipe uses."""
+    """For every dropout of the encoder. BERT publishes 0.1; the measured recipe uses 0."""
     embeddings: Literal["touched", "full", "frozen"] = "touched"
-    """Which word-embedding rows a step trains. touched: those of the pieces that occur in its training sentences,
-    exactly equal to full without weight decay (the others would have no gradient) and much cheaper; a table that
-    scales its vectors is trained in full."""
+    """The word-embedding rows that a step trains. touched: those of the pieces in its training sentences, which equals
+    full exactly without weight decay (the others have no gradient) and is much cheaper; a table that scales its vectors
+    is trained in full."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """auto: plain matrix products on a CPU (the fused kernel's backward is slow there), sdpa on a GPU."""
+    """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
     max_length: int = 512
-    """In pieces. Words beyond it get no state, and are predicted O."""
+    """In pieces. Words beyond it have no state and are predicted O."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1 or self.max_length < 3:
@@ -64,15 +64,15 @@ class Pretrained(EncoderConfig):
 
 
 def identity(path: str) -> str:
-    """A digest of the files of a checkpoint, or the hub id it is known by."""
+    """A digest of the files of a checkpoint, or its hub id."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         return path
-    return digest(file for file in sorted(folder.iterdir()) if file.suffix in TELLING and file.is_file())
+    return digest(file for file in sorted(folder.iterdir()) if file.suffix in DETERMINING_SUFFIXES and file.is_file())
 
 
 class Transformer(Encoder):
-    """A pretrained transformer; each word is cut into pieces on its own, and its first piece speaks for it."""
+    """A pretrained transformer. Each word is tokenised separately, and the state of its first piece is its state."""
 
     mixed = True
 
@@ -105,10 +105,10 @@ class Transformer(Encoder):
                 f"no encoder at {config.path!r} ({reason})", location="model.encoder.path", hint=hint
             ) from None
         if getattr(model, "pooler", None) is not None:
-            model.pooler = None  # nothing reads it, and DDP wants every parameter read
+            model.pooler = None  # unused, and DDP requires that every parameter is used
         self.shares_vectors = bool(shape.is_encoder_decoder)
         if self.shares_vectors:
-            model = model.get_encoder()  # the decoder is a head's business: heads/triplets.py
+            model = model.get_encoder()  # the decoder belongs to a head: heads/triplets.py
         self.model = model
         self.width = int(shape.hidden_size)
         self.config = config
@@ -126,11 +126,11 @@ class Transformer(Encoder):
     def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
         unseen = list({word for words in sentences for word in words} - self._pieces.keys())
         if unseen:
-            said = self.tokenizer([[w] for w in unseen], is_split_into_words=True, add_special_tokens=False)[
+            pieces = self.tokenizer([[w] for w in unseen], is_split_into_words=True, add_special_tokens=False)[
                 "input_ids"
             ]
-            unknown = [self.tokenizer.unk_token_id or 0]  # a word of odd spaces only has no piece, yet needs a state
-            self._pieces.update((word, pieces or unknown) for word, pieces in zip(unseen, said, strict=True))
+            unknown = [self.tokenizer.unk_token_id or 0]  # a word of odd spaces only has no piece, but needs a state
+            self._pieces.update((word, own or unknown) for word, own in zip(unseen, pieces, strict=True))
         return [self._assemble(words) for words in sentences]
 
     def tokenizer_digest(self) -> str | None:
@@ -164,9 +164,9 @@ class Transformer(Encoder):
         }
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
-        said = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
-        slots, starts = said.last_hidden_state, inputs["starts"]
-        states = States(pick(slots, starts), slots, tuple(said.hidden_states), starts, inputs["attend"])
+        output = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
+        slots, starts = output.last_hidden_state, inputs["starts"]
+        states = States(pick(slots, starts), slots, tuple(output.hidden_states), starts, inputs["attend"])
         if not self.shares_vectors:
             return states
         vectors = self.model.get_input_embeddings()(inputs["ids"].gather(1, starts.clamp(min=0)))
@@ -175,7 +175,7 @@ class Transformer(Encoder):
     @torch.no_grad()
     def vectors(self, texts: Sequence[str]) -> Tensor:
         table, inner = self.model.get_input_embeddings(), slice(len(self.prefix), -len(self.suffix) or None)
-        pieces = [torch.from_numpy(read.ids[inner]) for read in self.tokenize([text.split() for text in texts])]
+        pieces = [torch.from_numpy(tokens.ids[inner]) for tokens in self.tokenize([text.split() for text in texts])]
         return torch.stack([table(ids.to(table.weight.device)).mean(0) for ids in pieces])
 
     def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:
@@ -221,7 +221,7 @@ class Transformer(Encoder):
 
 
 class TouchedEmbedding(nn.Module):
-    """A word-embedding table of which only the rows that occur are parameters; the others rest in a buffer."""
+    """A word-embedding table in which only the rows that occur are parameters; the others are in a buffer."""
 
     touched: Tensor
     table: Tensor
@@ -243,7 +243,7 @@ class TouchedEmbedding(nn.Module):
         local = self.local[ids]
         touched = F.embedding(local.clamp(min=0), self.rows, self._local_padding)
         if self.training:
-            return touched  # training sentences, and the padding between them, hold no other rows
+            return touched  # training sentences and padding use no other rows
         return torch.where((local >= 0)[..., None], touched, F.embedding(ids, self.table))
 
     def whole(self) -> nn.Embedding:

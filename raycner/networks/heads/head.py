@@ -1,12 +1,9 @@
-"""Heads: how entities become targets, how states become entities, and how both grow.
-
-Dropping a file here registers it.
-"""
+"""Head: how entities become targets, how states become entities, and how the output layer grows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -24,24 +21,24 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True, kw_only=True)
 class GrowthConfig:
-    """What becomes of an output layer when new types arrive."""
+    """How an output layer grows when new types arrive."""
 
     freeze_old: bool = False
-    """Hold O and the old types' rows still, weight decay included (published for every system of the CFNER family)."""
+    """Neither train nor decay the rows of O and of the old types (published for every system of the CFNER family)."""
     init: Literal["normal", "moments", "standard", "zeros", "reset"] = "normal"
     """New rows: normal, as the head draws its first ones; moments, from N(m, s^2), where m and s are the mean and the
     standard deviation of all trained weights (progressive NER); standard, from N(0, 1); zeros. reset draws every row
-    as the first ones, so that the trained ones are lost: what the published code of progressive NER does."""
+    again, so that the trained ones are lost, as the published code of progressive NER does."""
     imprint: Literal["none", "train", "dev"] = "none"
-    """Replace the new rows by the mean direction of the features that carry the new tags, at the old rows' mean norm;
-    from the step's training sentences, or from dev as the CFNER code does."""
+    """Replace the new rows by the mean direction of the features of words with the new tags, at the old rows' mean
+    norm; from the step's training sentences, or from dev as the CFNER code does."""
 
     def __post_init__(self) -> None:
         if self.init == "reset" and self.freeze_old:
             raise ValueError("init=reset leaves no trained row that freeze_old could hold")
 
     def extend(self, trained: Tensor, count: int, draw: Callable[[int], Tensor]) -> Tensor:
-        """[C', H] trained rows -> [C' + count, H]: `draw` gives so many rows as a head's first ones are."""
+        """[C', H] trained rows -> [C' + count, H]; `draw(n)` returns n rows as the head's first ones are drawn."""
         if self.init == "reset":
             return draw(len(trained) + count).to(trained)
         if self.init == "normal":
@@ -55,8 +52,21 @@ class GrowthConfig:
         return torch.cat([trained, fresh.to(trained)])
 
 
+class LinearLayer(NamedTuple):
+    """A head as a linear layer over the words' states: logits = weight @ state + bias."""
+
+    labels: Sequence[str]
+    """[C] a BIO tag per row."""
+    weight: Tensor
+    """[C, H]"""
+    bias: Tensor
+    """[C]"""
+    differences: Sequence[str] = ()
+    """What the layer computes differently than the head, in sentences for a model card."""
+
+
 class Head(nn.Module, ABC, Generic[Output]):
-    """How entities become targets, how states become entities, and how both grow.
+    """How entities become targets, how states become entities, and how the output layer grows.
 
     Contract: `predict` inverts `targets` on a perfect output; growing keeps old columns bit for bit; a teacher's head
     accepts the student's batch; every parameter gets a gradient; one output tensor covers the whole inventory.
@@ -65,6 +75,14 @@ class Head(nn.Module, ABC, Generic[Output]):
     inventory: TypeInventory
     supports_calibration: ClassVar[bool] = False
     """Whether `predict` can lower the logits of the newest types."""
+    can_bake_in: ClassVar[bool] = False
+    """Whether `bake_in` can lower them in every output."""
+    allows_overlap: ClassVar[bool] = True
+    """Whether the entities of a sentence may overlap."""
+    can_imprint: ClassVar[bool] = False
+    """Whether it has `class_means` and `imprint`."""
+    refused_inits: ClassVar[Mapping[str, str]] = {}
+    """Values of `growth.init` that it cannot be trained from, and the reason of each."""
 
     @property
     @abstractmethod
@@ -73,17 +91,17 @@ class Head(nn.Module, ABC, Generic[Output]):
 
     @abstractmethod
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
-        """[B, T] or the family's own shape; IGNORE where there is no word."""
+        """[B, T] or a shape of its own; IGNORE where there is no word."""
 
     def output_mask(self, mask: Tensor) -> Tensor:
-        """[B, P] the places of its output that are about words the encoder has a state for, of `mask` [B, T].
+        """[B, P] the places of the output whose words have a state. Shapes: mask [B, T].
 
-        Its places are the words, unless a head says otherwise.
+        The places are the words, unless the head overrides this.
         """
         return mask
 
     def mask_targets(self, targets: Tensor, mask: Tensor) -> Tensor:
-        """The same targets, with nothing asked of words that the encoder has no state for. Shapes: mask [B, T]."""
+        """The targets, with IGNORE for words without a state. Shapes: mask [B, T]."""
         return targets.where(mask, IGNORE)
 
     @abstractmethod
@@ -91,37 +109,44 @@ class Head(nn.Module, ABC, Generic[Output]):
 
     @abstractmethod
     def loss(self, output: Output, batch: Batch) -> LossSum:
-        """The family's supervised loss over everything that is labelled."""
+        """The head's supervised loss over everything that is labelled."""
 
     @abstractmethod
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
-        """One prediction per sentence. No decoding of `forward`'s output: a generator predicts by its own forward.
+        """One prediction per sentence, from the states: a generator does not decode the output of `forward`.
 
         The logits of the newest types are lowered by `new_type_bias`, where the head supports calibration.
         """
 
     @abstractmethod
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
-        """Make room for the new types of `inventory`, whose old types are this head's."""
+        """Add output columns for the new types of `inventory`; its old types are those of this head.
+
+        The first `grow` makes the first columns.
+        """
 
     def init_from_type_names(self, encoder: Encoder) -> None:
-        """Begin the new types at what the encoder knows of their names, where the head can: after a normal `grow`."""
+        """Initialise the new types by the encoder's vectors of their names, after a `grow` with init=normal."""
 
     def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """What imprinting needs of a batch: summed unit features per tag [C, H], and how many there were [C]."""
+        """The sums of unit features per tag [C, H], and their number [C]: what `imprint` needs of a batch."""
         raise TypeError(f"{type(self).__name__} has no rows to imprint")
 
     def imprint(self, sums: Tensor, counts: Tensor) -> None:  # noqa: ARG002
-        """Point the new rows at their tags' mean features."""
+        """Set the direction of each new row to the mean feature of its tag."""
         raise TypeError(f"{type(self).__name__} has no rows to imprint")
 
     @abstractmethod
     def load_shape(self, inventory: TypeInventory) -> None:
-        """Become the frame that a checkpoint over `inventory` fills."""
+        """Take the shape of a checkpoint over `inventory`, whose weights are loaded next."""
 
     @abstractmethod
     def finalize(self) -> None:
         """Forget which rows were new or frozen, so that `state_dict` depends on the inventory alone."""
+
+    def as_linear(self, new_type_bias: float = 0.0) -> LinearLayer | None:  # noqa: ARG002
+        """A linear layer with the same best tag of every state; None if there is none."""
+        return None
 
     def bake_in(self, delta: float) -> None:
         """Lower the logits of the newest types by `delta` in every output, not in one read-out alone."""
@@ -132,16 +157,21 @@ HEADS = Registry("head")
 
 
 class HeadConfig(ABC):
-    """How a head is made; a kind is chosen by `model.head.name`."""
+    """The settings of a head. `model.head.name` chooses the kind."""
 
     family: ClassVar[Registry] = HEADS
     name: ClassVar[str]
     module: ClassVar[type[Head[Any]]]
 
+    @property
+    def batch_dependent(self) -> str:
+        """The setting that makes the logits of a word depend on the other sentences of its batch; empty if none."""
+        return ""
+
     @abstractmethod
     def build(self, width: int) -> Head[Any]:
-        """A head over states of `width` numbers, with no types yet."""
+        """A head over states of `width` numbers, without types. `Head.grow` makes its first output columns."""
 
     def identity(self) -> str:
-        """A digest of the weights it starts from, wherever they lie; empty when the configuration says it all."""
+        """A digest of the pretrained weights that it starts from; empty if there are none."""
         return ""

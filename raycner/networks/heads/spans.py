@@ -1,18 +1,18 @@
-"""Span head: every span of words is scored for every type, independently of all others.
+"""Span head: scores every span of words for every type, independently of all others.
 
     z_ije = < s_e(i), t_e(j) > / sqrt(K),  s_e(i) = W_e x_i + b_e,  t_e(j) = V_e x_j + c_e,  i <= j
     p_ije = sigmoid(z_ije)
 
-One matrix product makes the start and end vectors of all types; a type that is not learned yet has no rows, no scores
-and no cost. Only spans are scored: a sentence's are in one row, by their last word and then by their first, so that a
-shorter sentence's are the first ones of a longer sentence's, and padding stands at the end.
-Source: SpanKL (AAAI 2023).
-Shapes: B sentences, T words, P spans, E types, K numbers a vector, H width, L types that one span has at most.
+One matrix product computes the start and end vectors of all types; a type that is not learned yet has no rows, no
+scores and no cost. Only pairs i <= j are scored: the spans of a sentence are ordered by last word, then by first word,
+so the spans of a shorter sentence are a prefix of those of a longer one, and padding is at the end.
+Source: SpanKL (AAAI 2023), https://arxiv.org/abs/2302.12200.
+Shapes: B sentences, T words, P spans, E types, K vector width, H width, L the maximal number of types of one span.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import ClassVar, Literal
 
 import torch
@@ -23,67 +23,65 @@ from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.growing_rows import GrowingRows
 from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
-from raycner.networks.heads.rows import Rows
 from raycner.networks.losses import IGNORE, LossSum
 
 NOTHING = 0
 """The target of a span that is no entity."""
 BLOCK = 32
-"""Spans are scored for so many last words at once: of what is computed, little lies below the diagonal."""
+"""The number of last words whose spans are scored at once, so that few cells below the diagonal are computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpanOutput:
-    """What a span head says."""
+    """The output of a span head."""
 
     logits: Tensor
     """[B, P, E]"""
 
 
-class SpanHead(Rows[SpanOutput]):
-    """Start and end vectors per type. A target names a span's types, the first being 1; NOTHING fills up."""
+class SpanHead(GrowingRows[SpanOutput]):
+    """Start and end vectors per type. A target lists the types of a span, from 1, padded with NOTHING."""
+
+    refused_inits: ClassVar[Mapping[str, str]] = {"zeros": "gives a span head vectors whose products have no gradient"}
 
     def __init__(self, width: int, config: "Spans") -> None:
-        self.width, self.config = width, config
         super().__init__()
+        self.width, self.config = width, config
 
     def count(self, inventory: TypeInventory) -> int:
         return len(inventory)
 
     def draw(self, count: int) -> Tensor:
-        """[count, 2 K (H + 1)] from N(0, 2 / H), as the published code draws them, with a bias of zero."""
-        fresh = torch.zeros(count, 2 * self.config.vector, self.width + 1)
-        fresh[..., :-1].normal_(std=(2 / self.width) ** 0.5)
-        return fresh.flatten(1)
+        """[count, 2 K (H + 1)] from N(0, 2 / H), as in the published code, with a bias of zero."""
+        rows = torch.zeros(count, 2 * self.config.vector, self.width + 1)
+        rows[..., :-1].normal_(std=(2 / self.width) ** 0.5)
+        return rows.flatten(1)
 
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
-        """[B, P, L] types of each span; IGNORE past a sentence's end, and where a type is unknown."""
-        places = [num_spans(len(sentence.words), self.config.max_width) for sentence in sentences]
-        named = [self._named(sentence) for sentence in sentences]
-        deep = max((len(types) for spans in named for types in spans.values()), default=1)
-        targets = torch.full((len(sentences), max(places), deep), IGNORE)
-        for row, (size, spans) in enumerate(zip(places, named, strict=True)):
+        """[B, P, L] types of each span; IGNORE past a sentence's end, and on types that are not in the inventory."""
+        sizes = [num_spans(len(sentence.words), self.config.max_width) for sentence in sentences]
+        labelled = [self._types_by_span(sentence) for sentence in sentences]
+        depth = max((len(types) for spans in labelled for types in spans.values()), default=1)
+        targets = torch.full((len(sentences), max(sizes), depth), IGNORE)
+        for row, (size, spans) in enumerate(zip(sizes, labelled, strict=True)):
             targets[row, :size] = NOTHING
-            for place, types in spans.items():
-                known = IGNORE not in types  # a teacher cannot say what was learned after it
-                targets[row, place, : len(types)] = torch.tensor(types) if known else IGNORE
+            for span, types in spans.items():
+                targets[row, span, : len(types)] = torch.tensor(types) if IGNORE not in types else IGNORE
         return targets
 
-    def _named(self, sentence: Sentence) -> dict[int, list[int]]:
-        """The types of each place that has any."""
+    def _types_by_span(self, sentence: Sentence) -> dict[int, list[int]]:
+        """The types of each span that has any, by the span's index."""
+        numbers = {kind: number for number, kind in enumerate(self.inventory.types, start=1)}
         nested = self.config.decoding == "nested"
-        said = sentence.entities | sentence.pseudo if nested else sentence.labelled()
-        named: dict[int, list[int]] = {}
-        for entity in sorted(said):
+        entities = sentence.entities | sentence.pseudo if nested else sentence.labelled()
+        types: dict[int, list[int]] = {}
+        for entity in sorted(entities):
             if not 0 < self.config.max_width < entity.end - entity.start:
-                place = num_spans(entity.end, self.config.max_width) - (entity.end - entity.start)
-                named.setdefault(place, []).append(self._numbers.get(entity.type, IGNORE))
-        return named
-
-    @cached_property
-    def _numbers(self) -> dict[str, int]:
-        return {kind: number for number, kind in enumerate(self.inventory.types, start=1)}
+                span = num_spans(entity.end, self.config.max_width) - (entity.end - entity.start)
+                types.setdefault(span, []).append(numbers.get(entity.type, IGNORE))
+        return types
 
     def output_mask(self, mask: Tensor) -> Tensor:
         first, last = pairs(mask.size(1), self.config.max_width)
@@ -95,8 +93,8 @@ class SpanHead(Rows[SpanOutput]):
     def forward(self, states: States, batch: Batch) -> SpanOutput:  # noqa: ARG002
         size, length, _ = states.words.shape
         weight = self.weight.view(-1, self.width + 1)  # [2 E K, H + 1]
-        said = F.linear(F.pad(states.words, (0, 1), value=1.0), weight)
-        starts, ends = said.view(size, length, -1, 2, self.config.vector).permute(3, 0, 2, 1, 4)  # [B, E, T, K] each
+        vectors = F.linear(F.pad(states.words, (0, 1), value=1.0), weight)
+        starts, ends = vectors.view(size, length, -1, 2, self.config.vector).permute(3, 0, 2, 1, 4)  # [B, E, T, K] each
         logits = scores(starts * self.config.vector**-0.5, ends, self.config.max_width)
         return SpanOutput(logits.transpose(1, 2))
 
@@ -118,28 +116,26 @@ class SpanHead(Rows[SpanOutput]):
         return loss.over(spans.any(-1) if self.config.reduction == "sentence" else spans)
 
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002
-        sure = self.forward(states, batch).logits.sigmoid()
+        confidence = self.forward(states, batch).logits.sigmoid()
         flat = self.config.decoding == "flat"
-        if flat:  # of two types of one span only one can stay
-            sure, types = sure.max(-1, keepdim=True)
-        chosen = (sure >= self.config.threshold) & self.output_mask(batch.mask)[..., None]
-        rows, places, kinds = chosen.nonzero(as_tuple=True)
-        first, last = (of[places.cpu()].tolist() for of in pairs(batch.mask.size(1), self.config.max_width))
-        named = (types[chosen] if flat else kinds).tolist()
-        found: list[Prediction] = [{} for _ in range(len(batch.mask))]
-        for row, start, end, kind, p in zip(rows.tolist(), first, last, named, sure[chosen].tolist(), strict=True):
-            found[row][Entity(start, end + 1, self.inventory.types[kind])] = p
-        return [without_overlaps(said) for said in found] if flat else found
-
-    def _adopt(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
-        super()._adopt(inventory, frozen, rows)
-        self.__dict__.pop("_numbers", None)
+        if flat:  # one type per span
+            confidence, best = confidence.max(-1, keepdim=True)
+        chosen = (confidence >= self.config.threshold) & self.output_mask(batch.mask)[..., None]
+        rows, spans, columns = chosen.nonzero(as_tuple=True)
+        first, last = (words[spans.cpu()].tolist() for words in pairs(batch.mask.size(1), self.config.max_width))
+        types = (best[chosen] if flat else columns).tolist()
+        predictions: list[Prediction] = [{} for _ in range(len(batch.mask))]
+        for row, start, end, kind, p in zip(
+            rows.tolist(), first, last, types, confidence[chosen].tolist(), strict=True
+        ):
+            predictions[row][Entity(start, end + 1, self.inventory.types[kind])] = p
+        return [without_overlaps(prediction) for prediction in predictions] if flat else predictions
 
 
 def num_spans(words: int, widest: int = 0) -> int:
-    """How many spans so many words have; of at most `widest` words each, unless that is 0.
+    """The number of spans of a sentence, with at most `widest` words each unless that is 0.
 
-    T (T + 1) / 2, less what is too wide.
+    T (T + 1) / 2, less the spans that are too wide.
     """
     narrow = min(words, widest or words)
     return narrow * (narrow + 1) // 2 + (words - narrow) * narrow
@@ -153,14 +149,14 @@ def pairs(words: int, widest: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def band(last: range, begin: int, widest: int) -> Tensor:
-    """[last words, first words from `begin` to the end of `last`] which pairs are spans."""
+    """[last words, first words from `begin` to the end of `last`] true where a pair is a span."""
     ends = torch.arange(last.start, last.stop)[:, None]
     starts = torch.arange(begin, last.stop)
     return (starts <= ends) & (starts > ends - (widest or last.stop))
 
 
 def scores(starts: Tensor, ends: Tensor, widest: int = 0) -> Tensor:
-    """The product of every start with every end that is not before it. Shapes: two of [B, E, T, K] -> [B, E, P]."""
+    """The products of each start with each end that is not before it. Shapes: two of [B, E, T, K] -> [B, E, P]."""
     size, types, length, _ = starts.shape
     starts, ends = starts.flatten(0, 1), ends.flatten(0, 1)
     parts = []
@@ -173,16 +169,16 @@ def scores(starts: Tensor, ends: Tensor, widest: int = 0) -> Tensor:
     return torch.cat(parts, dim=1).view(size, types, -1)
 
 
-def without_overlaps(said: Prediction) -> Prediction:
-    """What stays when the surest entity keeps its words, then the next whose words are all free, and so on."""
+def without_overlaps(prediction: Prediction) -> Prediction:
+    """Entities that do not overlap, chosen greedily by falling confidence."""
     taken: set[int] = set()
-    kept: Prediction = {}
-    for entity in sorted(said, key=lambda entity: (-said[entity], entity)):
+    flat: Prediction = {}
+    for entity in sorted(prediction, key=lambda entity: (-prediction[entity], entity)):
         words = range(entity.start, entity.end)
         if taken.isdisjoint(words):
             taken.update(words)
-            kept[entity] = said[entity]
-    return kept
+            flat[entity] = prediction[entity]
+    return flat
 
 
 @HEADS.register("spans")
@@ -191,18 +187,20 @@ class Spans(HeadConfig):
 
     module: ClassVar[type[SpanHead]] = SpanHead
     vector: int = 50
-    """K, how many numbers a start or end vector has. Published: 50."""
+    """K, the width of start and end vectors. Published: 50."""
     max_width: int = 0
-    """Words that a span has at most; 0 is any number, as published. Wider entities are neither learned nor found."""
+    """The maximal number of words of a span; 0 is no limit, as published. Wider entities are neither learned nor
+    predicted."""
     threshold: float = 0.5
     """The probability that makes a span an entity. Published: 0.5."""
     decoding: Literal["flat", "nested"] = "flat"
-    """flat: of overlapping spans the surest stays. nested: all stay, and pseudo-entities are learned beside gold."""
+    """flat: of overlapping spans the most confident is kept. nested: all are kept, and pseudo-entities are learned
+    along with gold ones."""
     positive_weight: float = 1.0
-    """How often an entity counts in the loss where every other span counts once. Published: 1."""
+    """The weight of an entity in the loss, relative to other spans. Published: 1."""
     reduction: Literal["sentence", "span"] = "sentence"
     """A loss is a mean over types, summed over a sentence's spans and averaged over sentences, as published: long
-    sentences dominate. span: averaged over spans instead. Distillation is divided likewise."""
+    sentences dominate. span: averaged over spans. Distillation is divided in the same way."""
 
     def __post_init__(self) -> None:
         if self.vector < 1 or self.max_width < 0:

@@ -1,13 +1,13 @@
-"""Triplet head: a decoder says a sentence's entities one after the other, each as its first word, its last, its type.
+"""Triplet head: a decoder generates the entities of a sentence, each as its first word, its last word and its type.
 
     z_u = h_u . (e_end ; m_1 .. m_n ; e_type),  h_u = decoder(e_begin, x_(y_1) .. x_(y_u-1) ; states)
-    m_j = MLP(H_j), or (MLP(H_j) + x_j) / 2 where the encoder shares its word vectors x with the decoder
+    m_j = MLP(H_j), or (MLP(H_j) + x_j) / 2 if the encoder shares its word vectors x with the decoder
     confidence of a triplet = min(p(first word), p(last word), p(type)),  p_u = softmax(z_u)
 
-A symbol is a place in that row: 0 ends the sentence, j is its j-th word, and types come last, so growing appends.
-Source: GenCNER (arXiv 2510.11444). That its pointer is the one of BARTNER (ACL 2021) is INFERRED; so is the order of
-triplets, by first and last word, and that the grammar is imposed.
-Shapes: B sentences, T words, E types, Y = 1 + T + E symbols to choose from, S symbols said, L slots, H width.
+A symbol is an index into that row: 0 ends the sentence, j is its j-th word, and types come last, so growing appends.
+Source: GenCNER (https://arxiv.org/abs/2510.11444). INFERRED: its pointer is that of BARTNER
+(https://arxiv.org/abs/2106.01223), triplets are ordered by first and last word, and decoding follows the grammar.
+Shapes: B sentences, T words, E types, Y = 1 + T + E symbols of the vocabulary, S symbols generated, L slots, H width.
 """
 
 import copy
@@ -29,8 +29,8 @@ from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.encoders.pretrained import DROPOUTS, identity
+from raycner.networks.heads.growing_rows import GrowingRows
 from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig, Prediction
-from raycner.networks.heads.rows import Rows
 from raycner.networks.losses import IGNORE, LossSum
 
 END = 0
@@ -38,41 +38,41 @@ END = 0
 NEVER = -1e4
 """The logit of a word that is not there."""
 SPARE = 10
-"""How many symbols any sentence may have, beside those that its words bring. Source: BARTNER."""
+"""The number of symbols that any sentence may have in addition to `symbols_per_word`. Source: BARTNER."""
 
 
 @dataclass(frozen=True, eq=False)
 class TripletOutput:
-    """What a triplet head says of the symbols that are to be said, each after those before it."""
+    """The output of a triplet head: the logits of each target symbol given its prefix."""
 
     logits: Tensor
     """[B, S, Y]"""
 
 
 class Memory(NamedTuple):
-    """What the decoder goes back to with every symbol; made once per sentence."""
+    """What the decoder reads at every symbol; computed once per sentence."""
 
     states: Tensor
-    """[B, L, H] what it listens to."""
+    """[B, L, H] the states that it attends to."""
     attend: Tensor
-    """[B, L] where there is something to listen to."""
-    said: Tensor
-    """[B, Y, H] a symbol's vector once it was said."""
-    meant: Tensor
-    """[B, Y, H] a symbol's vector while it may be said."""
+    """[B, L] false for padding."""
+    inputs: Tensor
+    """[B, Y, H] each symbol's vector as an input of the decoder."""
+    outputs: Tensor
+    """[B, Y, H] each symbol's vector in the output layer."""
     exists: Tensor
-    """[B, Y] false for words that are not there."""
+    """[B, Y] false for words that do not exist."""
 
 
-class TripletHead(Rows[TripletOutput]):
-    """A decoder that points at words and types; a type has one row. Pseudo-entities are said before gold ones."""
+class TripletHead(GrowingRows[TripletOutput]):
+    """A decoder that points at words and types, with one row per type. Pseudo-entities precede gold ones."""
 
     def __init__(self, width: int, config: "Triplets") -> None:
-        self.width, self.config = width, config
         super().__init__()
+        self.width, self.config = width, config
         shape = config.shape(width)
-        self.decoder = _frame(shape)
-        self._most = int(shape.max_position_embeddings)  # symbols that a sentence can say
+        self.decoder = _new_decoder(shape)
+        self._max_symbols = int(shape.max_position_embeddings)
         self.pointer = nn.Sequential(
             nn.Linear(width, width), nn.Dropout(config.dropout), nn.ReLU(), nn.Linear(width, width)
         )
@@ -83,61 +83,58 @@ class TripletHead(Rows[TripletOutput]):
         return len(inventory)
 
     def draw(self, count: int) -> Tensor:
-        """[count, H] fresh vectors of symbols."""
+        """[count, H] new vectors of symbols."""
         return self.config.init_std * torch.randn(count, self.width)
 
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
-        """[B, S] the symbols that say a sentence's entities, END after them; IGNORE where nothing is to be said."""
+        """[B, S] the symbols of a sentence's entities, then END; IGNORE as padding."""
         words = max(len(sentence.words) for sentence in sentences)
-        places = {kind: place for place, kind in enumerate(self.inventory.types)}
-        said = [linearise(ordered(sentence, places), words, places)[: self._most] for sentence in sentences]
-        return pad_sequence([torch.tensor(symbols) for symbols in said], batch_first=True, padding_value=IGNORE)
+        numbers = {kind: number for number, kind in enumerate(self.inventory.types)}
+        symbols = [linearise(ordered(sentence, numbers), words, numbers)[: self._max_symbols] for sentence in sentences]
+        return pad_sequence([torch.tensor(each) for each in symbols], batch_first=True, padding_value=IGNORE)
 
     def mask_targets(self, targets: Tensor, mask: Tensor) -> Tensor:
-        there = F.pad(mask, (1, len(self.inventory)), value=True).gather(1, targets.clamp(min=0))
-        if there.all():
+        exists = F.pad(mask, (1, len(self.inventory)), value=True).gather(1, targets.clamp(min=0))
+        if exists.all():
             return targets
-        kept = [
-            torch.cat([part for part, known in zip(symbols.split(3), known.split(3), strict=True) if known.all()])
-            for symbols, known in zip(targets, there, strict=True)
+        complete = [
+            torch.cat([triplet for triplet, each in zip(row.split(3), there.split(3), strict=True) if each.all()])
+            for row, there in zip(targets, exists, strict=True)
         ]
-        return pad_sequence(kept, batch_first=True, padding_value=IGNORE)
+        return pad_sequence(complete, batch_first=True, padding_value=IGNORE)
 
     def forward(self, states: States, batch: Batch) -> TripletOutput:
         memory = self.remember(states, batch)
-        return TripletOutput(self.say(memory, self.heard(memory, batch.targets[:, :-1])))
+        return TripletOutput(self.decode(memory, self.embed(memory, batch.targets[:, :-1])))
 
     def remember(self, states: States, batch: Batch) -> Memory:
-        """What the symbols of a batch are, and what the decoder listens to."""
-        meant, said = self.pointer(states.words), states.words
+        """The vectors of a batch's symbols, and the states to attend to."""
+        outputs, inputs = self.pointer(states.words), states.words
         if states.vectors is not None:
-            meant, said = (meant + states.vectors) / 2, states.vectors
+            outputs, inputs = (outputs + states.vectors) / 2, states.vectors
         attend = batch.mask if states.attend is None else states.attend
-        end, types = (rows.expand(len(said), -1, -1) for rows in (self.end[None], self.weight))
+        end, types = (rows.expand(len(inputs), -1, -1) for rows in (self.end[None], self.weight))
         exists = F.pad(batch.mask, (1, len(self.inventory)), value=True)
-        said, meant = (torch.cat([end, words, types], dim=1) for words in (self.dropout(said), meant))
-        return Memory(states.slots, attend, said, meant, exists)
+        inputs, outputs = (torch.cat([end, words, types], dim=1) for words in (self.dropout(inputs), outputs))
+        return Memory(states.slots, attend, inputs, outputs, exists)
 
-    def heard(self, memory: Memory, symbols: Tensor) -> Tensor:
-        """[B, S] -> [B, 1 + S, H]: what the decoder reads when these symbols were said.
-
-        Of a type that was learned after this head, nothing was heard.
-        """
-        known = symbols < memory.said.size(1)
-        at = symbols.where(known, END).clamp(min=END)[..., None].expand(-1, -1, memory.said.size(-1))
+    def embed(self, memory: Memory, symbols: Tensor) -> Tensor:
+        """[B, S] -> [B, 1 + S, H]: the decoder's inputs, after a begin vector; zero for types that it does not have."""
+        in_head = symbols < memory.inputs.size(1)
+        index = symbols.where(in_head, END).clamp(min=END)[..., None].expand(-1, -1, memory.inputs.size(-1))
         begin = self.begin.expand(len(symbols), 1, -1)
-        return torch.cat([begin, memory.said.gather(1, at) * known[..., None]], dim=1)
+        return torch.cat([begin, memory.inputs.gather(1, index) * in_head[..., None]], dim=1)
 
-    def say(self, memory: Memory, heard: Tensor, cache: Any = None) -> Tensor:
-        """[B, S, H] -> [B, S, Y]: the logits of what comes next; a cache knows what was heard before."""
-        said = self.decoder(
-            inputs_embeds=heard,
+    def decode(self, memory: Memory, inputs: Tensor, cache: Any = None) -> Tensor:
+        """[B, S, H] -> [B, S, Y]: the logits of the symbol after each input; a cache holds the inputs before."""
+        hidden = self.decoder(
+            inputs_embeds=inputs,
             encoder_hidden_states=memory.states,
             encoder_attention_mask=memory.attend,
             past_key_values=cache,
             use_cache=cache is not None,
         )
-        logits: Tensor = self.dropout(said.last_hidden_state) @ memory.meant.transpose(1, 2)
+        logits: Tensor = self.dropout(hidden.last_hidden_state) @ memory.outputs.transpose(1, 2)
         return logits.masked_fill(~memory.exists[:, None], NEVER)
 
     def loss(self, output: TripletOutput, batch: Batch) -> LossSum:
@@ -149,31 +146,31 @@ class TripletHead(Rows[TripletOutput]):
         memory = self.remember(states, batch)
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
 
-        def say(last: Tensor | None) -> Tensor:
-            heard = self.heard(memory, batch.mask.new_empty(len(batch.mask), 0, dtype=torch.long))
+        def next_logits(last: Tensor | None) -> Tensor:
+            inputs = self.embed(memory, batch.mask.new_empty(len(batch.mask), 0, dtype=torch.long))
             if last is not None:
-                heard = self.heard(memory, last[:, None])[:, 1:]
-            return self.say(memory, heard, cache)[:, 0]
+                inputs = self.embed(memory, last[:, None])[:, 1:]
+            return self.decode(memory, inputs, cache)[:, 0]
 
         budget = SPARE + (self.config.symbols_per_word * batch.mask.sum(1)).long()
-        symbols, sure = generate(say, batch.mask, budget.clamp(max=self._most))
-        said = zip(symbols.tolist(), sure.tolist(), strict=True)
-        return [self._read(symbols, sure, batch.mask.size(1)) for symbols, sure in said]
+        symbols, confidences = generate(next_logits, batch.mask, budget.clamp(max=self._max_symbols))
+        rows = zip(symbols.tolist(), confidences.tolist(), strict=True)
+        return [self._parse(symbols, confidences, batch.mask.size(1)) for symbols, confidences in rows]
 
-    def _read(self, symbols: Sequence[int], sure: Sequence[float], words: int) -> Prediction:
-        found = parse(symbols, words, self.inventory.types)
-        return {entity: min(sure[at : at + 3]) for entity, at in found.items()}
+    def _parse(self, symbols: Sequence[int], confidences: Sequence[float], words: int) -> Prediction:
+        starts = parse(symbols, words, self.inventory.types)
+        return {entity: min(confidences[start : start + 3]) for entity, start in starts.items()}
 
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
-        if self.config.path and not self.inventory:
-            self._start(self.config.path)
+        if self.config.path and inventory and not self.inventory:
+            self._load(self.config.path)
         super().grow(inventory, growth)
 
-    def _start(self, path: str) -> None:
-        """Take up a checkpoint's decoder; its vectors of the symbols that begin and end a text begin as ours."""
+    def _load(self, path: str) -> None:
+        """Load the decoder of a checkpoint, and its vectors of the symbols that begin and end a text."""
         from transformers import AutoModel
 
-        model = _found(AutoModel, path, dtype=torch.float32)
+        model = _pretrained(AutoModel, path, dtype=torch.float32)
         self.decoder.load_state_dict(_without_words(model.get_decoder()).state_dict())
         marks = torch.tensor([model.config.decoder_start_token_id, model.config.eos_token_id])
         with torch.no_grad():
@@ -181,71 +178,71 @@ class TripletHead(Rows[TripletOutput]):
                 mark.copy_(vector)
 
     def init_from_type_names(self, encoder: Encoder) -> None:
-        """Begin a type at the mean vector of its name's pieces, a copy: no vector of the encoder changes by it."""
-        found = encoder.vectors([self.config.names.get(kind) or readable(kind) for kind in self.inventory.new])
-        if found is not None:
+        """Initialise each new type by a copy of the mean vector of the pieces of its name."""
+        vectors = encoder.vectors([self.config.names.get(kind) or readable(kind) for kind in self.inventory.new])
+        if vectors is not None:
             with torch.no_grad():
-                self.rows[-len(found) :] = found
+                self.rows[-len(vectors) :] = vectors
 
 
-def ordered(sentence: Sentence, known: Iterable[str]) -> list[Entity]:
-    """The entities that a decoder is to say: the teacher's first, then gold; by first and last word, then by type.
+def ordered(sentence: Sentence, types: Iterable[str]) -> list[Entity]:
+    """The entities to generate: the teacher's, then gold ones; each by first and last word, then by type.
 
-    A teacher's entity of exactly a gold one's words gives way to it, and types that are not `known` cannot be said.
+    A teacher's entity with the span of a gold one is dropped, and so are entities of types not in `types`.
     """
     spans = {(entity.start, entity.end) for entity in sentence.entities}
     pseudo = sorted(entity for entity in sentence.pseudo if (entity.start, entity.end) not in spans)
-    known = frozenset(known)
-    return [entity for entity in (*pseudo, *sorted(sentence.entities)) if entity.type in known]
+    types = frozenset(types)
+    return [entity for entity in (*pseudo, *sorted(sentence.entities)) if entity.type in types]
 
 
-def linearise(entities: Iterable[Entity], words: int, places: Mapping[str, int]) -> list[int]:
-    """Entities as symbols, in the order given, and END; `places` says where each type stands among the types."""
-    triplets = ((1 + entity.start, entity.end, 1 + words + places[entity.type]) for entity in entities)
+def linearise(entities: Iterable[Entity], words: int, numbers: Mapping[str, int]) -> list[int]:
+    """The symbols of entities in this order, and END; `numbers` are the indices of types."""
+    triplets = ((1 + entity.start, entity.end, 1 + words + numbers[entity.type]) for entity in entities)
     return [*(symbol for triplet in triplets for symbol in triplet), END]
 
 
 def parse(symbols: Sequence[int], words: int, types: Sequence[str]) -> dict[Entity, int]:
-    """The entities that symbols say up to the first END, and where each is said first; what is no triplet says none."""
-    found: dict[Entity, int] = {}
-    said = symbols[: symbols.index(END)] if END in symbols else symbols
-    for at in range(0, len(said) - 2, 3):
-        first, last, kind = said[at : at + 3]
+    """The entities of symbols up to the first END, and the index where each begins; invalid triplets are skipped."""
+    starts: dict[Entity, int] = {}
+    symbols = symbols[: symbols.index(END)] if END in symbols else symbols
+    for start in range(0, len(symbols) - 2, 3):
+        first, last, kind = symbols[start : start + 3]
         if 1 <= first <= last <= words < kind <= words + len(types):
-            found.setdefault(Entity(first - 1, last, types[kind - words - 1]), at)
-    return found
+            starts.setdefault(Entity(first - 1, last, types[kind - words - 1]), start)
+    return starts
 
 
-def generate(say: Callable[[Tensor | None], Tensor], words: Tensor, budget: Tensor) -> tuple[Tensor, Tensor]:
-    """The symbols that are likeliest one by one, of those that the grammar allows, until every sentence has ended.
+def generate(next_logits: Callable[[Tensor | None], Tensor], words: Tensor, budget: Tensor) -> tuple[Tensor, Tensor]:
+    """Greedy decoding under the grammar (word, the same or a later word, type)* END, until all sentences have ended.
 
-    The grammar is (word, the same or a later word, type)* END. A sentence begins no triplet beyond its budget [B] of
-    symbols. `say` gives logits [B, Y] of what follows the symbols [B] it is given; None asks for the first ones.
-    Shapes: words [B, T] true where there is one -> symbols [B, S], and the probability [B, S] of each, which what the
-    grammar forbids has its share of.
+    A sentence begins no triplet beyond its budget [B] of symbols. `next_logits(symbols)` returns the logits [B, Y] of
+    what follows the symbols [B], or of the first symbol for None.
+    Shapes: words [B, T] true for words -> symbols [B, S], and the probability [B, S] of each, normalised over all
+    symbols including those that the grammar forbids.
     """
-    number = torch.arange(1, 1 + words.size(1), device=words.device)  # the symbols of the words
+    numbers = torch.arange(1, 1 + words.size(1), device=words.device)  # the symbols of the words
     ended = torch.zeros(len(words), dtype=torch.bool, device=words.device)
     symbols: list[Tensor] = []
-    sure: list[Tensor] = []
+    confidences: list[Tensor] = []
     while not ended.all():
-        logits = say(symbols[-1] if symbols else None)
+        logits = next_logits(symbols[-1] if symbols else None)
         kind = torch.zeros(len(words), logits.size(1) - words.size(1) - 1, dtype=torch.bool, device=words.device)
         slot = len(symbols) % 3
         end = torch.full_like(ended, slot == 0)[:, None]
         if slot == 0:
             word = words & (len(symbols) + 3 <= budget)[:, None]
         elif slot == 1:
-            word = words & (number >= symbols[-1][:, None])
+            word = words & (numbers >= symbols[-1][:, None])
         else:
             word, kind = torch.zeros_like(words), ~kind
         allowed = torch.cat([end, word, kind], dim=1)
         best = logits.masked_fill(~allowed, float("-inf")).argmax(-1).where(~ended, END)
-        sure.append(logits.softmax(-1).gather(1, best[:, None])[:, 0])
+        confidences.append(logits.softmax(-1).gather(1, best[:, None])[:, 0])
         symbols.append(best)
         if slot == 0:
             ended |= best == END
-    return torch.stack(symbols, dim=1), torch.stack(sure, dim=1)
+    return torch.stack(symbols, dim=1), torch.stack(confidences, dim=1)
 
 
 def readable(kind: str) -> str:
@@ -256,11 +253,11 @@ def readable(kind: str) -> str:
 
 @HEADS.register("triplets")
 class Triplets(HeadConfig):
-    """Entities generated as triplets, the head of GenCNER: a BART decoder, or a small one beside any encoder."""
+    """Entities generated as triplets, the head of GenCNER: a BART decoder, or a small one with any encoder."""
 
     module: ClassVar[type[TripletHead]] = TripletHead
     path: str | None = not_hashed(default=None)
-    """A folder or hub id of the BART family, whose decoder is taken; model.encoder.path is to be the same (published:
+    """A folder or hub id of the BART family whose decoder is used; model.encoder.path must be the same (published:
     facebook/bart-large). Without, a small decoder as wide as the encoder is trained from scratch."""
     layers: int = 1
     """Of the small decoder."""
@@ -269,11 +266,11 @@ class Triplets(HeadConfig):
     dropout: float = 0.0
     """For every dropout of the decoder, its inputs, its states and the pointer. BARTNER: 0.3, and 0.1 inside BART."""
     init_std: float = 0.02
-    """Vectors of types (where the encoder knows none of their names), begin and end are drawn from N(0, init_std)."""
+    """Vectors of types (if the encoder has no vectors of their names), begin and end are drawn from N(0, init_std)."""
     symbols_per_word: float = 1.0
-    """A sentence says at most 10 + this * words symbols, three for an entity. BARTNER: 0.8, too few for Few-NERD."""
+    """A sentence has at most 10 + this * words symbols, three per entity. BARTNER: 0.8, too few for Few-NERD."""
     names: Mapping[str, str] = field(default_factory=dict)
-    """What types are called whose label says little, e.g. {NORP: nationality}."""
+    """Readable names of types with obscure labels, e.g. {NORP: nationality}."""
 
     def __post_init__(self) -> None:
         if min(self.layers, self.attention_heads) < 1 or self.symbols_per_word <= 0:
@@ -288,7 +285,7 @@ class Triplets(HeadConfig):
         return identity(self.path) if self.path else ""
 
     def shape(self, width: int) -> Any:
-        """The configuration of a decoder over states of `width` numbers: the checkpoint's, or a small one's."""
+        """The transformers configuration of the decoder: the checkpoint's, or a small one of `width`."""
         from transformers import AutoConfig, BartConfig
 
         small = {"decoder_layers": self.layers, "decoder_attention_heads": self.attention_heads, "d_model": width}
@@ -298,7 +295,7 @@ class Triplets(HeadConfig):
                 raise InputError(line, location="model.head.attention_heads", hint=f"choose a divisor of {width}")
             shape = BartConfig(**small, decoder_ffn_dim=2 * width, init_std=self.init_std)
         else:
-            shape = _found(AutoConfig, self.path)
+            shape = _pretrained(AutoConfig, self.path)
             if shape.hidden_size != width or not shape.is_encoder_decoder:
                 line = f"{self.path!r} has no decoder of the encoder's width, {width}"
                 hint = "name the same encoder-decoder in model.encoder.path and model.head.path"
@@ -309,8 +306,8 @@ class Triplets(HeadConfig):
         return shape
 
 
-def _frame(shape: Any) -> nn.Module:
-    """A decoder of that shape with fresh weights, and without a vocabulary."""
+def _new_decoder(shape: Any) -> nn.Module:
+    """A decoder of this configuration with new weights and without a vocabulary."""
     from transformers import AutoModel
 
     bare = copy.deepcopy(shape)
@@ -320,14 +317,14 @@ def _frame(shape: Any) -> nn.Module:
 
 
 def _without_words(decoder: Any) -> nn.Module:
-    """A decoder that is only ever given vectors."""
+    """The decoder without its embedding table: its inputs are vectors."""
     decoder.embed_tokens = None
     module: nn.Module = decoder
     return module
 
 
-def _found(kind: Any, path: str, **options: Any) -> Any:
-    """What an Auto class of transformers makes of a folder or hub id."""
+def _pretrained(kind: Any, path: str, **options: Any) -> Any:
+    """`from_pretrained` of an Auto class for a folder or hub id. Raises `InputError` if it fails."""
     folder = Path(path).expanduser()
     try:
         return kind.from_pretrained(str(folder) if folder.is_dir() else path, **options)

@@ -1,0 +1,182 @@
+"""Tag heads: one tag per word, with a row of weights per tag.
+
+A new tag head says how it draws rows and how features and rows become logits:
+
+    class MyTags(TagHead):
+        def __init__(self, width, config):
+            super().__init__(width)
+            self.layer = nn.Linear(width, width)
+
+        def draw(self, count):
+            return linear_rows(count, self.width, 0.01)
+
+        def effective(self, states, batch):
+            return F.pad(self.layer(states.words).relu(), (0, 1), value=1.0), self.weight
+
+Shapes: B sentences, T words, C tags, H width (of the effective features: a linear head counts its bias as one more).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from raycner.data.entities import Sentence, TypeInventory, split_tag
+from raycner.errors import InputError
+from raycner.networks import losses
+from raycner.networks.batch import Batch
+from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.growing_rows import GrowingRows
+from raycner.networks.heads.head import LinearLayer, Output, Prediction
+from raycner.networks.heads.tag_set import O, Scheme, TagSet
+from raycner.networks.heads.viterbi import viterbi
+from raycner.networks.losses import IGNORE, LossSum
+
+
+@dataclass(frozen=True, eq=False)
+class TagOutput:
+    """The output of a tag head: features and weights with logits == features @ weight.T exactly.
+
+    Both are the EFFECTIVE ones (normalised, scaled, the bias as one more column), as distillation losses need them.
+    """
+
+    logits: Tensor
+    """[B, T, C]"""
+    features: Tensor
+    """[B, T, H]"""
+    weight: Tensor
+    """[C, H]"""
+    source: States
+    """The encoder's states from which the features were computed."""
+
+    @property
+    def states(self) -> Tensor:
+        """[B, T, H] the encoder's state of each word, before any normalisation by the head."""
+        return self.source.words
+
+
+class TagRows(GrowingRows[Output]):
+    """One row of weights per tag: encoding of entities as tags, and imprinting of rows."""
+
+    allows_overlap: ClassVar[bool] = False
+    can_imprint: ClassVar[bool] = True
+
+    def __init__(self, width: int, tag_set: TagSet) -> None:
+        super().__init__()
+        self.width, self.tag_set = width, tag_set
+
+    def count(self, inventory: TypeInventory) -> int:
+        return len(self.tag_set.over(inventory))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tag of each row."""
+        return self.tag_set.tags
+
+    def targets(self, sentences: Sequence[Sentence]) -> Tensor:
+        return pad_sequence([self.tag_set.encode(s) for s in sentences], batch_first=True, padding_value=IGNORE)
+
+    def _decode(self, tags: Tensor, confidences: Tensor, batch: Batch) -> list[Prediction]:
+        """The entities of each sentence's tags. Shapes: two of [B, T]."""
+        rows = zip(tags.where(batch.mask, O).tolist(), confidences.tolist(), strict=True)
+        return [self.tag_set.decode(tags, confidences) for tags, confidences in rows]
+
+    def _replace(self, inventory: TypeInventory, frozen: Tensor, rows: Tensor) -> None:
+        super()._replace(inventory, frozen, rows)
+        self.tag_set = self.tag_set.over(inventory)
+
+    def imprint_features(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
+        """[B, T, width] the features whose direction a row is imprinted with."""
+        return states.words
+
+    def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        labelled = batch.targets != IGNORE
+        features = F.normalize(self.imprint_features(states, batch)[labelled], dim=-1)
+        one_hot = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
+        return one_hot.T @ features, one_hot.sum(0)
+
+    def imprint(self, sums: Tensor, counts: Tensor) -> None:
+        kinds = [split_tag(tag)[1] for tag in self.tags]
+        norm = self.weight[[row for row in range(self.num_old) if kinds[row]], : self.width].norm(dim=-1).mean()
+        with torch.no_grad():
+            for row in range(self.num_old, len(kinds)):
+                of_its_type = (other for other, kind in enumerate(kinds) if kind == kinds[row])
+                source = next((other for other in (row, *of_its_type) if counts[other]), None)
+                if source is None:
+                    hint = "set model.growth.imprint=none, or give the step sentences with that type"
+                    line = f"type {kinds[row]!r} never occurs, so its row cannot be imprinted"
+                    raise InputError(line, hint=hint)
+                direction = F.normalize(sums[source], dim=-1)
+                self.rows[row - len(self.frozen), : self.width] = norm * direction
+
+
+class TagHead(TagRows[TagOutput]):
+    """One tag per word, from a linear function of features. `width` is the width of a row, without a bias."""
+
+    supports_calibration: ClassVar[bool] = True
+
+    def __init__(
+        self, width: int, scheme: Scheme = "BIO", decoding: Literal["argmax", "constrained"] = "argmax"
+    ) -> None:
+        super().__init__(width, TagSet(scheme=scheme))
+        self.decoding = decoding
+        self.register_load_state_dict_pre_hook(_drop_shift)  # type: ignore[no-untyped-call]
+
+    @abstractmethod
+    def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features [B, T, H] and weight [C, H] whose product is the logits."""
+
+    def forward(self, states: States, batch: Batch) -> TagOutput:
+        features, weight = self.effective(states, batch)
+        return TagOutput(features @ weight.T, features, weight, states)
+
+    def loss(self, output: TagOutput, batch: Batch) -> LossSum:
+        return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
+
+    def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        return self._decode(*self.path(states, batch, new_type_bias), batch)
+
+    def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
+        """The best tag of each word, and its probability: two of [B, T]."""
+        probabilities = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
+        if self.decoding == "argmax":
+            confidence, best = probabilities.max(-1)
+        else:
+            allowed = self.tag_set.allowed.to(probabilities.device)
+            best = viterbi(probabilities.clamp_min(1e-12).log(), batch.mask, allowed)
+            confidence = probabilities.gather(-1, best[..., None])[..., 0]
+        return best, confidence
+
+    def lowered(self, logits: Tensor, new_type_bias: float) -> Tensor:
+        """[..., C] the logits, those of the newest types lowered by `new_type_bias`."""
+        is_new = torch.arange(logits.size(-1), device=logits.device) >= self.num_old
+        return logits - new_type_bias * is_new
+
+    def imprint_features(self, states: States, batch: Batch) -> Tensor:
+        features, _ = self.effective(states, batch)
+        return features[..., : self.width]
+
+    def _linear_layer(self, weight: Tensor, bias: Tensor, *differences: str) -> LinearLayer:
+        """A layer over the word's state with BIO labels, which read the tags of BIOES alike."""
+        if self.decoding == "constrained":
+            line = "raycner reads the best path of tags that may follow one another, a pipeline each word by itself."
+            differences = (*differences, line)
+        if self.tag_set.scheme == "BIOES":
+            line = "The tags were BIOES: of S- and E- rows the labels here are B- and I-, so some labels occur twice."
+            differences = (*differences, line)
+        return LinearLayer([_as_bio(tag) for tag in self.tags], weight, bias, differences)
+
+
+def _as_bio(tag: str) -> str:
+    prefix, kind = split_tag(tag)
+    return f"{ {'S': 'B', 'E': 'I'}.get(prefix, prefix) }-{kind}" if kind else tag
+
+
+def _drop_shift(head: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:  # noqa: ARG001
+    """Checkpoints of version 0.1 hold the calibration of their read-out, which is no weight."""
+    weights.pop(f"{prefix}shift", None)
