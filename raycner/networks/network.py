@@ -47,7 +47,7 @@ class Network(nn.Module):
         self.config = config
         self.encoder = config.encoder.build(memory, fresh=fresh)
         self.head: Head[Any] = config.head.build(self.encoder.width)
-        self.head.grow(TypeInventory(), GrowthConfig())
+        self.head.grow(TypeInventory(), GrowthConfig())  # the columns of no type: O, in most tag heads
         self.bf16 = False
 
     @classmethod
@@ -79,11 +79,11 @@ class Network(nn.Module):
         return self.head(self.states(batch), batch)
 
     def predict(self, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
-        """One prediction per sentence; `new_type_bias` lowers the newest types' logits, in this read-out only."""
+        """One prediction per sentence. The logits of the newest types are lowered by `new_type_bias`."""
         return self.read_out(self.states(batch), batch, new_type_bias=new_type_bias)
 
     def read_out(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
-        """`predict` from states that were computed before. Raises `TypeError` where the head cannot be calibrated."""
+        """`predict` from states. Raises `TypeError` for a bias if the head does not support calibration."""
         if new_type_bias and not self.head.supports_calibration:
             raise TypeError(f"{type(self.head).__name__} has no bias to lower by {new_type_bias}")
         return self.head.predict(states, batch, new_type_bias=new_type_bias)
@@ -92,7 +92,7 @@ class Network(nn.Module):
         return self.encoder.tokenize(sentences)
 
     def collate(self, sentences: Sequence[Sentence], tokens: Sequence[Tokens], positions: Sequence[int]) -> Batch:
-        """One batch of sentences, already tokenised, that stand at `positions` of their split."""
+        """One batch of tokenised sentences; `positions` are their indices in the split."""
         inputs = self.encoder.collate(tokens)
         mask = inputs["starts"] >= 0
         targets = self.head.mask_targets(self.head.targets(sentences), mask)
@@ -101,7 +101,7 @@ class Network(nn.Module):
     def start_step(
         self, inventory: TypeInventory, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None
     ) -> None:
-        """Make room for a step's new types, and make the encoder ready for its training sentences."""
+        """Grow the head by a step's new types, and adapt the encoder to its training sentences."""
         self.head.grow(inventory, self.config.growth)
         if self.config.growth.init == "normal":
             self.head.init_from_type_names(self.encoder)
@@ -109,18 +109,18 @@ class Network(nn.Module):
         self.to(self.device)
 
     def finalize(self) -> None:
-        """End a step: afterwards `state_dict` has one form, whatever the step froze or left out."""
+        """End a step: `state_dict` then has the same form, whatever the step froze or left out."""
         self.encoder.finalize()
         self.head.finalize()
 
     def forward_eval(self, batch: Batch) -> Any:
-        """`forward` in eval mode and without gradient: what is looked at, but not learned from."""
+        """`forward` in eval mode and without gradient."""
         with self.eval_mode():
             return self(batch)
 
     @contextlib.contextmanager
     def eval_mode(self) -> Iterator[None]:
-        """In eval mode and without gradient, and back to the mode before."""
+        """A context in eval mode and without gradient; the previous mode is restored at its end."""
         mode = self.training
         self.eval()
         try:
