@@ -260,7 +260,7 @@ def test_without_teacher_forcing_the_decoder_learns_from_its_own_tags() -> None:
 def test_it_begins_with_what_the_encoder_says_of_the_sentence() -> None:
     for start, word, half in (("forward", -1, slice(4)), ("backward", 0, slice(4, 8))):
         states, batch = read([3])
-        _, (spoken, cell) = decoder(start=start)._begin(states, batch)
+        _, (spoken, cell) = decoder(start=start)._initial(states, batch)
         assert torch.equal(spoken[0], states.words[0, word, half])
         assert not cell.any()
 
