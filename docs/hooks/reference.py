@@ -177,6 +177,8 @@ def spell(hint: Any) -> str:
         return " or ".join(spell(member) for member in members)
     if typing.get_origin(hint) is tuple:
         return f"list of {spell(members[0])}"
+    if members and "family" in vars(typing.get_origin(hint)):
+        return "settings"
     if members:
         return f"{NOUNS.get(members[-1], 'settings')} by name"
     return NOUNS.get(hint) or ("settings" if inspect.isclass(hint) else str(hint))
