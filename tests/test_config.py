@@ -223,6 +223,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         return st.lists(values(inside[0]), max_size=2).map(tuple)
     if origin is not None and issubclass(origin, Mapping):
         return st.dictionaries(values(inside[0]), values(inside[1]), max_size=2)
+    hint = origin or hint  # Method[Output] is a Method
     if isinstance(vars(hint).get("family"), Registry):
         return st.deferred(lambda: st.one_of([fields(kind) for kind in hint.family.values()]))
     if dataclasses.is_dataclass(hint):

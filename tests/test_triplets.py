@@ -129,7 +129,7 @@ def scripted(head: TripletHead, targets: Tensor, monkeypatch: pytest.MonkeyPatch
         logits = torch.zeros(len(targets), 1, memory.inputs.size(1))
         return logits.scatter(2, next(steps)[:, None, None], 20.0)
 
-    monkeypatch.setattr(head, "say", say)
+    monkeypatch.setattr(head, "decode", say)
 
 
 @settings(max_examples=30)
@@ -150,7 +150,7 @@ def test_a_triplet_is_as_sure_as_its_least_sure_symbol(monkeypatch: pytest.Monke
     states, batch = asked(head, [sentence(words=2)])
     rows = torch.tensor([[0, 3, 0, 0, 0], [0, 0, 1.0, 0, 0], [9, 0, 0, 2, 1.0], [1.0, 0, 0, 0, 0]])
     steps = iter(rows)
-    monkeypatch.setattr(head, "say", lambda *_: next(steps)[None, None])
+    monkeypatch.setattr(head, "decode", lambda *_: next(steps)[None, None])
     (said,) = head.predict(states, batch)
     least = min(row.softmax(-1)[symbol].item() for row, symbol in zip(rows, (1, 2, 3), strict=False))
     assert said == {Entity(0, 2, "animal"): pytest.approx(least)}, "what the grammar forbids has its share of sureness"
@@ -264,7 +264,7 @@ def test_what_is_remembered_is_what_would_be_heard_again(seed: int, layers: int)
     states, mask = listened([9, 4, 7], seed)
     batch = Batch(torch.arange(3), {}, mask, mask.long())
     symbols, sure = generate(prefixed(head, states, batch), mask, 10 + 2 * mask.sum(1))
-    read = [head._read(s, p, 9) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
+    read = [head._parse(s, p, 9) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
     said = head.predict(states, batch)
     assert [list(found) for found in said] == [list(found) for found in read]
     for one, two in zip(said, read, strict=True):
