@@ -11,24 +11,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import ConfigDict
 
 from raycner.callbacks.trackers import TRACKERS
-from raycner.data.scenarios.scenario import ScenarioConfig
+from raycner.data.scenarios.scenario import ScenarioConfig, recorded
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.method import Method
 from raycner.networks.heads.head import HeadConfig
 from raycner.networks.network import ModelConfig
-from raycner.settings import Renamed, build, flat, merge, nested, parse, refuse_renamed, with_new_names
+from raycner.plugins import load_plugins
+from raycner.renames import RENAMED
+from raycner.settings import build, flat, merge, nested, parse, renamed
 
 log = logging.getLogger(__name__)
-RENAMED: Renamed = {
-    "optim.calibration": {"read_out": "eval.calibration=read_out"},
-    "optim.conlleval": {True: "eval.counting=conlleval", False: "eval.counting=strict"},
-}
-"""Settings of earlier versions, by name and value, as they are set now."""
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
 """Settings that may differ from step to step."""
 
@@ -106,19 +102,6 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TestSource:
-    """A test set besides the scenario's own. All of its sentences are scored, so name the test file itself."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
-    __test__ = False  # for pytest, which collects classes by their names
-
-    source: str | None = None
-    """A file, a pattern, or any URI that pyarrow.fs opens."""
-    corpus: str | None = None
-    """Its layout or corpus; the scenario's own when not set."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class EvalConfig:
     """How a trained step is scored. Nothing here changes a weight, so nothing here is in the fingerprint of a step."""
 
@@ -132,8 +115,9 @@ class EvalConfig:
     nested (spans)."""
     threshold: float | None = None
     """Another `model.head.threshold`, in the evaluation only (spans)."""
-    test: Mapping[str, TestSource] = field(default_factory=dict)
-    """Extra test sets by name: `eval.test.news={source: news/test.conll, corpus: columns}`."""
+    test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Extra test sets by name, as settings over those of the scenario's corpus: `eval.test.news.path=news/test.conll`,
+    or `eval.test.news={name: jsonl, path: news/test.jsonl}`. All sentences of a test set are scored."""
 
     def head(self, trained: HeadConfig) -> HeadConfig:
         """The head that an evaluation reads. Raises `InputError` for a setting that the head does not have."""
@@ -190,7 +174,7 @@ class ComputeConfig:
 class RunConfig:
     """The complete configuration of a run."""
 
-    scenario: ScenarioConfig = ScenarioConfig()
+    scenario: ScenarioConfig = field(default_factory=ScenarioConfig)
     """What is learned, in which order."""
     model: ModelConfig = ModelConfig()
     """Encoder, head, growth."""
@@ -206,6 +190,9 @@ class RunConfig:
     at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Settings of single steps, by their number from 1, laid over the rest: `at.3.method.weight=0.5`. Only method,
     optim and model.growth may differ from step to step."""
+    plugins: tuple[str, ...] = not_hashed(default=())
+    """Modules, or files that end in .py, to import first: they may register methods, heads, encoders, layouts and
+    protocols. Every node must have them."""
 
     def __post_init__(self) -> None:
         for number in self.at:
@@ -226,10 +213,10 @@ class RunConfig:
         if self.eval.calibration == "read_out" and not module.supports_calibration:
             raise _no_bias("eval.calibration", "read_out", self.model.head.name)
         self.eval.head(self.model.head)
-        if self.scenario.reading.nested and not module.allows_overlap:
+        if self.scenario.corpus.allows_overlap and not module.allows_overlap:
             line = f"head {self.model.head.name!r} predicts one tag per word, so its entities cannot overlap"
             raise InputError(
-                line, location="scenario.reading.nested", hint="set model.head={name: spans, decoding: nested}"
+                line, location="scenario.corpus.nested", hint="set model.head={name: spans, decoding: nested}"
             )
         setting = self.model.head.batch_dependent
         if setting and self.compute.workers > 1:
@@ -244,11 +231,13 @@ class RunConfig:
         if number not in self.at:
             return self
         own = self.at[number]
-        for key in flat(own):
+        for key, value in flat(own).items():
             if not key.startswith(MAY_DIFFER):
                 hint = f"only {', '.join(part.rstrip('.') for part in MAY_DIFFER)} may"
                 raise InputError("this cannot differ from step to step", location=f"at.{number}.{key}", hint=hint)
-        refuse_renamed(own, RENAMED, f"at.{number}.")
+            if key in RENAMED and RENAMED[key].replace(value) is not None:
+                hint = f"write {RENAMED[key].now}"
+                raise InputError("this setting was renamed", location=f"at.{number}.{key}", hint=hint)
         return build(RunConfig, merge(plain(replace(self, at={})), own), f"at.{number}")
 
     @classmethod
@@ -258,16 +247,22 @@ class RunConfig:
 
     @classmethod
     def from_settings(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
-        """Settings as plain data, with dotted settings merged over them."""
+        """Settings as plain data, with dotted settings merged over them. Plugins that they name are imported first."""
         for key, value in settings.items():
-            base = merge(base, nested(key, value))
-        refuse_renamed(base, RENAMED)
+            base = merge(base, renamed(nested(key, value)))
+        plugins = base.get("plugins", ())
+        if isinstance(plugins, (list, tuple)):
+            load_plugins(map(str, plugins))
         return build(cls, base)
 
     @classmethod
     def recorded(cls, settings: Mapping[str, Plain]) -> "RunConfig":
-        """The configuration that a ledger holds, whichever version wrote it."""
-        return build(cls, with_new_names(settings, RENAMED))
+        """The configuration that a ledger holds, whichever version wrote it. Its plugins are not imported."""
+        return build(cls, {**recorded(settings), "plugins": []})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As plain data: whoever unpickles it, such as a Ray worker, imports the plugins first."""
+        return RunConfig.from_settings, (plain(self), {})
 
 
 def _no_bias(setting: str, value: str, head: str) -> InputError:
@@ -276,10 +271,17 @@ def _no_bias(setting: str, value: str, head: str) -> InputError:
 
 
 def read(layers: Iterable[str], base: Mapping[str, Plain] | None = None) -> dict[str, Plain]:
-    """YAML files and KEY=VALUE overrides as nested settings, laid over `base` from left to right."""
+    """YAML files and KEY=VALUE overrides as nested settings, laid over `base` from left to right.
+
+    Settings of earlier versions are read under their new names, with one note.
+    """
     merged: dict[str, Plain] = dict(base or {})
+    notes: list[str] = []
     for layer in layers:
-        merged = merge(merged, _override(layer) if "=" in layer else _file(layer), say=log.warning)
+        settings = renamed(_override(layer) if "=" in layer else _file(layer), notes.append)
+        merged = merge(merged, settings, note=log.warning)
+    if notes:
+        log.warning("settings have new names: %s", "; ".join(dict.fromkeys(notes)))
     return merged
 
 
@@ -297,7 +299,6 @@ def _file(name: str) -> dict[str, Plain]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"not YAML: {error}", location=name, hint="fix the file") from None
     if not isinstance(settings or {}, Mapping):
-        raise InputError(
-            f"expected settings, found {type(settings).__name__}", location=name, hint="write KEY: VALUE lines"
-        )
+        what = f"expected settings, found {type(settings).__name__}"
+        raise InputError(what, location=name, hint="write KEY: VALUE lines")
     return dict(settings or {})

@@ -1,11 +1,11 @@
-"""The one error that is the reader's to mend: said in one line, never with a traceback."""
+"""The one error for bad input: one line, no traceback."""
 
 
 class InputError(Exception):
-    """Input that raycner will not work with: what is wrong, location, and what to do about it.
+    """Input that raycner cannot use: what is wrong, where, and how to fix it.
 
-    The command line prints it as a single line and ends with status 2. Everything else that is raised is a failure of
-    the machine or of raycner itself and keeps its traceback.
+    The command line prints it as a single line and exits with status 2. Every other exception is a bug in raycner or a
+    system failure, and keeps its traceback.
     """
 
     def __init__(self, what: str, *, location: str = "", hint: str = "") -> None:

@@ -9,27 +9,29 @@ from typing import Any
 from raycner.errors import InputError
 
 Plain = Any
-"""What JSON can say: None, bool, int, float, str, lists and string-keyed dicts of these."""
+"""A JSON value: None, bool, int, float, str, or lists and string-keyed dicts of these."""
 
 
 def not_hashed(**options: Any) -> Any:
-    """A field that does not determine any weight (where a thing lies, not what it is): left out of fingerprints."""
+    """A field that does not determine the result, such as where a file lies: left out of fingerprints."""
     return dataclasses.field(**options, metadata={"hashed": False})
 
 
 def omit_default_from_hash(default: Any) -> Any:
-    """A field that came when stores held steps already, and whose default means "as before": at it, the field is left
-    out of fingerprints, so that nothing loses its name."""
-    return dataclasses.field(default=default, metadata={"unsaid": default})
+    """A field added after steps had been stored, whose default means "as before".
+
+    At its default it is left out of fingerprints, so that stored steps keep their names.
+    """
+    return dataclasses.field(default=default, metadata={"omitted": default})
 
 
 def plain(value: Any, *, hashed: bool = False) -> Plain:
-    """A value as JSON can say it; `hashed=True` leaves out fields declared `not_hashed`, and unused
-    `omit_default_from_hash` ones."""
+    """A value as plain data. `hashed=True` keeps only what is fingerprinted: no `not_hashed` field, and no
+    `omit_default_from_hash` field at its default."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = [field for field in dataclasses.fields(value) if not hashed or _is_hashed(field, value)]
-        said = {field.name: plain(getattr(value, field.name), hashed=hashed) for field in kept}
-        return {"name": value.name, **said} if "family" in dir(value) else said  # type: ignore[attr-defined]
+        names = [field.name for field in dataclasses.fields(value) if not hashed or _is_hashed(field, value)]
+        settings = {name: plain(getattr(value, name), hashed=hashed) for name in names}
+        return {"name": value.name, **settings} if "family" in dir(value) else settings  # type: ignore[attr-defined]
     if isinstance(value, Mapping):
         return {str(key): plain(item, hashed=hashed) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -38,14 +40,14 @@ def plain(value: Any, *, hashed: bool = False) -> Plain:
 
 
 def _is_hashed(field: dataclasses.Field[Any], value: Any) -> bool:
-    told = field.metadata
-    return told.get("hashed", True) and not ("unsaid" in told and getattr(value, field.name) == told["unsaid"])
+    marks = field.metadata
+    return marks.get("hashed", True) and not ("omitted" in marks and getattr(value, field.name) == marks["omitted"])
 
 
 def canonical(value: Any) -> str:
-    """The one spelling of a value that is hashed: sorted keys, no spaces, only what determines weights.
+    """The text that is hashed: JSON with sorted keys and no spaces, of what `plain(hashed=True)` keeps.
 
-    Raises `InputError` for numbers that JSON cannot say.
+    Raises `InputError` for numbers that JSON does not have (infinity, NaN).
     """
     try:
         return json.dumps(plain(value, hashed=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -54,5 +56,5 @@ def canonical(value: Any) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """The first 16 hexadecimal digits of the sha256 of a value's canonical spelling."""
+    """The first 16 hexadecimal digits of the sha256 of a value's canonical form."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]

@@ -1,7 +1,14 @@
-"""Registries: families of frozen values, one class a name, such as the methods or the heads.
+"""Registries: families of frozen values, one class per name, such as the methods or the heads.
 
-A hyper-parameter is a field, and its one name is the dotted path that leads to it. Values that come in kinds (methods,
-heads, encoders) are registered by name in a `Registry`, and carry that name.
+A hyper-parameter is a field; its only name is the dotted path to it. Values of several kinds (methods, heads, encoders,
+layouts, protocols) are registered by name in a `Registry` and carry that name.
+
+A kind may also come from an installed package, by an entry point whose name is the name of the kind:
+
+    [project.entry-points."raycner.methods"]
+    my_method = "my_package.my_method"
+
+The module is imported when the name is first looked up.
 """
 
 import dataclasses
@@ -9,6 +16,7 @@ import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
 
 from raycner.errors import InputError
@@ -33,9 +41,11 @@ class Registry(dict[str, type[Any]]):
     Apple(weight=0.3)
     """
 
-    def __init__(self, noun: str) -> None:
+    def __init__(self, noun: str, group: str = "") -> None:
         super().__init__()
         self.noun = noun
+        self.group = group
+        """The entry points by which installed packages add kinds; none when empty."""
 
     @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
@@ -50,21 +60,49 @@ class Registry(dict[str, type[Any]]):
 
         return add
 
-    def find(self, name: object, where: str) -> type[Any]:
-        """The kind called `name`, or a refusal that lists the nearest names."""
-        if not isinstance(name, str) or name not in self:
-            raise InputError(f"no {self.noun} is called {name!r}", location=where, hint=suggest(str(name), self))
+    @property
+    def names(self) -> list[str]:
+        """The names of all kinds, sorted, those of installed packages included. Imports nothing."""
+        return sorted({*self, *self._installed()})
+
+    def find(self, name: object, location: str) -> type[Any]:
+        """The kind called `name`. Raises `InputError` with the nearest names."""
+        try:
+            return self[str(name)]
+        except KeyError:
+            hint = suggest(str(name), self.names)
+            raise InputError(f"no {self.noun} is called {name!r}", location=location, hint=hint) from None
+
+    def __missing__(self, name: str) -> type[Any]:
+        """The kind called `name` from an installed package. Raises `InputError` if the package cannot provide it."""
+        entry = self._installed().get(name)
+        if entry is None:
+            raise KeyError(name)
+        package = entry.dist.name if entry.dist is not None else entry.value
+        try:
+            entry.load()
+        except Exception as error:
+            line = f"{entry.value} cannot be imported ({type(error).__name__}: {error})"
+            hint = f"fix or uninstall the package that declares the {self.noun} {name!r}"
+            raise InputError(line, location=f"package {package}", hint=hint) from error
+        if name not in self:
+            line = f"{entry.value} registers no {self.noun} called {name!r}"
+            hint = "give the entry point the name that the class is registered under"
+            raise InputError(line, location=f"package {package}", hint=hint)
         return self[name]
 
+    def _installed(self) -> dict[str, EntryPoint]:
+        return {entry.name: entry for entry in entry_points(group=self.group)} if self.group else {}
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """The remedy for a misspelt name: the nearest known ones, or all of them when none is near."""
-    known = sorted(known)
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
-    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known) or 'none'}"
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """The hint for a misspelt name: the nearest names, or all of them when none is near."""
+    names = sorted(names)
+    near = difflib.get_close_matches(word, names, n=3, cutoff=0.6)
+    return f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
 def discover(package: str, path: Iterable[str]) -> None:
-    """Import every module of a package, so that what they register is known."""
+    """Import every module of a package, so that the classes in it are registered."""
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")

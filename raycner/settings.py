@@ -1,6 +1,7 @@
-"""Settings as plain data: how they become typed values, and how they are merged, flattened and spelled."""
+"""Settings as plain data: how they become typed values, and how they are renamed, merged, flattened and spelled."""
 
 import dataclasses
+import difflib
 import math
 import types
 import typing
@@ -14,15 +15,46 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.registry import Registry, suggest
+from raycner.renames import RENAMED
 
 T = TypeVar("T")
 
 
-def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T | None = None) -> T:
-    """Make a value of `kind` from plain data: unknown keys refused, every leaf coerced by its annotation.
+def renamed(settings: Mapping[str, Plain], note: Callable[[str], object] = str) -> dict[str, Plain]:
+    """Nested settings under today's names. `note` receives a phrase for each old name, such as "a is now b.c"."""
+    current, replacements = _apart(settings, "", note)
+    for name, value in replacements.items():
+        current = merge(current, nested(name, value))
+    return current
 
-    `default` supplies what `given` does not say; without it the dataclass defaults do. A family's member is chosen by
-    the key `name`. Raises `InputError` with the dotted path, the value and the remedy.
+
+def _apart(
+    settings: Mapping[str, Plain], where: str, note: Callable[[str], object]
+) -> tuple[dict[str, Plain], dict[str, Plain]]:
+    """The settings that keep their names, nested; and the new settings, dotted, that replace the others."""
+    current: dict[str, Plain] = {}
+    replacements: dict[str, Plain] = {}
+    for key, value in settings.items():
+        path = _join(where, key)
+        new = RENAMED[path].replace(value) if path in RENAMED else None
+        if new is not None:
+            note(f"{path} is now {RENAMED[path].now}")
+            replacements |= new
+        elif isinstance(value, Mapping):
+            inner, moved_out = _apart(value, path, note)
+            replacements |= moved_out
+            if inner or not moved_out:
+                current[key] = inner
+        else:
+            current[key] = value
+    return current, replacements
+
+
+def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T | None = None) -> T:
+    """A value of `kind` from plain data: unknown keys are refused, every leaf is coerced by its annotation.
+
+    `default` supplies the settings that `given` lacks; without it the dataclass defaults do. The key `name` chooses the
+    member of a family. Raises `InputError` with the dotted path, the value and a hint.
     """
     if not isinstance(given, Mapping):
         raise InputError(f"expected settings, found {given!r}", location=where, hint=f"write {where}.KEY=VALUE")
@@ -30,7 +62,7 @@ def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T
     if isinstance(family, Registry):
         name = given.get("name", getattr(default, "name", None))
         if name is None:
-            hint = f"known: {', '.join(sorted(family))}"
+            hint = f"known: {', '.join(family.names)}"
             raise InputError(f"no {family.noun} is chosen", location=f"{where}.name", hint=hint)
         chosen = family.find(name, f"{where}.name")
         default = default if type(default) is chosen else None
@@ -44,24 +76,36 @@ def _fill(kind: type[T], given: Mapping[str, Plain], where: str, default: T | No
     hints = _hints(typing.cast(Any, kind))
     for key in given:
         if key not in fields:
-            known = [*fields, "name"] if hasattr(kind, "family") else fields
-            hint = suggest(str(key), known) if fields else f"{getattr(kind, 'name', kind.__name__)} has no settings"
-            raise InputError("no such setting", location=_join(where, key), hint=hint)
-    made: dict[str, Any] = {}
+            raise _unknown(_join(where, key), given[key], kind, fields)
+    values: dict[str, Any] = {}
     for key, field in fields.items():
         fallback = getattr(default, key) if default is not None else _default(field)
         if key in given:
-            made[key] = _coerce(hints[key], given[key], _join(where, key), fallback)
+            values[key] = _coerce(hints[key], given[key], _join(where, key), fallback)
         elif fallback is not dataclasses.MISSING:
-            made[key] = fallback
+            values[key] = fallback
         elif isinstance(hints[key], type) and "family" in vars(hints[key]):
-            made[key] = build(hints[key], {}, _join(where, key))
+            values[key] = build(hints[key], {}, _join(where, key))
         else:
             raise InputError("missing", location=_join(where, key), hint=f"write {_join(where, key)}=VALUE")
     try:
-        return kind(**made)
+        return kind(**values)
     except ValueError as error:
         raise InputError(str(error), location=where) from None
+
+
+def _unknown(location: str, value: Plain, kind: type[Any], fields: Mapping[str, Any]) -> InputError:
+    """The error for a setting that does not exist. Its hint is the nearest setting, or all that there are."""
+    key = location.rpartition(".")[2]
+    name = kind.name if "family" in dir(kind) else ""
+    near = difflib.get_close_matches(key, [*fields, "name"] if name else fields, n=3, cutoff=0.6)
+    if not near:
+        leaf = next(iter(flat(nested(location, value))))
+        former = [old for old in RENAMED if old.rpartition(".")[0] == leaf.rpartition(".")[0]]
+        near = [RENAMED[old].now for old in difflib.get_close_matches(leaf, former, n=1, cutoff=0.8)]
+    meant = f"did you mean {' or '.join(near)}?" if near else ""
+    every = f"{name} has {', '.join(sorted(fields)) or 'no settings'}" if name else ""
+    return InputError("no such setting", location=location, hint=f"{meant} {every}".strip() or suggest(key, fields))
 
 
 def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
@@ -77,9 +121,8 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
     try:
         return _adapter(hint).validate_python(value)
     except ValidationError as error:
-        found = error.errors()[0]
-        hint = f"expected {_say(hint)}"
-        raise InputError(f"{found['msg'].lower()}, found {value!r}", location=where, hint=hint) from None
+        message = error.errors()[0]["msg"].lower()
+        raise InputError(f"{message}, found {value!r}", location=where, hint=f"expected {_in_words(hint)}") from None
 
 
 def _join(where: str, key: object) -> str:
@@ -106,33 +149,33 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
 
 
-def _say(hint: Any) -> str:
+def _in_words(hint: Any) -> str:
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(str(choice) for choice in typing.get_args(hint))
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join("nothing" if kind is type(None) else _say(kind) for kind in typing.get_args(hint))
+        return " or ".join("nothing" if kind is type(None) else _in_words(kind) for kind in typing.get_args(hint))
     nouns = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     return nouns.get(hint, str(hint).replace("typing.", "").replace("collections.abc.", ""))
 
 
 def flat(settings: Mapping[str, Plain], where: str = "") -> dict[str, Plain]:
-    """Nested settings under their dotted names.
+    """Nested settings by their dotted names.
 
     >>> flat({"method": {"name": "dld", "base": {"kd_weight": 2.0}}})
     {'method.name': 'dld', 'method.base.kd_weight': 2.0}
     """
-    named: dict[str, Plain] = {}
+    dotted: dict[str, Plain] = {}
     for key, value in settings.items():
-        path = f"{where}.{key}" if where else str(key)
-        named |= flat(value, path) if isinstance(value, Mapping) else {path: value}
-    return named
+        path = _join(where, key)
+        dotted |= flat(value, path) if isinstance(value, Mapping) else {path: value}
+    return dotted
 
 
 def merge(
-    base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "", say: Callable[[str], object] = str
+    base: Mapping[str, Plain], layer: Mapping[str, Plain], where: str = "", note: Callable[[str], object] = str
 ) -> dict[str, Plain]:
-    """`base` with `layer` laid over it. Another `name` means another kind, and drops the old kind's settings: `say` is
-    told so.
+    """`base` overridden by `layer`. Another `name` means another kind, and drops the old kind's settings: `note`
+    receives a line that says so.
 
     >>> merge({"optim": {"lr": 0.1, "epochs": 3}}, {"optim": {"epochs": 5}})
     {'optim': {'lr': 0.1, 'epochs': 5}}
@@ -141,52 +184,16 @@ def merge(
     if name is not None and base.get("name", name) != name:
         dropped = [key for key in base if key != "name" and key not in layer]
         if dropped:
-            say(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
+            note(f"{where}.name={name} drops {', '.join(dropped)} of {base['name']}")
         base = {}
     merged = dict(base)
     for key, value in layer.items():
-        path = f"{where}.{key}" if where else key
         if isinstance(value, Mapping):
-            under = merged.get(key)
-            merged[key] = merge(under if isinstance(under, Mapping) else {}, value, path, say)
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value, _join(where, key), note)
         else:
             merged[key] = value
     return merged
-
-
-Renamed = Mapping[str, Mapping[Any, str]]
-"""Old dotted name -> old value -> the setting that replaces it, as KEY=VALUE."""
-
-
-def refuse_renamed(settings: Mapping[str, Plain], renamed: Renamed, where: str = "") -> None:
-    """Raises `InputError`, with the new name, for a setting that has another name now."""
-    for key, value in flat(settings).items():
-        new = _new_spelling(key, value, renamed)
-        if new is not None:
-            raise InputError("this setting was renamed", location=f"{where}{key}", hint=f"write {new}")
-
-
-def with_new_names(settings: Mapping[str, Plain], renamed: Renamed) -> dict[str, Plain]:
-    """Settings that an earlier version wrote, in today's names.
-
-    >>> with_new_names({"optim": {"dev": True, "lr": 1.0}}, {"optim.dev": {True: "eval.part=dev"}})
-    {'optim': {'lr': 1.0}, 'eval': {'part': 'dev'}}
-    """
-    current: dict[str, Plain] = plain(settings)
-    for key, value in flat(settings).items():
-        new = _new_spelling(key, value, renamed)
-        if new is not None:
-            *parents, last = key.split(".")
-            section = current
-            for parent in parents:
-                section = section[parent]
-            del section[last]
-            current = merge(current, nested(*new.split("=")))
-    return current
-
-
-def _new_spelling(key: str, value: Plain, renamed: Renamed) -> str | None:
-    return next((new for old, new in renamed.get(key, {}).items() if (type(old), old) == (type(value), value)), None)
 
 
 def nested(path: str, value: Plain) -> dict[str, Plain]:

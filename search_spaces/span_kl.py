@@ -15,7 +15,7 @@ def space(trial: Trial) -> None:
 
 STUDY = Study(
     base="jobs/demo.yaml",
-    overrides=("scenario.protocol=split", "model.head.name=spans", "method.name=span_kl", "compute.workers=0"),
+    overrides=("scenario.protocol.name=split", "model.head.name=spans", "method.name=span_kl", "compute.workers=0"),
     space=space,
     first=[
         {

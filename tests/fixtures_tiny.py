@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from raycner.data.corpora import Corpus, ReadingConfig, prepare
+from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import Entity, encode
+from raycner.data.layouts import LAYOUTS
 from raycner.storage.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
 
 @pytest.fixture(scope="session")
 def tiny_corpus(tiny_source: str, tiny_store: ObjectStore) -> Corpus:
-    return prepare("columns", tiny_source, ReadingConfig(), tiny_store, lambda _: None)
+    return prepare(LAYOUTS["columns"](path=tiny_source), tiny_store, lambda _: None)
 
 
 @pytest.fixture(scope="session")
@@ -95,8 +96,8 @@ def tiny_layers(tiny_source: str, tiny_store: ObjectStore) -> list[str]:
     """The settings of a run over the tiny corpus: four steps, a BiLSTM of a few units, two epochs a step."""
     return [
         f"store={tiny_store}",
-        "scenario.corpus=columns",
-        f"scenario.source={tiny_source}",
+        "scenario.corpus.name=columns",
+        f"scenario.corpus.path={tiny_source}",
         "model.encoder.name=bilstm",
         "model.encoder.word_width=12",
         "model.encoder.char_width=6",
@@ -115,8 +116,15 @@ def trained_layers(tmp_path_factory: pytest.TempPathFactory, tiny_layers: list[s
     """The settings of a run that learns something of the small world, in three steps: two types, then one at a time."""
     source = write_columns(tmp_path_factory.mktemp("trained"), 240)
     rates = ("optim.lr=0.02", "optim.head_lr=0.02", "optim.first.epochs=12", "optim.epochs=6")
-    place = (f"scenario.source={source}", f"store={tmp_path_factory.mktemp('trained-store')}")
-    return [*tiny_layers, *place, *rates, "scenario.first=2", "method.name=extend_ner", "model.encoder.width=16"]
+    place = (f"scenario.corpus.path={source}", f"store={tmp_path_factory.mktemp('trained-store')}")
+    return [
+        *tiny_layers,
+        *place,
+        *rates,
+        "scenario.protocol.first=2",
+        "method.name=extend_ner",
+        "model.encoder.width=16",
+    ]
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 
 SMALL = (
-    "scenario.corpus=demo",
-    "scenario.reading.sentences=120",
+    "scenario.corpus.name=demo",
+    "scenario.corpus.sentences=120",
     "scenario.order=[location, person, product]",
     "model.encoder.name=bilstm",
     "model.encoder.word_width=16",

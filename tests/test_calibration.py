@@ -22,7 +22,7 @@ from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.counting import ReadOut, count_entities
 from raycner.training.loader import SplitLoader
 
-LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.reading.sentences=240")
+LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.corpus.sentences=240")
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +145,7 @@ def test_a_checkpoint_of_version_0_1_loads_without_its_shift(stores: dict[str, P
     assert "head.shift" not in network.state_dict()
 
 
-@pytest.mark.parametrize(
-    "way", [("scenario.protocol=joint", "eval.calibration=read_out"), ("optim.calibration=carried",)]
-)
+@pytest.mark.parametrize("way", [("scenario.joint=true", "eval.calibration=read_out"), ("optim.calibration=carried",)])
 def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_path: Path) -> None:
     settings = (*way, "optim.epochs=1", "optim.first.epochs=1")
     ledger = run(runs.small(tmp_path, *settings), runs.silent)

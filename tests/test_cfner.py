@@ -495,7 +495,7 @@ def test_batches_know_the_epoch(tmp_path: Path) -> None:
         seen.append(batch.epoch)
         return honest(self, student, teacher, batch)
 
-    settings = ("method.name=cfner", "scenario.reading.sentences=40", "scenario.order=[location, person]")
+    settings = ("method.name=cfner", "scenario.corpus.sentences=40", "scenario.order=[location, person]")
     with patch.object(CFNER, "losses", listening):
         run(runs.small(tmp_path, *settings, "optim.epochs=3"), runs.silent)
     assert seen == sorted(seen)

@@ -95,8 +95,8 @@ def columns(tmp_path: Path) -> Path:
         (["seed=true story"], "seed: "),
         (["optim.epochs=0"], "optim: epochs 0"),
         (
-            ["scenario.first=2", "scenario.per_step=2"],
-            "scenario.first: first=2 and then per_step=2 do not divide 3 types",
+            ["scenario.protocol.first=2", "scenario.protocol.per_step=2"],
+            "scenario.protocol.first: first=2 and then per_step=2 do not divide 3 types",
         ),
         (["scenario.order=[location, persn]"], "scenario.order: type 'persn' is not annotated"),
         (["model.head={name: cosine, norm_axis: sequence}", "compute.workers=2"], "model.head.norm_axis: "),
@@ -107,8 +107,11 @@ def columns(tmp_path: Path) -> Path:
             "no type called 'persn' is learned; did you mean person?",
         ),
         (["no/such/job.yaml"], "no/such/job.yaml: cannot read it"),
-        (["scenario.corpus=colums", "scenario.source=x"], "scenario.corpus: no layout or corpus is called 'colums'"),
-        (["scenario.corpus=columns"], "scenario.source: the layout columns needs files"),
+        (
+            ["scenario.corpus.name=colums", "scenario.corpus.path=x"],
+            "scenario.corpus.name: no layout is called 'colums'",
+        ),
+        (["scenario.corpus.name=columns"], "scenario.corpus.path: the layout columns needs files"),
     ],
 )
 def test_bad_settings_get_one_line(
@@ -125,7 +128,7 @@ def test_bad_settings_get_one_line(
 
 def test_a_missing_corpus_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "nowhere"
-    line = refused(capsys, "run", "scenario.corpus=columns", f"scenario.source={where}", f"store={tmp_path / 'store'}")
+    line = refused(capsys, "run", f"scenario.corpus={{name: columns, path: {where}}}", f"store={tmp_path / 'store'}")
     assert str(where) in line
     assert not (tmp_path / "store" / "corpora").exists()
 
@@ -134,9 +137,7 @@ def test_a_broken_line_is_named_by_file_and_number(
     columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (columns / "train.conll").write_text(CONLL + "Bo\n", encoding="utf-8")
-    line = refused(
-        capsys, "prepare", "scenario.corpus=columns", f"scenario.source={columns}", f"store={tmp_path / 's'}"
-    )
+    line = refused(capsys, "prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}")
     assert f"{columns / 'train.conll'}:{CONLL.count(chr(10)) + 1}" in line
 
 
@@ -183,7 +184,7 @@ def test_plan_marks_what_the_store_has(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_prepare_says_what_it_read(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (columns / "dev.conll").unlink()
-    assert main(["prepare", "scenario.corpus=columns", f"scenario.source={columns}", f"store={tmp_path / 's'}"]) == 0
+    assert main(["prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "train 27, dev 3, test 30" in said
     assert "types city, person" in said
@@ -191,7 +192,7 @@ def test_prepare_says_what_it_read(columns: Path, tmp_path: Path, capsys: pytest
 
 
 def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tiny = [*runs.SMALL, f"store={tmp_path}", "scenario.reading.sentences=60", "optim.epochs=1", "optim.first.epochs=1"]
+    tiny = [*runs.SMALL, f"store={tmp_path}", "scenario.corpus.sentences=60", "optim.epochs=1", "optim.first.epochs=1"]
     tiny = [setting for setting in tiny if not setting.startswith("method.")]
     for method in ("finetuning", "extend_ner"):
         assert main(["run", *tiny, f"method.name={method}"]) == 0

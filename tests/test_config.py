@@ -15,7 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from raycner.config import ComputeConfig, FirstStepConfig, OptimConfig, RunConfig
-from raycner.data.scenarios.scenario import ScenarioConfig, StepConfig
+from raycner.data.layouts.layout import LAYOUTS, Layout
+from raycner.data.scenarios.protocol import PROTOCOLS, Protocol
+from raycner.data.scenarios.scenario import ScenarioConfig, recorded
+from raycner.data.scenarios.steps import ListedSteps, StepConfig
 from raycner.errors import InputError
 from raycner.hashing import canonical, plain
 from raycner.methods.dld import DLD
@@ -73,8 +76,9 @@ def test_overrides_say_what_yaml_says() -> None:
     assert load("method.name=self_training", "method.thresholds.person=0.7").method == SelfTraining(
         thresholds={"person": 0.7}
     )
-    steps = load("scenario.protocol=steps", "scenario.steps=[{types: [a], source: x}, {types: [b, c]}]").scenario.steps
-    assert steps == (StepConfig(types=("a",), source="x"), StepConfig(types=("b", "c")))
+    listed = "scenario.protocol={name: steps, steps: [{types: [a], corpus: {sentences: 9}}, {types: [b, c]}]}"
+    steps = (StepConfig(types=("a",), corpus={"sentences": 9}), StepConfig(types=("b", "c")))
+    assert load(listed).scenario.protocol == ListedSteps(steps=steps)
 
 
 @pytest.mark.parametrize(
@@ -109,14 +113,30 @@ def test_overrides_say_what_yaml_says() -> None:
         ("model.encoder.dropout=2", "model.encoder: dropout is from 0"),
         ("model.encoder.max_length=0", "max_length at least 3"),
         ("model={head: {name: cosine}, growth: {init: zeros}}", "model: growth.init=zeros gives a cosine head rows"),
-        ("scenario.protocol=splt", "scenario: no protocol is called 'splt'; did you mean split"),
-        ("scenario.tasks=fine", "scenario.tasks: "),
-        ("scenario.first=0", "scenario: first and per_step are at least 1"),
-        ("scenario.per_step=0", "scenario: first and per_step are at least 1"),
-        ("scenario.protocol=steps", "scenario: protocol 'steps' and the list `steps` go together"),
-        ("scenario.steps=[{types: [a]}]", "scenario: protocol 'steps' and the list `steps` go together"),
-        ("scenario.steps=[{types: []}]", "scenario.steps.0: a step needs at least one type"),
-        ("scenario.steps=[{typse: [a]}]", "scenario.steps.0.typse: no such setting; did you mean types?"),
+        ("scenario.protocol.name=splt", "scenario.protocol.name: no protocol is called 'splt'; did you mean split"),
+        ("scenario.protocol={name: split, tasks: fine}", "scenario.protocol.tasks: "),
+        ("scenario.protocol={name: split, permutation: 3}", "scenario.protocol: permutation '3': write P1, P2, P3"),
+        ("scenario.protocol={name: progressive, share: 1}", "scenario.protocol: share 1.0: above 0 and below 1"),
+        ("scenario.protocol={name: split, target: person}",
+         "scenario.protocol.target: no such setting; did you mean test? split has permutation, split_seed"),
+        ("scenario.protocol={name: filter, split_seed: 1}",
+         "scenario.protocol.split_seed: no such setting; filter has permutation, tasks, test"),
+        ("scenario.corpus.grain=coarse", "scenario.corpus.grain: no such setting; demo has seed, sentences"),
+        ("scenario.corpus.name=colums", "scenario.corpus.name: no layout is called 'colums'; did you mean columns?"),
+        ("scenario.protocol.first=0", "scenario.protocol: first and per_step are at least 1"),
+        ("scenario.protocol.per_step=0", "scenario.protocol: first and per_step are at least 1"),
+        ("scenario.protocol.name=steps", "scenario.protocol: protocol 'steps' needs the list `steps`"),
+        ("scenario={order: [a], protocol: {name: steps, steps: [{types: [a]}]}}",
+         "scenario.order: protocol 'steps' has a corpus per step, so it does not read this"),
+        ("scenario={joint: true, protocol: {name: steps, steps: [{types: [a]}]}}", "scenario.joint: protocol 'steps'"),
+        ("scenario.protocol={name: steps, steps: [{types: [a], corpus: {name: columns, grain: fine}}]}",
+         "scenario.protocol.steps.0.corpus.grain: no such setting; columns has "),
+        ("scenario.protocol={name: steps, steps: [{types: []}]}",
+         "scenario.protocol.steps.0: a step needs at least one type"),
+        ("scenario.protocol={name: steps, steps: [{typse: [a]}]}",
+         "scenario.protocol.steps.0.typse: no such setting; did you mean types?"),
+        ("scenario.frist=2", "scenario.frist: no such setting; did you mean scenario.protocol.first?"),
+        ("scenario.reading.tag_colum=2", "scenario.reading: no such setting; did you mean scenario.corpus.tag_column?"),
         ("method={name: extend_ner, kd_weight: -1}", "method: temperatures are above 0, and kd_weight is not negative"),
         ("method={name: extend_ner, student_temperature: 0}", "method: temperatures are above 0"),
         ("method={name: extend_ner, teacher_temperature: 0}", "method: temperatures are above 0"),
@@ -127,7 +147,7 @@ def test_overrides_say_what_yaml_says() -> None:
         ("method={name: dld, base: {name: extend_ner, kd_wieght: 1}}",
          "method.base.kd_wieght: no such setting; did you mean kd_weight?"),
         ("seed=-1", "seed -1"),
-        ("scenario.split_seed=-1", "scenario: split_seed"),
+        ("scenario.protocol.split_seed=-1", "scenario.protocol: split_seed"),
         ("no/such/file.yaml", "no/such/file.yaml: cannot read it"),
     ],
 )  # fmt: skip
@@ -232,6 +252,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         bool: st.booleans(),
         int: st.integers(1, 9),
         float: st.floats(0.015625, 0.984375),
+        Any: st.integers(),
         str: st.sampled_from(["a", "b/c", "7", "true", "naïve 😀", ""]),
     }
     return plainly[hint]
@@ -248,7 +269,13 @@ def fields(draw: st.DrawFn, kind: type[Any]) -> Any:
 
 
 def kinds() -> Iterator[Any]:
-    for family, abstract in ((METHODS, Method), (HEADS, HeadConfig), (ENCODERS, EncoderConfig)):
+    for family, abstract in (
+        (METHODS, Method),
+        (HEADS, HeadConfig),
+        (ENCODERS, EncoderConfig),
+        (LAYOUTS, Layout),
+        (PROTOCOLS, Protocol),
+    ):
         for name in sorted(family):
             yield pytest.param(abstract, family[name], id=f"{family.noun}-{name}")
     for kind in (ScenarioConfig, OptimConfig, ComputeConfig):
@@ -274,6 +301,66 @@ def test_a_whole_run_survives_json() -> None:
     assert run.model.head == Cosine()
 
 
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("corpus: columns, source: data/x", "corpus: {name: columns, path: data/x}"),
+        ("corpus: columns, reading: {repair: lenient, tag_column: -2}",
+         "corpus: {name: columns, tag_column: -2, repair: lenient}"),
+        ("first: 2, per_step: 3", "protocol: {first: 2, per_step: 3}"),
+        ("protocol: joint, sampling: random", "protocol: {name: fg_pg, sampling: random}, joint: true"),
+        ("protocol: joint_split, tasks: coarse", "protocol: {name: split, tasks: coarse}, joint: true"),
+        ("protocol: scratch, target: x", "protocol: {name: progressive, target: x, scratch: true}"),
+        ("order: [b, a], protocol: filter, test: filter", "order: [b, a], protocol: {name: filter, test: filter}"),
+    ],
+)  # fmt: skip
+def test_settings_of_the_version_before_are_read(old: str, now: str) -> None:
+    assert load(f"scenario={{{old}}}") == load(f"scenario={{{now}}}")
+
+
+def test_an_old_setting_may_override_a_new_one() -> None:
+    job = "scenario={corpus: {name: columns, path: x}, protocol: {name: fg_pg, first: 2}, joint: true}"
+    scenario = load(job, "scenario.source=y", "scenario.protocol=fg_pg", "scenario.per_step=3").scenario
+    assert scenario == load("scenario={corpus: {name: columns, path: y}, protocol: {first: 2, per_step: 3}}").scenario
+
+
+def test_old_settings_are_noted_once(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        load("scenario.source=x", "scenario.source=y", "scenario={corpus: columns, first: 2}")
+        (note,) = caplog.messages
+    assert "scenario.source is now scenario.corpus.path; scenario.corpus is now scenario.corpus.name" in note
+    caplog.clear()
+    load("scenario.corpus.name=columns", "scenario.protocol.first=2")
+    assert not caplog.messages
+
+
+def test_a_step_of_the_version_before_is_read() -> None:
+    old = "scenario={protocol: steps, corpus: columns, steps: [{types: [a], source: x}, {types: [b], corpus: jsonl}]}"
+    steps = (StepConfig(types=("a",), corpus={"path": "x"}), StepConfig(types=("b",), corpus={"name": "jsonl"}))
+    scenario = load(old).scenario
+    assert scenario.protocol == ListedSteps(steps=steps)
+    assert [layout.source for layout in scenario.protocol.corpora(scenario.corpus)] == ["columns x", "jsonl "]
+
+
+def test_a_ledger_of_the_version_before_is_read_in_todays_form() -> None:
+    reading = {"scheme": "detect", "tag_column": 3, "grain": "fine", "sentences": 2000, "seed": 0, "nested": False}
+    flat = {"first": 1, "per_step": 1, "order": [], "sampling": "greedy", "split_seed": 0, "steps": [], "share": 0.8}
+    flat |= {"tasks": "types", "permutation": "P3", "test": "all", "target": ""}
+    config = {"seed": 1, "scenario": {"corpus": "columns", "source": "x", "reading": reading, **flat}}
+    config["scenario"]["protocol"] = "joint_split"
+    assert recorded(config) == {
+        "seed": 1,
+        "scenario": {
+            "order": [],
+            "joint": True,
+            "corpus": {"name": "columns", "path": "x", "scheme": "detect", "tag_column": 3, "seed": 0},
+            "protocol": {"name": "split", "split_seed": 0, "tasks": "types", "permutation": "P3", "test": "all"},
+        },
+    }
+    today = plain(load("scenario.protocol.name=split"))
+    assert recorded(today) == today
+
+
 def test_where_things_lie_is_not_hashed() -> None:
     assert canonical(Pretrained(path="a")) == canonical(Pretrained(path="b"))
     assert canonical(Bilstm(vectors="a")) == canonical(Bilstm())
@@ -294,7 +381,7 @@ def test_a_step_may_be_told_otherwise_than_the_run() -> None:
     [
         ("at.0.method.kd_weight=1", "at: '0' is no step"),
         ("at.last.method.kd_weight=1", "at: 'last' is no step"),
-        ("at.2.scenario.first=3", "at.2.scenario.first: this cannot differ"),
+        ("at.2.scenario.protocol.first=3", "at.2.scenario.protocol.first: this cannot differ"),
         ("at.2.method.kd_wieght=1", "at.2.method.kd_wieght: no such setting"),
         ("at.2.method.kd_weight=-1", "at.2.method: "),
     ],

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +17,15 @@ from pyarrow import ipc
 
 from raycner.data import corpora, sentence_table
 from raycner.data.arrow_files import FILE_MAGIC, map_table
-from raycner.data.corpora import PARTS, Corpus, ReadingConfig, prepare
+from raycner.data.corpora import PARTS, Corpus, prepare
 from raycner.data.entities import Entity, decode, encode
 from raycner.data.layouts import layout as layouts
+from raycner.data.layouts.demo import Demo
 from raycner.data.layouts.few_nerd import FINE, TYPES
-from raycner.data.layouts.layout import LAYOUTS, Row, layout
+from raycner.data.layouts.layout import LAYOUTS, FileLayout, Row, layout_of
 from raycner.data.scenarios.scenario import Split
 from raycner.data.sources import find
 from raycner.errors import InputError
-from raycner.settings import build
 from raycner.storage.store import ObjectStore
 
 EXCERPT = """\
@@ -78,8 +79,8 @@ def quiet(said: str) -> None:
     pass
 
 
-def read(source: Path | str, store: ObjectStore, corpus: str = "columns", **reading: object) -> Corpus:
-    return prepare(corpus, str(source), ReadingConfig(**reading), store, quiet)  # type: ignore[arg-type]
+def read(source: Path | str, store: ObjectStore, layout: str = "columns", **settings: object) -> Corpus:
+    return prepare(LAYOUTS[layout](path=str(source), **settings), store, quiet)
 
 
 def said_by(corpus: Corpus, part: corpora.Part = "train") -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
@@ -285,8 +286,8 @@ def test_every_form_says_what_was_written(nested: bool, data: st.DataObject) -> 
             folder.mkdir()
             for part in PARTS:
                 (folder / f"{part}.txt").write_text(form(said), encoding="utf-8")
-            scheme = {"scheme": "BIO"} if name == "columns" else {}
-            assert said_by(read(folder, store, name, nested=nested, **scheme)) == said
+            options = {"scheme": "BIO"} if name == "columns" else {"nested": nested}
+            assert said_by(read(folder, store, name, **options)) == said
 
 
 def test_nested_entities_are_kept_where_they_are_asked_for(tmp_path: Path, store: ObjectStore) -> None:
@@ -311,25 +312,30 @@ def test_token_and_tag_may_stand_in_any_column(tmp_path: Path, store: ObjectStor
 
 
 def test_the_generated_corpus_needs_no_source(store: ObjectStore) -> None:
-    corpus = prepare("demo", None, ReadingConfig(sentences=40), store, quiet)
+    corpus = prepare(Demo(sentences=40), store, quiet)
     assert [len(corpus[part]) for part in PARTS] == [40, 10, 10]
     assert corpus.source == "demo"
-    again = prepare("demo", None, ReadingConfig(sentences=40, seed=1), store, quiet)
+    again = prepare(Demo(sentences=40, seed=1), store, quiet)
     assert again.fingerprint != corpus.fingerprint
 
 
 def test_a_layout_can_be_added(folder: Path, store: ObjectStore) -> None:
-    @layout("whole_lines", types=("z", "never", "a"))
-    def whole_lines(files: Sequence[layouts.RawFile], _: ReadingConfig, notes: list[str]) -> Iterator[Row]:
-        notes.append(f"{len(files)} files")
-        for file in files:
-            yield Row(file.part, ("w", "w"), [Entity(0, 1, "a"), Entity(1, 2, "z")])
+    @LAYOUTS.register("whole_lines")
+    class WholeLines(FileLayout):
+        types: ClassVar[tuple[str, ...]] = ("z", "never", "a")
+        copies: int = 1
+
+        def rows(self, files: Sequence[layouts.RawFile], notes: list[str]) -> Iterator[Row]:
+            notes.append(f"{len(files)} files")
+            for file in files:
+                yield Row(file.part, ("w", "w") * self.copies, [Entity(0, 1, "a"), Entity(1, 2, "z")])
 
     try:
         corpus = read(folder, store, "whole_lines")
         assert (corpus.types, corpus.notes) == (("z", "a"), ("3 files",))
+        assert read(folder, store, "whole_lines", copies=2)["train"].words(0) == ("w", "w", "w", "w")
         with pytest.raises(TypeError, match="defined twice"):
-            layout("whole_lines")(whole_lines)
+            LAYOUTS.register("whole_lines")(WholeLines)
     finally:
         del LAYOUTS["whole_lines"]
 
@@ -410,7 +416,7 @@ def test_a_corpus_of_the_version_before_keeps_its_fingerprint(
     path = tmp_path / "store" / "corpora" / corpus.fingerprint / "train.arrow"
     before = path.read_bytes()
     assert before.startswith(FILE_MAGIC)
-    monkeypatch.setitem(LAYOUTS, "columns", layouts.Layout(lambda *_: pytest.fail("read again")))  # type: ignore[arg-type]
+    monkeypatch.setattr(LAYOUTS["columns"], "rows", lambda *_: pytest.fail("read again"))
     again = read(folder, store)
     assert (again.fingerprint, said_by(again)) == (corpus.fingerprint, SENTENCES)
     assert again.dataset("train")[:] == corpus.dataset("train")[:]
@@ -540,7 +546,7 @@ def test_the_same_bytes_are_read_once(
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setitem(LAYOUTS, "columns", layouts.Layout(unreadable))
+        patch.setattr(LAYOUTS["columns"], "rows", unreadable)
         again = read(moved, store)
         assert (again.fingerprint, again.notes, again.source) == (
             corpus.fingerprint,
@@ -644,7 +650,7 @@ def test_a_source_that_has_no_training_file_is_refused(source: str, what: str, t
     (tmp_path / "only_test" / "test.conll").touch()
     with pytest.raises(InputError, match=what) as refused:
         find(f"{tmp_path}/{source}", [])
-    assert "scenario.source" in refused.value.hint
+    assert "scenario.corpus.path" in refused.value.hint
 
 
 def test_no_credential_is_shown() -> None:
@@ -653,11 +659,21 @@ def test_no_credential_is_shown() -> None:
     assert "secret" not in refused.value.location
 
 
-def test_unknown_layouts_and_missing_sources_are_refused(store: ObjectStore) -> None:
-    with pytest.raises(InputError, match=r"scenario\.corpus: .*'colums'.*did you mean columns\?"):
-        prepare("colums", "x", ReadingConfig(), store, quiet)
-    with pytest.raises(InputError, match=r"scenario\.source: the layout columns needs files"):
-        prepare("columns", None, ReadingConfig(), store, quiet)
+def test_a_layout_without_a_path_is_refused(store: ObjectStore) -> None:
+    with pytest.raises(InputError, match=r"scenario\.corpus\.path: the layout columns needs files"):
+        prepare(LAYOUTS["columns"](), store, quiet)
+
+
+def test_sources_of_the_version_before_are_found(folder: Path) -> None:
+    """Prepared sources are named by all settings that layouts shared in version 0.1: none may be read again."""
+    layouts_of_before = (
+        LAYOUTS["columns"](path="anywhere"),
+        LAYOUTS["conll2003"](path="anywhere", repair="lenient"),
+        LAYOUTS["columns"](path="anywhere", tag_column=1),
+    )
+    (file,) = find(str(folder / "train.conll"), [])
+    keys = [corpora._source_key(layout, [file]) for layout in layouts_of_before]
+    assert keys == ["4cf58d9600eb3f9e", "3b40abd03056a395", "cb21cb1a830fdd84"]
 
 
 # ---- what is carved
@@ -822,7 +838,7 @@ def test_a_fault_far_down_leaves_nothing_behind(
 
 
 def test_a_set_scheme_is_held_to(folder: Path, store: ObjectStore) -> None:
-    with pytest.raises(InputError, match=r"train\.conll:1: tag 'B-person' is not IO; .*reading\.scheme"):
+    with pytest.raises(InputError, match=r"train\.conll:1: tag 'B-person' is not IO; .*scenario\.corpus\.scheme"):
         read(folder, store, scheme="IO")
 
 
@@ -859,7 +875,7 @@ def test_lenient_reading_mends_tags_and_counts(folder: Path, store: ObjectStore)
     (folder / "train.conll").write_text("Ada B-x\n\nO O\nBob I-x\nruns I-y\n")
     corpus = read(folder, store, repair="lenient")
     assert said_by(corpus)[1] == (("O", "Bob", "runs"), (Entity(1, 2, "x"), Entity(2, 3, "y")))
-    assert "2 tags that broke BIO were mended" in corpus.notes
+    assert "2 tags that broke BIO were repaired" in corpus.notes
 
 
 def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store: ObjectStore) -> None:
@@ -872,12 +888,19 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
 
 
 @pytest.mark.parametrize(
-    "given",
-    [{"dev_share": 0}, {"dev_share": 0.6, "test_share": 0.4}, {"tag_column": 0}, {"seed": -1}, {"sentences": 3}],
+    ("layout", "settings"),
+    [
+        ("columns", {"dev_share": 0}),
+        ("jsonl", {"dev_share": 0.6, "test_share": 0.4}),
+        ("few_nerd", {"tag_column": 0}),
+        ("parquet", {"seed": -1}),
+        ("demo", {"seed": -1}),
+        ("demo", {"sentences": 3}),
+    ],
 )
-def test_impossible_settings_are_refused(given: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=r"scenario\.reading"):
-        build(ReadingConfig, given, "scenario.reading")
+def test_impossible_settings_are_refused(layout: str, settings: dict[str, object]) -> None:
+    with pytest.raises(InputError, match=r"scenario\.corpus"):
+        layout_of({"name": layout, **settings}, "scenario.corpus")
 
 
 @pytest.mark.s3
@@ -885,7 +908,7 @@ def test_a_bucket_is_a_source_and_a_store(s3_uri: str, tmp_path: Path) -> None:
     for part in PARTS:
         (tmp_path / f"{part}.conll").write_text(EXCERPT, encoding="utf-8")
         ObjectStore(s3_uri).write(f"raw/{part}.conll", EXCERPT.encode())
-    here = prepare("columns", str(tmp_path), ReadingConfig(), ObjectStore(str(tmp_path / "store")))
-    there = prepare("columns", f"{s3_uri}/raw", ReadingConfig(), ObjectStore(f"{s3_uri}/store"))
+    here = prepare(LAYOUTS["columns"](path=str(tmp_path)), ObjectStore(str(tmp_path / "store")))
+    there = prepare(LAYOUTS["columns"](path=f"{s3_uri}/raw"), ObjectStore(f"{s3_uri}/store"))
     assert there.fingerprint == here.fingerprint
     assert [there["train"].words(i) for i in range(3)] == [words for words, _ in SENTENCES]

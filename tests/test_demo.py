@@ -5,8 +5,8 @@ from itertools import islice, pairwise
 
 import pytest
 
-from raycner.data import demo
 from raycner.data.entities import flaw
+from raycner.data.layouts import demo
 
 
 def names(part: str, number: int = 2000) -> dict[str, Counter[str]]:

@@ -15,7 +15,7 @@ from raycner.orchestration.runner import run
 from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
 
-LONG = ("optim.first.epochs=60", "scenario.reading.sentences=240")
+LONG = ("optim.first.epochs=60", "scenario.corpus.sentences=240")
 
 
 def started(store: Path, *settings: str) -> "subprocess.Popen[str]":

@@ -20,7 +20,6 @@ from fixtures_tiny import spoken
 from raycner.cli import main
 from raycner.data.annotated import layout_of, read_annotated
 from raycner.data.entities import Entity, encode
-from raycner.data.layouts import ReadingConfig
 from raycner.data.sources import single
 from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
@@ -352,8 +351,14 @@ def test_an_exported_minilm_step_scores_as_seqeval_says(minilm: str, trained_lay
     from raycner.config import RunConfig
     from raycner.orchestration.runner import run
 
-    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "store", "optim", "scenario.first"))]
-    own = [f"store={tmp_path}/store", f"model.encoder={{name: pretrained, path: {minilm}}}", "scenario.first=4"]
+    layers = [
+        s for s in trained_layers if not s.startswith(("model.encoder", "store", "optim", "scenario.protocol.first"))
+    ]
+    own = [
+        f"store={tmp_path}/store",
+        f"model.encoder={{name: pretrained, path: {minilm}}}",
+        "scenario.protocol.first=4",
+    ]
     run(RunConfig.load([*layers, *own, "method.name=finetuning", "optim.batch_size=8"]), lambda *_, **__: None)
     assert export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store")) == "pipeline"
     file = write_columns(tmp_path / "test.conll", 80)
@@ -678,7 +683,7 @@ def test_a_marked_sentence_still_has_all_words(start: int, size: int) -> None:
     assert shown.count("[") == shown.count("]") == shown.count("{") == shown.count("}") == 1
 
 
-def test_reading_settings_are_the_corpus_reading_settings() -> None:
-    with pytest.raises(InputError, match="reading"):
-        evaluate("any", ["file"], reading={"nosuch": 1})
-    assert ReadingConfig().scheme == "detect"
+def test_reading_settings_are_those_of_the_layout(tmp_path: Path) -> None:
+    file = write_columns(tmp_path / "a.conll")
+    with pytest.raises(InputError, match=r"reading\.nosuch: no such setting; columns has "):
+        evaluate("any", [file], reading={"nosuch": 1})

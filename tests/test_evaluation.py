@@ -19,11 +19,16 @@ from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from raycner.training.checkpoint import StepCheckpoint
 
-LEARNING = ("scenario.first=2", "optim.epochs=4", "optim.first.epochs=20", "scenario.reading.sentences=240")
+LEARNING = ("scenario.protocol.first=2", "optim.epochs=4", "optim.first.epochs=20", "scenario.corpus.sentences=240")
 FIXTURES = Path(__file__).parent / "fixtures"
 BEFORE = (
-    *("scenario.corpus=demo", "scenario.reading.sentences=160", "scenario.order=[location, person, product]"),
-    *("scenario.first=2", "model.encoder.name=bilstm", "model.encoder.word_width=8", "model.encoder.char_width=4"),
+    *("scenario.corpus.name=demo", "scenario.corpus.sentences=160", "scenario.order=[location, person, product]"),
+    *(
+        "scenario.protocol.first=2",
+        "model.encoder.name=bilstm",
+        "model.encoder.word_width=8",
+        "model.encoder.char_width=4",
+    ),
     *("model.encoder.width=8", "method.name=self_training", "optim.epochs=4", "optim.first.epochs=24"),
     *("optim.lr=0.02", "optim.head_lr=0.02", "optim.batch_size=8"),
 )
@@ -79,7 +84,7 @@ def files(store: Path) -> dict[Path, int]:
         "eval.counting=conlleval",
         "eval.calibration=read_out",
         "eval.decoding=constrained",
-        "eval.test.more={corpus: demo}",
+        "eval.test.more={name: demo}",
     ],
 )
 def test_a_finished_run_is_only_evaluated(store: Path, setting: str) -> None:
@@ -98,7 +103,7 @@ def test_a_finished_run_is_only_evaluated(store: Path, setting: str) -> None:
 
 def test_each_kind_of_evaluation_has_its_counts(store: Path) -> None:
     raw = runs.ledger(store).records()
-    ledger, _ = again(store, "eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={corpus: demo}")
+    ledger, _ = again(store, "eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={name: demo}")
     for plain, record in zip(raw, ledger.records(), strict=True):
         assert (record.dev, record.test) == (plain.dev, plain.test)
         assert (plain.calibration, plain.conlleval, plain.tests) == (None, None, None)
@@ -138,7 +143,7 @@ def test_evaluations_go_with_their_steps(store: Path) -> None:
 @pytest.mark.ray
 def test_workers_count_what_one_process_counts(store: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(store, tmp_path / "other"))
-    settings = ("eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={corpus: demo}")
+    settings = ("eval.counting=conlleval", "eval.calibration=read_out", "eval.test.same={name: demo}")
     alone, _ = again(store, *settings)
     together, events = again(other, *settings, "compute.workers=2")
     assert counted(events) == (0, 2)
@@ -163,13 +168,10 @@ def test_an_evaluation_is_named_by_what_it_reads() -> None:
 @pytest.mark.parametrize(
     ("layers", "line"),
     [
-        (["optim.conlleval=true"], "optim.conlleval: this setting was renamed; write eval.counting=conlleval"),
-        (["optim.conlleval=false"], "optim.conlleval: this setting was renamed; write eval.counting=strict"),
-        (["optim.calibration=read_out"], "this setting was renamed; write eval.calibration=read_out"),
         (["at.2.optim.calibration=read_out"], "at.2.optim.calibration: this setting was renamed"),
         (["eval.threshold=0.5"], "eval.threshold: head 'linear' has no threshold; leave it out"),
         (["eval.decoding=beam"], "eval.decoding"),
-        (["eval.test.more={corpus: demo, sauce: x}"], "eval.test"),
+        (["eval.test.more={name: demo, sauce: x}"], "eval.test"),
         (["method={name: finetuning}", "model.head.name=spans", "eval.threshold=2.0"], "threshold 2.0: a probability"),
     ],
 )
@@ -181,10 +183,11 @@ def test_one_line_says_what_to_write(layers: list[str], line: str, capsys: pytes
     assert str(refused.value)[:40] in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_yaml_file_with_the_old_name_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "old.yaml").write_text("optim: {conlleval: true}", encoding="utf-8")
-    with pytest.raises(InputError, match=r"write eval\.counting=conlleval"):
-        RunConfig.load([str(tmp_path / "old.yaml")])
+def test_settings_of_the_version_before_are_read_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "old.yaml").write_text("optim: {conlleval: true, calibration: read_out}", encoding="utf-8")
+    assert RunConfig.load([str(tmp_path / "old.yaml")]).eval == EvalConfig(counting="conlleval", calibration="read_out")
+    assert "optim.conlleval is now eval.counting=conlleval" in caplog.text
+    assert RunConfig.load(["optim.conlleval=false", "optim.calibration=carried"]).eval == EvalConfig()
 
 
 def test_a_test_set_without_a_type_of_the_run_is_refused(store: Path, tmp_path: Path) -> None:
@@ -193,7 +196,7 @@ def test_a_test_set_without_a_type_of_the_run_is_refused(store: Path, tmp_path: 
     )
     (tmp_path / "food.conll").write_text(rows, encoding="utf-8")
     with pytest.raises(InputError, match=r"eval\.test\.more: annotates food: no type of the run"):
-        again(store, f"eval.test.more={{corpus: columns, source: {tmp_path}/food.conll}}")
+        again(store, f"eval.test.more={{name: columns, path: {tmp_path}/food.conll}}")
 
 
 def test_another_head_threshold_is_a_setting_of_the_evaluation() -> None:

@@ -53,13 +53,21 @@ def bert_run(
 ) -> str:
     """The store of a run with a small BERT, of two steps."""
     store = str(tmp_path_factory.mktemp("bert-run"))
-    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "store", "optim.lr", "scenario.first"))]
+    layers = [
+        s for s in trained_layers if not s.startswith(("model.encoder", "store", "optim.lr", "scenario.protocol.first"))
+    ]
     own = [
         f"store={store}",
         f"model.encoder={{name: pretrained, path: {tiny_bert}}}",
         f"model.head.name={request.param}",
     ]
-    rates = ["optim.lr=0.003", "optim.first.epochs=6", "optim.epochs=2", "scenario.first=3", "method.name=finetuning"]
+    rates = [
+        "optim.lr=0.003",
+        "optim.first.epochs=6",
+        "optim.epochs=2",
+        "scenario.protocol.first=3",
+        "method.name=finetuning",
+    ]
     run(RunConfig.load([*layers, *own, *rates]), runs.silent)
     return store
 
@@ -96,9 +104,11 @@ def test_the_encoder_may_lie_elsewhere_now(bert_run: str, tiny_bert: str, tmp_pa
 
 @pytest.mark.encoder
 def test_the_real_encoder_is_exported_as_it_is(minilm: str, trained_layers: list[str], tmp_path: Path) -> None:
-    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.first", "store"))]
+    layers = [
+        s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.protocol.first", "store"))
+    ]
     own = [f"store={tmp_path}/store", f"model.encoder={{name: pretrained, path: {minilm}}}", "method.name=finetuning"]
-    rates = ["optim.first.epochs=2", "optim.batch_size=8", "scenario.first=4"]
+    rates = ["optim.first.epochs=2", "optim.batch_size=8", "scenario.protocol.first=4"]
     run(RunConfig.load([*layers, *own, *rates]), runs.silent)
     export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store"))
     said = Predictor.of("columns", f"{tmp_path}/store").text(TEXTS[:40])
@@ -125,14 +135,16 @@ def test_other_networks_come_back_as_they_were(
 def test_every_head_with_a_pretrained_encoder_stands_alone(
     head: str, tiny_bert: str, trained_layers: list[str], tmp_path: Path
 ) -> None:
-    layers = [s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.first", "store"))]
+    layers = [
+        s for s in trained_layers if not s.startswith(("model.encoder", "optim", "scenario.protocol.first", "store"))
+    ]
     own = [
         f"store={tmp_path}/store",
         f"model.encoder={{name: pretrained, path: {tiny_bert}}}",
         f"model.head.name={head}",
     ]
     run(
-        RunConfig.load([*layers, *own, "method.name=finetuning", "optim.first.epochs=1", "scenario.first=4"]),
+        RunConfig.load([*layers, *own, "method.name=finetuning", "optim.first.epochs=1", "scenario.protocol.first=4"]),
         runs.silent,
     )
     assert export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store")) == "predictor"

@@ -31,8 +31,11 @@ def write(folder: Path, types: set[str], seed: int) -> Path:
 def news(tmp_path: Path, tiny_layers: list[str]) -> list[str]:
     """The layers of a finished run of one step: cities and persons."""
     source = write(tmp_path / "news", {"city", "person"}, 1)
-    layers = [s for s in tiny_layers if not s.startswith(("store", "scenario.source", "optim.first"))]
-    own = ["scenario.protocol=steps", f"scenario.steps=[{{types: [city, person], source: {source}}}]"]
+    layers = [s for s in tiny_layers if not s.startswith(("store", "scenario.corpus.path", "optim.first"))]
+    own = [
+        "scenario.protocol.name=steps",
+        f"scenario.protocol.steps=[{{types: [city, person], corpus: {{path: {source}}}}}]",
+    ]
     layers = [*layers, *own, f"store={tmp_path / 'store'}", "optim.first.epochs=8", "method.name=extend_ner"]
     run(RunConfig.load([*layers, "optim.lr=0.02", "optim.head_lr=0.02"]), runs.silent)
     write(tmp_path / "reviews", {"food"}, 2)

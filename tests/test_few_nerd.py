@@ -10,7 +10,7 @@ import runs
 from raycner.data.layouts.few_nerd import FINE, TYPES
 
 SETTINGS = (
-    "scenario={corpus: few_nerd, protocol: filter, test: filter, tasks: coarse}",
+    "scenario={corpus: {name: few_nerd}, protocol: {name: filter, test: filter, tasks: coarse}}",
     "model={encoder: {name: bilstm, word_width: 24, char_width: 8, width: 24}, head: {name: spans, vector: 16}}",
     "method={name: span_kl}",
     "optim={epochs: 1, first: {epochs: 1}}",
@@ -48,7 +48,7 @@ def write(folder: Path, sentences: int, dev: int, words: int = 48) -> None:
 def test_66_types_in_8_tasks(tmp_path: Path) -> None:
     write(tmp_path, sentences=120, dev=20)
     store = tmp_path / "store"
-    told = [*SETTINGS, f"scenario.source={tmp_path}", f"store={store}"]
+    told = [*SETTINGS, f"scenario.corpus.path={tmp_path}", f"store={store}"]
     done = subprocess.run([sys.executable, "-c", MEASURED, *told], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = list(runs.ledger(store).records())

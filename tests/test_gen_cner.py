@@ -225,7 +225,7 @@ def test_a_type_that_is_not_learned_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["self_training", "gen_cner", "finetuning"])
 def test_the_record_says_what_became_of_pseudo_entities(method: str, tmp_path: Path) -> None:
-    told = ["model.head.name=triplets", f"method.name={method}", "scenario.reading.sentences=60", "optim.epochs=1"]
+    told = ["model.head.name=triplets", f"method.name={method}", "scenario.corpus.sentences=60", "optim.epochs=1"]
     run(runs.small(tmp_path, *told, "optim.first.epochs=1"), runs.silent)
     first, *later = (record.pseudo for record in runs.ledger(tmp_path).records())
     assert first is None

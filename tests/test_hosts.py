@@ -13,7 +13,7 @@ import runs
 from processes import PATIENCE, descendants, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
-SETTINGS = ("scenario.first=2", "optim.precision=fp64")
+SETTINGS = ("scenario.protocol.first=2", "optim.precision=fp64")
 
 
 def ip(*words: str) -> None:

@@ -17,7 +17,7 @@ from raycner.storage.searches import want
 from raycner.storage.store import ObjectStore
 from raycner.storage.uploads import Upload, abort, unfinished
 
-QUICK = ("scenario.first=2", "optim.epochs=1", "optim.first.epochs=1", "scenario.reading.sentences=40")
+QUICK = ("scenario.protocol.first=2", "optim.epochs=1", "optim.first.epochs=1", "scenario.corpus.sentences=40")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ import pytest
 from raycner.analysis.published import setting_of
 from raycner.config import ComputeConfig, RunConfig
 from raycner.data.layouts.few_nerd import TYPES
+from raycner.data.layouts.layout import FileLayout
 from raycner.data.scenarios.scenario import Scenario, ScenarioConfig
+from raycner.data.scenarios.steps import ListedSteps
+from raycner.hashing import plain
 from raycner.methods.add_ner import AddNER
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
@@ -36,7 +39,7 @@ QUICK = (
     *("model.encoder.name=bilstm", "model.encoder.width=8"),
     *("optim.epochs=1", "optim.first.epochs=1", "compute.workers=0"),
 )
-TINY_DEMO = ("scenario.order=[person, animal]", "scenario.reading.sentences=60", *QUICK)
+TINY_DEMO = ("scenario.order=[person, animal]", "scenario.corpus.sentences=60", *QUICK)
 
 
 def load(*layers: Path | str) -> RunConfig:
@@ -53,13 +56,14 @@ def each(name: str, paths: list[Path]) -> pytest.MarkDecorator:
 
 def lay_corpora(scenario: ScenarioConfig) -> None:
     """Write small files of columns at every source that a scenario names, with the types it learns there."""
-    if scenario.protocol == "steps":
-        for step in scenario.steps:
-            lay_columns(Path(str(step.source)), step.types)
-    elif scenario.source is not None:
-        known = {"conll2003": ("LOC", "MISC", "ORG", "PER"), "few_nerd": TYPES}.get(scenario.corpus, scenario.order)
-        prefix = "" if scenario.corpus == "few_nerd" else "B-"
-        lay_columns(Path(scenario.source), known or ("city", "dish", "river", "tool"), prefix)
+    corpus, protocol = scenario.corpus, scenario.protocol
+    if isinstance(protocol, ListedSteps):
+        for step in protocol.steps:
+            lay_columns(Path(step.corpus["path"]), step.types)
+    elif isinstance(corpus, FileLayout):
+        types = {"conll2003": ("LOC", "MISC", "ORG", "PER"), "few_nerd": TYPES}.get(corpus.name, scenario.order)
+        prefix = "" if corpus.name == "few_nerd" else "B-"
+        lay_columns(Path(corpus.path), types or ("city", "dish", "river", "tool"), prefix)
 
 
 def lay_columns(folder: Path, types: tuple[str, ...], prefix: str = "B-") -> None:
@@ -116,10 +120,9 @@ def test_the_demo_differs_from_finetuning_by_its_method_alone() -> None:
 
 def test_a_longer_list_of_steps_keeps_the_steps_it_had() -> None:
     job = REPOSITORY / "jobs" / "own_steps.yaml"
-    known = load(job).scenario.steps
-    added = replace(known[-1], types=("event",), source="data/calendar")
-    listed = [{"types": [*step.types], "source": step.source} for step in (*known, added)]
-    longer = load(job, f"scenario.steps={json.dumps(listed)}")
+    steps = plain(load(job))["scenario"]["protocol"]["steps"]
+    listed = [*steps, {"types": ["event"], "corpus": {"path": "data/calendar"}}]
+    longer = load(job, f"scenario.protocol.steps={json.dumps(listed)}")
     lay_corpora(longer.scenario)
     before = [spec.fingerprint for spec in plan(load(job), prepare(load(job), silent)[1])]
     after = [spec.fingerprint for spec in plan(longer, prepare(longer, silent)[1])]
@@ -238,12 +241,12 @@ def test_a_job_of_tasks_is_spankls_setup(job: str, tasks: int, first: tuple[str,
 
     config = load(REPOSITORY / "jobs" / f"{job}.yaml")
     lay_corpora(config.scenario)
-    one, other = laid(), laid("scenario.permutation=P3")
+    one, other = laid(), laid("scenario.protocol.permutation=P3")
     assert (len(one), one[0].inventory.new) == (tasks, first)
     assert [e.inventory.new for e in one] != [e.inventory.new for e in other]
     assert {e.inventory.new for e in one} == {e.inventory.new for e in other}
-    assert config.scenario.protocol.capitalize() == job.split("_")[1].capitalize()
-    assert config.scenario.test == job.split("_")[2]
+    assert config.scenario.protocol.name.capitalize() == job.split("_")[1].capitalize()
+    assert plain(config)["scenario"]["protocol"]["test"] == job.split("_")[2]
 
 
 def test_the_progressive_job_learns_the_target_last() -> None:
@@ -251,5 +254,5 @@ def test_the_progressive_job_learns_the_target_last() -> None:
     lay_corpora(load(job).scenario)
     _, scenario = prepare(load(job), silent)
     assert [e.inventory.new for e in scenario] == [("misc", "organisation", "person"), ("location",)]
-    assert run(load(job, "scenario.protocol=scratch", *QUICK), silent).finished
-    assert run(load(job, "model.head.name=seq2seq", "scenario.target=person", *QUICK), silent).finished
+    assert run(load(job, "scenario.protocol.scratch=true", *QUICK), silent).finished
+    assert run(load(job, "model.head.name=seq2seq", "scenario.protocol.target=person", *QUICK), silent).finished

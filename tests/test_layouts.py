@@ -1,4 +1,4 @@
-"""Layouts of text and of tables: round trips, what lenient reading mends, and one line for whatever is wrong."""
+"""Layouts of text and of tables: round trips, what lenient reading repairs, and one line for whatever is wrong."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import Entity, encode
 from raycner.data.layouts import parquet as tables
-from raycner.data.layouts.layout import LAYOUTS, ReadingConfig, Row
+from raycner.data.layouts.layout import LAYOUTS, Row
 from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
@@ -27,10 +27,10 @@ SENTENCES = [
 Said = Sequence[tuple[tuple[str, ...], Sequence[tuple[int, int, str]]]]
 
 
-def rows(layout: str, source: Path | str, notes: list[str] | None = None, **reading: object) -> list[Row]:
+def rows(name: str, source: Path | str, notes: list[str] | None = None, **settings: object) -> list[Row]:
     notes = [] if notes is None else notes
-    config = ReadingConfig(**reading)  # type: ignore[arg-type]
-    return list(LAYOUTS[layout].read(LAYOUTS[layout].find(str(source), notes), config, notes))
+    layout = LAYOUTS[name](path=str(source), **settings)
+    return list(layout.rows(layout.files(notes), notes))
 
 
 def said(found: list[Row]) -> list[tuple[tuple[str, ...], list[tuple[int, int, str]]]]:
@@ -118,7 +118,7 @@ def test_every_layout_gives_back_what_was_written(world: Said) -> None:
         ([0, 99, "x"], "lies outside the text's 14 characters"),
         ([5, 5, "x"], "lies outside"),
         ([4, 5, "x"], "holds no word"),
-        ({"start": 0, "end": 4, "type": "x", "text": "Rome"}, 'is said to be "Rome", where "Oslo" stands'),
+        ({"start": 0, "end": 4, "type": "x", "text": "Rome"}, 'should be "Rome", but the text there is "Oslo"'),
         ({"start": 0, "end": "4", "type": "x"}, "entity is"),
         ([0, 4, ""], "entity is"),
         ([True, 4, "x"], "entity is"),
@@ -151,7 +151,7 @@ def test_overlapping_entities_are_refused_or_read_as_nested(tmp_path: Path) -> N
 def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
     same = {"id": "a", "text": "Oslo", "entities": []}
     source = write_offsets(tmp_path / "a.jsonl", same, {**same, "id": "b"}, same)
-    assert f'{source}:3: id "a" was there before' in refused("offsets", source)
+    assert f'{source}:3: id "a" occurs twice' in refused("offsets", source)
 
 
 def test_no_sentence_ends_inside_an_entity(tmp_path: Path) -> None:
@@ -199,10 +199,10 @@ def test_a_line_end_does_not_part_an_entity_and_other_annotations_are_passed_ove
     ("annotation", "expected"),
     [
         ("T1\tcity 3 6;12 17\tNew today\n", "doc.ann:1: T1 (city) is in several pieces"),
-        ("T1\tcity 3 6\tNew\nT1\tcity 7 11\tYork\n", "doc.ann:2: T1 was there before"),
+        ("T1\tcity 3 6\tNew\nT1\tcity 7 11\tYork\n", "doc.ann:2: T1 occurs twice"),
         ("T1\tcity 3\tNew\n", "doc.ann:1: not an entity of brat"),
         ("T1 city 3 6 New\n", "doc.ann:1: not an entity of brat"),
-        ("T1\tcity 3 6\tOld\n", 'doc.ann:1: entity 3..6 (city) is said to be "Old", where "New" stands'),
+        ("T1\tcity 3 6\tOld\n", 'doc.ann:1: entity 3..6 (city) should be "Old", but the text there is "New"'),
         ("T1\tcity 3 60\tNew\n", "doc.ann:1: entity 3..60 (city) lies outside"),
     ],
 )
@@ -220,7 +220,7 @@ def test_lenient_reading_drops_entities_in_pieces(tmp_path: Path) -> None:
 def test_both_files_of_a_document_are_needed(tmp_path: Path) -> None:
     brat(tmp_path, "Oslo\n", "")
     assert "its text is not in the source" in refused("brat", f"{tmp_path}/*.ann")
-    assert "no .ann beside it" in refused("brat", f"{tmp_path}/*.txt")
+    assert "there is no .ann for it" in refused("brat", f"{tmp_path}/*.txt")
 
 
 def test_text_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
@@ -257,11 +257,11 @@ def test_i2b2_keeps_its_sixteen_types(tmp_path: Path) -> None:
     [
         ("<deIdi2b2>\n<TEXT>Ann", "train.xml:2: not XML"),
         ("<a/>", "no TEXT and TAGS"),
-        ('<a><TEXT>Ann</TEXT><TAGS><NAME id="P0" start="x" end="3" TYPE="DOCTOR"/></TAGS></a>', "no numbers"),
+        ('<a><TEXT>Ann</TEXT><TAGS><NAME id="P0" start="x" end="3" TYPE="DOCTOR"/></TAGS></a>', "not numbers"),
         ('<a><TEXT>Ann</TEXT><TAGS><NAME id="P0" start="0" end="9" TYPE="DOCTOR"/></TAGS></a>', "lies outside"),
         (
             '<a><TEXT>A</TEXT><TAGS><ID id="P" start="0" end="1" TYPE="ZIP"/><ID id="P" start="0" end="1"/></TAGS></a>',
-            "P was there before",
+            "P occurs twice",
         ),
     ],
 )
@@ -290,7 +290,7 @@ def write_parquet(path: Path, world: Said, *, spelt: bool = True) -> Path:
 
 def test_parquet_is_read_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_parquet(tmp_path / "train.parquet", SENTENCES * 5)
-    monkeypatch.setattr(tables, "TOGETHER", 2)
+    monkeypatch.setattr(tables, "BATCH_ROWS", 2)
     assert said(rows("parquet", source)) == as_said(SENTENCES) * 5
 
 
@@ -347,7 +347,7 @@ def test_datasets_on_disk_are_read_with_the_names_of_their_classes(tmp_path: Pat
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(InputError, match="no such folder, and the hub says") as caught:
-        LAYOUTS["datasets"].find("nobody/no-such-dataset", [])
+        LAYOUTS["datasets"](path="nobody/no-such-dataset").files([])
     assert "\n" not in str(caught.value)
 
 
@@ -357,6 +357,6 @@ def test_a_corpus_of_texts_goes_into_the_store(tmp_path: Path) -> None:
     source.mkdir()
     for part in ("train", "dev", "test"):
         write_offsets(source / f"{part}.jsonl", {"text": text, "entities": spans})
-    corpus = prepare("offsets", str(source), ReadingConfig(), ObjectStore(str(tmp_path / "store")), lambda _: None)
+    corpus = prepare(LAYOUTS["offsets"](path=str(source)), ObjectStore(str(tmp_path / "store")), lambda _: None)
     assert isinstance(corpus, Corpus) and corpus.types == ("location", "organization", "person")
     assert [len(corpus[part]) for part in ("train", "dev", "test")] == [3, 3, 3]

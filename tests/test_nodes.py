@@ -15,7 +15,7 @@ from raycner.storage.ledger import StepRecord
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 
 
-FP64 = ("scenario.first=2", "optim.precision=fp64")
+FP64 = ("scenario.protocol.first=2", "optim.precision=fp64")
 
 
 @pytest.fixture

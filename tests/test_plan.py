@@ -19,7 +19,7 @@ BASE = ["method.name=extend_ner"]
 
 def chain(corpus: Corpus, *layers: str) -> tuple[StepSpec, ...]:
     config = RunConfig.load(layers)
-    corpora = [corpus] * max(1, len(config.scenario.steps))
+    corpora = [corpus] * len(config.scenario.protocol.corpora(config.scenario.corpus))
     return plan(config, Scenario(config.scenario, corpora))
 
 
@@ -46,7 +46,7 @@ NOTHING, LATER, ALL = [False] * 4, [False, True, True, True], [True] * 4
         ("compute.workers=2", NOTHING),
         ("compute.gpus_per_worker=1 compute.cpus_per_worker=3 compute.max_failures=0", NOTHING),
         ("compute.checkpoint_epochs=0", NOTHING),
-        ("scenario.source=/moved/there", NOTHING),
+        ("scenario.corpus.path=/moved/there", NOTHING),
         ("optim.lr=1e-2", NOTHING),
         ("method.kd_weight=2", LATER),
         ("method.weighting=mean", LATER),
@@ -56,7 +56,7 @@ NOTHING, LATER, ALL = [False] * 4, [False, True, True, True], [True] * 4
         ("model.growth.init=moments", LATER),
         ("model.growth.imprint=train", LATER),
         ("optim.epochs=3", LATER),
-        ("scenario.protocol=joint", LATER),
+        ("scenario.joint=true", LATER),
         ("optim.first.epochs=3", ALL),
         ("optim.first.lr=3e-3", ALL),
         ("optim.lr=2e-2", ALL),
@@ -67,8 +67,8 @@ NOTHING, LATER, ALL = [False] * 4, [False, True, True, True], [True] * 4
         ("model.head.init_std=0.1", ALL),
         ("model.head.name=cosine", ALL),
         ("model.encoder.width=11", ALL),
-        ("scenario.split_seed=1", ALL),
-        ("scenario.sampling=random", ALL),
+        ("scenario.protocol.split_seed=1", ALL),
+        ("scenario.protocol.sampling=random", ALL),
         ("scenario.order=[person,food,city,animal]", ALL),
         ("scenario.order=[animal,city,person,food]", ALL),
     ],
@@ -94,7 +94,7 @@ def test_every_method_shares_the_first_step(tiny_corpus: Corpus, base: list[str]
 
 
 def test_joint_shares_the_first_step_of_fg_pg_only(tiny_corpus: Corpus, base: list[str]) -> None:
-    steps, bound = (chain(tiny_corpus, *base, f"scenario.protocol={p}") for p in ("fg_pg", "joint"))
+    steps, bound = (chain(tiny_corpus, *base, f"scenario.joint={joint}") for joint in ("false", "true"))
     assert steps[0] == bound[0]
     assert not {s.fingerprint for s in steps[1:]} & {b.fingerprint for b in bound[1:]}
 
@@ -120,7 +120,7 @@ def test_step_0_reads_no_growth_and_is_trained_by_finetuning(tiny_corpus: Corpus
 
 
 def test_a_spec_knows_the_types_of_its_step(tiny_corpus: Corpus, base: list[str]) -> None:
-    layers = [*base, "scenario.first=2"]
+    layers = [*base, "scenario.protocol.first=2"]
     config = RunConfig.load(layers)
     scenario = Scenario(config.scenario, [tiny_corpus])
     specs = chain(tiny_corpus, *layers)
@@ -140,7 +140,7 @@ def test_a_spec_can_be_written_down(tiny_corpus: Corpus, base: list[str]) -> Non
 
 
 def steps_of(*types: str) -> str:
-    return "scenario={protocol: steps, steps: [" + ", ".join(f"{{types: {kinds}}}" for kinds in types) + "]}"
+    return "scenario.protocol={name: steps, steps: [" + ", ".join(f"{{types: {kinds}}}" for kinds in types) + "]}"
 
 
 def test_a_longer_list_of_steps_keeps_the_names_of_its_past(tiny_corpus: Corpus, base: list[str]) -> None:

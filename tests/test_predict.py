@@ -14,7 +14,7 @@ import runs
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.entities import Entity, TypeInventory
-from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
+from raycner.data.layouts.layout import LAYOUTS
 from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
 from raycner.data.sources import find
@@ -148,7 +148,7 @@ def test_what_is_said_can_be_learned_from(trained: str, tmp_path: Path, capsys: 
     source.write_text("".join(f"{word}\tO\n" for word in LINES[0].split()) + "\n", encoding="utf-8")
     assert main(["predict", "columns", str(source), "--store", trained, "--output", str(output)]) == 0
     assert capsys.readouterr().out == ""
-    (row,) = LAYOUTS["jsonl"].read(find(str(output), []), ReadingConfig(), [])
+    (row,) = LAYOUTS["jsonl"]().rows(find(str(output), []), [])
     (found,) = Predictor.of("columns", trained).words([row.words])
     assert list(row.entities) == [Entity(f.start, f.end, f.type) for f in found]
 

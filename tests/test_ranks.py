@@ -42,7 +42,7 @@ def together(rank: int, store: str, fingerprint: str, meeting: str) -> None:
 
 def test_one_rank_looks_and_both_know(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    done = run(runs.small(store, "scenario.first=2", "optim.epochs=1", "optim.first.epochs=1"), runs.silent)
+    done = run(runs.small(store, "scenario.protocol.first=2", "optim.epochs=1", "optim.first.epochs=1"), runs.silent)
     mp.spawn(together, (str(store), done.planned[0].fingerprint, str(tmp_path / "meeting")), nprocs=2)
 
 

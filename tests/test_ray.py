@@ -13,7 +13,7 @@ from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
-LONGER = ("optim.first.epochs=6", "optim.epochs=6", "scenario.reading.sentences=240")
+LONGER = ("optim.first.epochs=6", "optim.epochs=6", "scenario.corpus.sentences=240")
 """Enough epochs for something to happen in the middle of a step."""
 
 
@@ -64,7 +64,7 @@ def test_a_killed_worker_is_replaced_and_a_killed_driver_started_again(whole: Pa
 @pytest.mark.s3
 def test_two_workers_and_a_bucket(s3_uri: str) -> None:
     """Two workers commit their steps to a real object store; a second call finds them all there."""
-    output = runs.finish(s3_uri, "compute.workers=2", "scenario.first=2")
+    output = runs.finish(s3_uri, "compute.workers=2", "scenario.protocol.first=2")
     assert "step 2 of 2  product" in output
     store = ObjectStore(s3_uri)
     (ledger,) = RunLedger.all(store)
@@ -74,7 +74,7 @@ def test_two_workers_and_a_bucket(s3_uri: str) -> None:
     assert not store.list("snapshots") and not store.list("ray")
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     assert not any(secret in store.read(key) for key in store.list("runs"))
-    again = runs.finish(s3_uri, "compute.workers=2", "scenario.first=2")
+    again = runs.finish(s3_uri, "compute.workers=2", "scenario.protocol.first=2")
     assert again.count("taken from the store") == 2 and "starting" not in again
 
 
@@ -104,7 +104,7 @@ def test_workers_without_gpus_compute_on_the_cpu_whatever_cuda_shows(
 ) -> None:
     """As on a machine with GPUs and `gpus_per_worker=0`, which Ray does not hide from the workers."""
     (tmp_path / "sitecustomize.py").write_text(FAKE_CUDA, encoding="utf-8")
-    settings = ("scenario.first=2", "optim.epochs=1", "optim.first.epochs=1", "optim.precision=fp64")
+    settings = ("scenario.protocol.first=2", "optim.epochs=1", "optim.first.epochs=1", "optim.precision=fp64")
     runs.finish(tmp_path / "alone", *settings)
     python_path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     monkeypatch.setenv("PYTHONPATH", python_path)

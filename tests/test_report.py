@@ -600,9 +600,9 @@ def test_corpora_of_ones_own_are_told_apart_by_their_folders():
 
 
 @pytest.mark.parametrize(
-    ("source", "name"),
+    ("path", "name"),
     [
-        (None, "columns"),
+        ("", "columns"),
         ("data/gum", "gum"),
         ("s3://bucket/letters/", "letters"),
         ("mine.jsonl", "mine.jsonl"),
@@ -610,8 +610,8 @@ def test_corpora_of_ones_own_are_told_apart_by_their_folders():
         ("..", "columns"),
     ],
 )
-def test_a_corpus_is_called_what_its_folder_is_called(source: str | None, name: str):
-    assert corpus_name({"corpus": "columns", "source": source}) == name
+def test_a_corpus_is_called_what_its_folder_is_called(path: str, name: str):
+    assert corpus_name({"corpus": {"name": "columns", "path": path}}) == name
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])

@@ -94,8 +94,8 @@ def test_a_step_added_to_a_finished_list_is_the_only_one_trained(
             *runs.SMALL,
             f"store={tmp_path}",
             "scenario.order=[]",
-            "scenario.protocol=steps",
-            f"scenario.steps=[{', '.join(entries)}]",
+            "scenario.protocol.name=steps",
+            f"scenario.protocol.steps=[{', '.join(entries)}]",
         ]
 
     entries = ["{types: [location, person]}", "{types: [product]}"]

@@ -104,7 +104,7 @@ def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd
 
 def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Path) -> None:
     """The trial's process first, then the driver: no step that was committed is ever trained again."""
-    path = space(tmp_path, "trials=6, pruning='none',", "pass", "", "scenario.reading.sentences=400", "optim.epochs=4")
+    path = space(tmp_path, "trials=6, pruning='none',", "pass", "", "scenario.corpus.sentences=400", "optim.epochs=4")
     line = [sys.executable, "-m", "raycner", "search", str(path)]
     driver = subprocess.Popen(
         line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()

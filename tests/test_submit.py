@@ -16,7 +16,7 @@ from swift_s3 import free_ports
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 ROOT = Path(__file__).parents[1]
-SETTINGS = (*runs.SMALL, "scenario.first=2", "optim.first.epochs=12", "compute.workers=1")
+SETTINGS = (*runs.SMALL, "scenario.protocol.first=2", "optim.first.epochs=12", "compute.workers=1")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from test_cli import refused
 
 TAG_SYSTEMS = Path(__file__).parents[1] / "jobs" / "rows" / "tag_systems.yaml"
 TOY = (
-    *("scenario.corpus=demo", "scenario.reading.sentences=40", "scenario.order=[person, animal]"),
+    *("scenario.corpus.name=demo", "scenario.corpus.sentences=40", "scenario.order=[person, animal]"),
     *("model.encoder.name=bilstm", "model.encoder.width=8", "optim.epochs=1", "optim.first.epochs=1"),
 )
 """Two steps of a moment each."""
@@ -106,13 +106,13 @@ def test_the_tag_systems_are_those_of_the_tables_and_their_controls() -> None:
 
 def test_a_table_of_tasks_has_every_system_in_every_order() -> None:
     listed = read_rows(str(TAG_SYSTEMS.with_name("span_systems.yaml")))
-    job = [*TOY, "scenario.protocol=split"]
+    job = [*TOY, "scenario.protocol.name=split"]
     table = entries(listed, read(job), (0, 1), ("P1", "P3"))
-    assert [(e.row, e.config.seed, e.config.scenario.permutation) for e in table] == [
+    assert [(e.row, e.config.seed, e.config.scenario.protocol.permutation) for e in table] == [
         (row, seed, order) for seed in (0, 1) for order in ("P1", "P3") for row in listed
     ]
     assert str(table[len(listed)]) == "span_kl, seed 0, order P3"
-    bounds = [e.row for e in table[: len(listed)] if e.config.scenario.protocol == "joint_split"]
+    bounds = [e.row for e in table[: len(listed)] if e.config.scenario.joint]
     assert bounds == ["upper bound, spans", "upper bound, tags"]
 
 

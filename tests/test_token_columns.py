@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from raycner.data.corpora import Corpus, ReadingConfig, prepare
+from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import TypeInventory
+from raycner.data.layouts import LAYOUTS
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.encoders.bilstm import Bilstm
 from raycner.networks.encoders.encoder import Tokens, Words
@@ -46,7 +47,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, tiny_source: str) -> Corpus
         text = Path(tiny_source, f"{part}.txt").read_text(encoding="utf-8").replace(" ", "\t")
         (folder / f"{part}.txt").write_text(text + odd, encoding="utf-8")
     store = ObjectStore(str(tmp_path_factory.mktemp("store")))
-    return prepare("columns", str(folder), ReadingConfig(), store, lambda _: None)
+    return prepare(LAYOUTS["columns"](path=str(folder)), store, lambda _: None)
 
 
 @pytest.fixture

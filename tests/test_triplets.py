@@ -379,7 +379,7 @@ def test_learning_types_leaves_the_vocabulary_alone(bart: str) -> None:
 
 def test_gen_cner_runs_on_a_checkpoint(bart: str, tmp_path: Path) -> None:
     paths = ["model.encoder.name=pretrained", f"model.encoder.path={bart}", f"model.head.path={bart}"]
-    few = ["model.head.name=triplets", "method.name=gen_cner", "scenario.reading.sentences=30", "optim.epochs=1"]
+    few = ["model.head.name=triplets", "method.name=gen_cner", "scenario.corpus.sentences=30", "optim.epochs=1"]
     config = runs.small(tmp_path, *few, *paths, "optim.first.epochs=1", "optim.lr=0.001", "optim.head_lr=0.001")
     run(config, runs.silent)
     records = runs.ledger(tmp_path).records()

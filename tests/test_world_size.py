@@ -51,7 +51,7 @@ NAMED = {RunConfig.load([*runs.SMALL, *settings]).method.name for settings in WA
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
 SETTINGS = (
     "optim.precision=fp64",
-    "scenario.reading.sentences=63",  # 21 a step in batches of 4: the last batch has one sentence for two ranks
+    "scenario.corpus.sentences=63",  # 21 a step in batches of 4: the last batch has one sentence for two ranks
     "optim.batch_size=4",
     "optim.select=last",
     "scenario.order=[location, person]",

@@ -19,8 +19,9 @@ from typing import Any
 
 from raycner.callbacks.trackers import TRACKERS
 from raycner.config import FirstStepConfig, RunConfig
-from raycner.data.layouts.layout import LAYOUTS, ReadingConfig
-from raycner.data.scenarios.scenario import PROTOCOLS, StepConfig
+from raycner.data.layouts.layout import LAYOUTS
+from raycner.data.scenarios.protocol import PROTOCOLS
+from raycner.data.scenarios.steps import StepConfig
 from raycner.events import RunEvent, SearchEvent, event_name
 from raycner.methods.method import METHODS
 from raycner.networks.encoders.encoder import ENCODERS
@@ -76,18 +77,18 @@ def pages() -> dict[str, str]:
         ),
         "protocols": _page(
             "Protocols",
-            "In which order types are learned, and what each step may see; one is chosen by `scenario.protocol`.",
-            _functions({name: one.lay for name, one in PROTOCOLS.items()}),
+            "In which order types are learned, and what each step may see; one is chosen by `scenario.protocol.name`.",
+            _kinds(PROTOCOLS, "scenario.protocol"),
         ),
         "layouts": _page(
             "Layouts",
-            "How raw files spell sentences; one is chosen by `scenario.corpus`.",
-            _functions({name: one.read for name, one in LAYOUTS.items()}),
+            "How raw files encode annotated sentences; one is chosen by `scenario.corpus.name`.",
+            _kinds(LAYOUTS, "scenario.corpus"),
         ),
         "settings": _page(
             "Settings",
-            "Everything a run is told, by its dotted name. Heads, encoders and methods have settings of their own, "
-            "which stand with them.",
+            "Every setting of a run, by its dotted name. Layouts, protocols, heads, encoders and methods have settings "
+            "of their own, on their own pages.",
             _settings(),
         ),
         "trackers": _page(
@@ -128,7 +129,7 @@ def _kinds(family: Mapping[str, type[Any]], path: str) -> Iterator[str]:
 
 
 def _functions(known: Mapping[str, Any]) -> Iterator[str]:
-    """Generators that are registered by a name, and say the rest in their docstrings."""
+    """Classes that are registered by a name, with their docstrings."""
     for name in sorted(known):
         yield f"## {name}"
         yield prose(known[name].__doc__)
@@ -146,11 +147,11 @@ def _settings() -> Iterator[str]:
     """The tree of a run's settings; the branches that come in kinds are named and left to their own pages."""
     yield from fields(RunConfig, "")
     hints = typing.get_type_hints(RunConfig)
-    entries = [("scenario.steps.N", StepConfig), ("scenario.reading", ReadingConfig)]
+    entries = [("scenario.protocol.steps.N", StepConfig)]
     branches = [("scenario", hints["scenario"]), *entries, ("optim", hints["optim"])]
     branches += [("optim.first", FirstStepConfig), ("compute", hints["compute"])]
     model = typing.get_type_hints(hints["model"])
-    branches[3:3] = [("model", hints["model"]), ("model.growth", model["growth"])]
+    branches[2:2] = [("model", hints["model"]), ("model.growth", model["growth"])]
     for path, kind in branches:
         yield f"## {path}"
         yield prose(kind.__doc__)

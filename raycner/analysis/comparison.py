@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from raycner.analysis.scores import Run, bounded, learns_tasks
+from raycner.analysis.scores import Run, learns_tasks, protocol_name
 from raycner.analysis.statistics import Spread, difference, paired_test, spread
 from raycner.settings import flat, spell
 
@@ -101,7 +101,7 @@ class Comparison:
     plan: tuple[tuple[str, ...], ...]
     """The types that each step brings."""
     scenario: Mapping[str, Any]
-    """The settings of the first run; joint runs differ from it in the protocol."""
+    """The settings of the first run; joint runs differ from it in `joint`."""
     rows: tuple[Row, ...]
     shared: tuple[Shared, ...]
 
@@ -115,14 +115,17 @@ def compare(runs: Sequence[Run]) -> tuple[Comparison, ...]:
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         scenario, corpora = run.config["scenario"], [corpus.fingerprint for corpus in run.corpora]
-        groups[_key([run.plan, corpora, bounded(scenario), scenario.get("test", "all")])].append(run)
+        test = scenario["protocol"].get("test", "all")
+        groups[_key([run.plan, corpora, protocol_name(scenario), test])].append(run)
     return tuple(map(_comparison, groups.values()))
 
 
 def setup(comparison: Comparison) -> str:
     """SpanKL's name of the setup of a comparison whose steps are tasks, as in "Split-All"; empty for any other."""
     scenario = comparison.scenario
-    return f"{bounded(scenario).capitalize()}-{scenario['test'].capitalize()}" if learns_tasks(scenario) else ""
+    if not learns_tasks(scenario):
+        return ""
+    return f"{protocol_name(scenario).capitalize()}-{scenario['protocol']['test'].capitalize()}"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def over_orders(comparisons: Sequence[Comparison], runs: Sequence[Run]) -> tuple
         if setup(comparison):
             tasks = sorted(sorted(task) for task in comparison.plan)
             key = f"{setup(comparison)} {corpora[comparison.rows[0].runs[0]]} {tasks}"
-            groups[key].setdefault(comparison.scenario["permutation"], comparison)
+            groups[key].setdefault(comparison.scenario["protocol"]["permutation"], comparison)
     return tuple(_orders(by_order) for by_order in groups.values() if len(by_order) > 1)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from raycner.analysis.comparison import Comparison, Row
-from raycner.analysis.scores import Run, Step, bounded, corpus_name
+from raycner.analysis.scores import Run, Step, corpus_name, protocol_name
 from raycner.analysis.statistics import Spread, difference, spread
 
 OVERALL = "overall"
@@ -52,11 +52,11 @@ class Progression:
 def progressions(comparisons: Sequence[Comparison], runs: Sequence[Run]) -> tuple[Progression, ...]:
     """The finished rows of progressive scenarios, each with the baseline of its model."""
     by_name = {run.run: run for run in runs}
-    scratch = [run for run in runs if run.config["scenario"]["protocol"] == "scratch" and run.finished]
+    scratch = [run for run in runs if protocol_name(run.config["scenario"]) == "scratch" and run.finished]
     return tuple(
         _progression(comparison, row, [by_name[name] for name in row.runs if by_name[name].finished], scratch)
         for comparison in comparisons
-        if bounded(comparison.scenario) == "progressive"
+        if protocol_name(comparison.scenario) == "progressive"
         for row in comparison.rows
         if row.finished and not row.joint
     )
@@ -88,7 +88,7 @@ def _progression(comparison: Comparison, row: Row, runs: Sequence[Run], scratch:
 def _start(run: Run) -> str:
     """What a run and its baseline have in common: the sentences, and the network before it grew."""
     scenario, model = run.config["scenario"], run.config["model"]
-    sampling = [scenario.get(name) for name in ("target", "share", "split_seed", "order")]
+    sampling = [scenario["order"], *(scenario["protocol"].get(name) for name in ("target", "share", "split_seed"))]
     corpora = [corpus.fingerprint for corpus in run.corpora]
     return json.dumps([corpora, sampling, model["encoder"], model["head"], run.config["optim"]], sort_keys=True)
 

@@ -20,7 +20,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from raycner.analysis.comparison import Comparison, Row
-from raycner.analysis.scores import Run, bounded
+from raycner.analysis.scores import Run, protocol_name
 from raycner.analysis.statistics import Score
 
 Measure = Literal["micro", "macro"]
@@ -90,7 +90,7 @@ def published(comparison: Comparison, runs: Sequence[Run]) -> Published:
 
     A setting is recognised by its types, their order and the sizes of its steps, whatever the names of the files.
     """
-    setting = setting_of(comparison.plan) if bounded(comparison.scenario) == "fg_pg" else None
+    setting = setting_of(comparison.plan) if protocol_name(comparison.scenario) == "fg_pg" else None
     figures = _figures().get(setting, []) if setting else []
     if not figures:
         return Published(setting=None)

@@ -14,8 +14,7 @@ from typing import Any
 
 from raycner.data import metrics
 from raycner.data.metrics import TypeCounts
-from raycner.data.scenarios.scenario import PROTOCOLS
-from raycner.hashing import plain
+from raycner.data.scenarios.scenario import recorded
 from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord
 
 
@@ -174,12 +173,12 @@ def scores(ledger: RunLedger, label: str | None = None) -> Run:
     series, tasks = [record.test for record in records], [record.new for record in records]
     steps = tuple(_step(record, tasks[: number + 1]) for number, record in enumerate(records))
     forgetting = {name: 100 * lost for name, lost in metrics.forgetting(series).items()} if series else {}
-    settings: Mapping[str, Any] = plain(ledger.config)
+    settings = recorded(ledger.config)
     return Run(
         run=ledger.run,
         label=label or ledger.label,
         seed=settings["seed"],
-        joint=bounded(settings["scenario"]) != settings["scenario"]["protocol"],
+        joint=bool(settings["scenario"].get("joint")),
         config=settings,
         corpora=tuple(Corpus(**vars(note)) for note in ledger.corpora),
         finished=ledger.finished,
@@ -212,22 +211,22 @@ def _calibration(settings: Mapping[str, Any]) -> str:
     return of_training if of_training != "none" else of_evaluation
 
 
-def bounded(scenario: Mapping[str, Any]) -> str:
-    """The protocol of a scenario or, if that is an upper bound, the one that it bounds."""
-    name: str = scenario["protocol"]
-    return (PROTOCOLS[name].bounds if name in PROTOCOLS else None) or name
+def protocol_name(scenario: Mapping[str, Any]) -> str:
+    """The protocol of a scenario, or `scratch`, its baseline; that of an upper bound is the one that it bounds."""
+    protocol: Mapping[str, Any] = scenario["protocol"]
+    return "scratch" if protocol.get("scratch") else str(protocol["name"])
 
 
 def corpus_name(scenario: Mapping[str, Any]) -> str:
-    """The display name of a corpus: its folder or file, or its layout where it is read by a file pattern."""
-    name = PurePosixPath(scenario.get("source") or "").name
-    layout: str = scenario["corpus"]
-    return layout if name in ("", "..") or set(name) & set("*?[") else name
+    """What a reader calls the corpus: the folder or file it is read from; else, as for a file pattern, its layout."""
+    corpus: Mapping[str, Any] = scenario["corpus"]
+    name = PurePosixPath(corpus.get("path") or "").name
+    return str(corpus["name"]) if name in ("", "..") or set(name) & set("*?[") else name
 
 
 def learns_tasks(scenario: Mapping[str, Any]) -> bool:
     """Whether the steps of a scenario are SpanKL's tasks."""
-    return bounded(scenario) in ("split", "filter")
+    return protocol_name(scenario) in ("split", "filter")
 
 
 def types_of(plan: Iterable[Iterable[str]]) -> list[str]:

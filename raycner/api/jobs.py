@@ -2,7 +2,7 @@
 
     "jobs/demo.yaml"                              a config file
     ["jobs/demo.yaml", "clusters/a.yaml", "seed=3"]    config files and KEY=VALUE overrides, as on the command line
-    {"scenario": {"corpus": "demo"}, "method.name": "finetuning"}    nested or dotted settings
+    {"scenario": {"order": ["city"]}, "method.name": "finetuning"}    nested or dotted settings
     RunConfig(...)                                a complete configuration
 
 Overrides are dotted settings in a mapping, `{"method.name": "finetuning"}`, or config files and KEY=VALUE overrides in
@@ -16,8 +16,9 @@ from typing import TypeAlias
 
 from raycner.config import RunConfig, read
 from raycner.hashing import Plain, plain
-from raycner.settings import merge, nested
+from raycner.settings import merge, nested, renamed
 
+log = logging.getLogger(__name__)
 Configs: TypeAlias = Sequence[str | PathLike[str]]
 Job: TypeAlias = str | PathLike[str] | Configs | Mapping[str, object] | RunConfig
 Overrides: TypeAlias = Configs | Mapping[str, object]
@@ -48,5 +49,5 @@ def overlay(base: Mapping[str, Plain], overrides: Overrides) -> dict[str, Plain]
     if not isinstance(overrides, Mapping):
         return read([fspath(config) for config in overrides], base)
     for key, value in overrides.items():
-        base = merge(base, nested(key, plain(value)), say=logging.getLogger(__name__).warning)
+        base = merge(base, renamed(nested(key, plain(value)), log.warning), note=log.warning)
     return dict(base)

@@ -55,7 +55,7 @@ def compare(
         raycner.compare("jobs/demo.yaml", {"plain": ["method.name=finetuning"], "kd": ["method.name=extend_ner"]})
 
     `rows` is a YAML file or the same as a mapping: a name, and the config files and overrides that it adds to the job.
-    `orders` are values of `scenario.permutation`. Raises `InputError` when a row cannot be run on the job.
+    `orders` are values of `scenario.protocol.permutation`. Raises `InputError` when a row cannot be run on the job.
     """
     from raycner.api.jobs import load_settings
     from raycner.orchestration.runner import run

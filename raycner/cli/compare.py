@@ -25,7 +25,7 @@ def add_parser(verbs: Verbs) -> None:
     rows = "a YAML file of rows: a name, and the config files and overrides that it adds to the job"
     parser.add_argument("--rows", required=True, metavar="FILE", help=rows)
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="seeds of each row (default: 0)")
-    orders = "orders of tasks, by scenario.permutation: P1,P2,P3 (default: the job's)"
+    orders = "orders of tasks, by scenario.protocol.permutation: P1,P2,P3 (default: the job's)"
     parser.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
 
 

@@ -15,7 +15,7 @@ def add_parser(verbs: Verbs) -> None:
         summary="read the corpora of a job into its store",
         examples="""
             raycner prepare jobs/demo.yaml
-            raycner prepare scenario.corpus=columns scenario.source=my/corpus
+            raycner prepare scenario.corpus.name=columns scenario.corpus.path=my/corpus
         """,
     )
     add_configs(parser)

@@ -10,18 +10,20 @@ The layout of a file follows from its name, and for JSON lines from its first ob
 A suffix of compression is ignored. Of a folder or a pattern in which names tell a test part, only that part is read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
 from raycner.data.entities import Entity
-from raycner.data.layouts import LAYOUTS, ReadingConfig
+from raycner.data.layouts import LAYOUTS
+from raycner.data.layouts.datasets import Datasets
 from raycner.data.layouts.jsonl import objects
+from raycner.data.layouts.layout import build_layout
 from raycner.data.sources import RawFile, every, part_of
 from raycner.errors import InputError
-from raycner.registry import suggest
+from raycner.hashing import Plain
 
 COMPRESSED = (".gz", ".bz2", ".zst")
 LAYOUT_OF_SUFFIX = {
@@ -58,15 +60,15 @@ class AnnotatedFiles:
 
 
 def read_annotated(
-    sources: Sequence[str], layout: str | None = None, reading: ReadingConfig | None = None
+    sources: Sequence[str], layout: str | None = None, settings: Mapping[str, Plain] | None = None
 ) -> AnnotatedFiles:
     """The sentences of files, folders or patterns, local or by URI.
 
-    `layout` reads all of them, whatever their names are. Raises `InputError` where a file cannot be read, where there
-    is no sentence, and where no sentence has an entity.
+    `layout` reads all of them, whatever their names are; `settings` are the layout's, such as `tag_column`. Raises
+    `InputError` where a file cannot be read, where there is no sentence, and where no sentence has an entity.
     """
-    if layout is not None and layout not in LAYOUTS:
-        raise InputError(f"no layout is called {layout!r}", location="--layout", hint=suggest(layout, LAYOUTS))
+    if layout is not None:
+        LAYOUTS.find(layout, "--layout")
     notes: list[str] = []
     files = _unique(file for source in sources for file in _files(source, layout, notes))
     groups: dict[str, list[RawFile]] = {}
@@ -75,14 +77,14 @@ def read_annotated(
     sentences = [
         GoldSentence(row.words, frozenset(row.entities))
         for name, members in groups.items()
-        for row in LAYOUTS[name].read(members, reading or ReadingConfig(), notes)
+        for row in build_layout({"name": name, **(settings or {})}, "reading").rows(members, notes)
     ]
     names = tuple(file.name for file in files)
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if not sentences:
         raise InputError("no sentence in it", location=where, hint="is it the right file?")
     if not any(sentence.entities for sentence in sentences):
-        hint = "give annotated files; for columns, check reading.tag_column"
+        hint = "give annotated files; for columns, check tag_column"
         raise InputError("no gold entity in it", location=where, hint=hint)
     return AnnotatedFiles(names, tuple(sentences), tuple(notes))
 
@@ -98,10 +100,10 @@ def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:
     if path.suffix == ".txt" and any(other.name == annotations for other in files):
         return "brat"
     if path.suffix not in LAYOUT_OF_SUFFIX:
-        hint = f"add --layout with one of {', '.join(LAYOUTS)}"
+        hint = f"add --layout with one of {', '.join(LAYOUTS.names)}"
         raise InputError("the name does not tell its layout", location=file.name, hint=hint)
     layout = LAYOUT_OF_SUFFIX[path.suffix]
-    if layout == "jsonl" and (first := next(objects(file), None)) and "tokens" not in first.said:
+    if layout == "jsonl" and (first := next(objects(file), None)) and "tokens" not in first.fields:
         return "offsets"
     return layout
 
@@ -109,7 +111,7 @@ def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:
 def _files(source: str, layout: str | None, notes: list[str]) -> Iterator[RawFile]:
     """The files of a source, those of its test part if it has one."""
     if layout == "datasets" or _is_saved_dataset(source):
-        files = {file.name: file for file in LAYOUTS["datasets"].find(source, notes)}
+        files = {file.name: file for file in Datasets(path=source).files(notes)}
         parts = {name: file.part for name, file in files.items()}
     else:
         files = every(source)

@@ -13,18 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from raycner.data.arrow_files import map_table
-from raycner.data.layouts.layout import LAYOUTS, Layout, ReadingConfig, Row
+from raycner.data.layouts.layout import FileLayout, Layout, Row
 from raycner.data.sentence_table import SentenceTable, SentenceWriter
-from raycner.data.sources import PARTS, Part, RawFile, shown
+from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
-from raycner.hashing import canonical
-from raycner.registry import suggest
+from raycner.hashing import canonical, plain
 from raycner.storage.store import ObjectStore
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-__all__ = ["PARTS", "Corpus", "Part", "ReadingConfig", "SentenceTable", "prepare"]
+__all__ = ["PARTS", "Corpus", "Part", "SentenceTable", "prepare"]
 
 PROGRESS_EVERY = 100_000
 """Sentences between two reports of progress."""
@@ -80,61 +79,42 @@ class Corpus:
         return _reopen, (self._folder, self.notes, self.source)
 
 
-def prepare(
-    corpus: str,
-    source: str | None,
-    reading: ReadingConfig,
-    store: ObjectStore,
-    emit: Callable[[str], None] = print,
-) -> Corpus:
-    """The corpus of a source, read into the store unless the same bytes were read in the same way before.
+def prepare(layout: Layout, store: ObjectStore, emit: Callable[[str], None] = print) -> Corpus:
+    """The corpus of a layout, read into the store unless the same bytes were read in the same way before.
 
-    `corpus` names a layout, `source` a file, a folder, a pattern or a URI of raw files; `emit` receives progress lines.
-    Raises `InputError` for malformed files; the store is only written once all files have been read.
+    `emit` receives progress lines. Raises `InputError` for malformed files; the store is only written once all files
+    have been read.
     """
-    if corpus not in LAYOUTS:
-        hint = suggest(corpus, LAYOUTS)
-        raise InputError(f"no layout or corpus is called {corpus!r}", location="scenario.corpus", hint=hint)
-    layout = LAYOUTS[corpus]
     notes: list[str] = []
-    if not layout.has_files:
-        return _read(layout, [], corpus, reading, notes, store, emit)
-    if not source:
-        hint = "set it to a file, a folder, a pattern or a URI"
-        raise InputError(f"the layout {corpus} needs files", location="scenario.source", hint=hint)
-    files = layout.find(source, notes)
-    index_key = f"corpora/sources/{_source_key(corpus, files, reading)}.json"
-    name = f"{corpus} {shown(source)}"
+    if not isinstance(layout, FileLayout):
+        return _read(layout, [], notes, store, emit)
+    files = layout.files(notes)
+    index_key = f"corpora/sources/{_source_key(layout, files)}.json"
     if store.exists(index_key):
         entry = json.loads(store.read(index_key))
         with suppress(FileNotFoundError, InputError):  # a corpus that was removed or damaged is read again
-            return Corpus(store.local(_key(entry["fingerprint"])), notes=entry["notes"], source=name)
-    prepared = _read(layout, files, name, reading, notes, store, emit)
+            return Corpus(store.local(_key(entry["fingerprint"])), notes=entry["notes"], source=layout.source)
+    prepared = _read(layout, files, notes, store, emit)
     entry = {"fingerprint": prepared.fingerprint, "notes": prepared.notes}
     store.write(index_key, json.dumps(entry, ensure_ascii=False, indent=1).encode())
     return prepared
 
 
 def _read(
-    layout: Layout,
-    files: Sequence[RawFile],
-    source: str,
-    reading: ReadingConfig,
-    notes: list[str],
-    store: ObjectStore,
-    emit: Callable[[str], None],
+    layout: Layout, files: Sequence[RawFile], notes: list[str], store: ObjectStore, emit: Callable[[str], None]
 ) -> Corpus:
     with tempfile.TemporaryDirectory(prefix="raycner-corpus-") as scratch:
-        as_read, folder = Path(scratch, "as_read"), Path(scratch, "corpus")
-        _write(layout.read(files, reading, notes), as_read, emit)
-        _carve(as_read, folder, reading, notes, source)
-        types = _types(folder, layout, notes, source)
+        folder = Path(scratch, "as_read")
+        _write(layout.rows(files, notes), folder, emit)
+        if isinstance(layout, FileLayout):
+            folder = _carve(layout, folder, Path(scratch, "corpus"), notes)
+        types = _types(layout, folder, notes)
         fingerprint = _fingerprint(folder, types)
-        description = {"fingerprint": fingerprint, "types": types, "notes": notes, "source": source}
+        description = {"fingerprint": fingerprint, "types": types, "notes": notes, "source": layout.source}
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
         if store.damage(_key(fingerprint)):
             store.push(folder, _key(fingerprint))
-    return Corpus(store.local(_key(fingerprint)), notes=notes, source=source)
+    return Corpus(store.local(_key(fingerprint)), notes=notes, source=layout.source)
 
 
 def _write(rows: Iterable[Row], folder: Path, emit: Callable[[str], None]) -> None:
@@ -147,23 +127,23 @@ def _write(rows: Iterable[Row], folder: Path, emit: Callable[[str], None]) -> No
                 emit(f"{count:,} sentences read")
 
 
-def _carve(as_read: Path, folder: Path, reading: ReadingConfig, notes: list[str], source: str) -> None:
-    """Write the parts to `folder`; those that the source lacks are drawn from its training sentences."""
+def _carve(layout: FileLayout, as_read: Path, folder: Path, notes: list[str]) -> Path:
+    """The folder of all parts: `as_read` if it has them; else `folder`, where those that are missing are drawn from the
+    training sentences."""
     sizes = {part: len(SentenceTable(_part_path(as_read, part))) for part in PARTS}
-    shares: dict[Part, float] = {"dev": reading.dev_share, "test": reading.test_share}
+    shares: dict[Part, float] = {"dev": layout.dev_share, "test": layout.test_share}
     carved = {part: max(1, round(share * sizes["train"])) for part, share in shares.items() if not sizes[part]}
     if not carved:
-        as_read.rename(folder)
-        return
+        return as_read
     total = sizes["train"]
     if sum(carved.values()) >= total:
         problem = f"{total} training sentences are too few to carve {' and '.join(carved)} from"
-        raise InputError(problem, location=source, hint="give more sentences, or dev and test files")
-    order = np.random.RandomState(reading.seed).permutation(total)  # frozen across numpy's versions, unlike default_rng
+        raise InputError(problem, location=layout.source, hint="give more sentences, or dev and test files")
+    order = np.random.RandomState(layout.seed).permutation(total)  # frozen across numpy's versions, unlike default_rng
     part_of_row = np.full(total, "train", dtype="<U5")
     for (part, count), end in zip(carved.items(), accumulate(carved.values()), strict=True):
         part_of_row[order[end - count : end]] = part
-        notes.append(f"{part}: no file of its own, {count} of {total} training sentences (seed {reading.seed})")
+        notes.append(f"{part}: no file of its own, {count} of {total} training sentences (seed {layout.seed})")
     folder.mkdir()
     for part in PARTS:
         if part != "train" and part not in carved:
@@ -178,15 +158,16 @@ def _carve(as_read: Path, folder: Path, reading: ReadingConfig, notes: list[str]
             for part, writer in writers.items():
                 sentences = batch.filter(pa.array(parts_of_batch == part))
                 writer.add_columns(sentences.column("words"), sentences.column("entities"))
+    return folder
 
 
-def _types(folder: Path, layout: Layout, notes: list[str], source: str) -> tuple[str, ...]:
+def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     """The types of a corpus in learning order; those that do not occur in training are noted."""
     in_training = SentenceTable(_part_path(folder, "train")).types
     occurring = in_training.union(*(SentenceTable(_part_path(folder, part)).types for part in PARTS))
     if not in_training:
-        hint = "is the tag column the right one? (reading.tag_column)"
-        raise InputError("no entity in the training sentences", location=source, hint=hint)
+        hint = "is the tag column the right one? (scenario.corpus.tag_column)"
+        raise InputError("no entity in the training sentences", location=layout.source, hint=hint)
     if occurring - in_training:
         notes.append(f"never in the training sentences: {', '.join(sorted(occurring - in_training))}")
     return tuple(name for name in layout.types or sorted(occurring) if name in occurring)
@@ -203,9 +184,26 @@ def _fingerprint(folder: Path, types: Sequence[str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _source_key(corpus: str, files: Iterable[RawFile], reading: ReadingConfig) -> str:
-    """A digest of the layout, the way of reading, and the bytes of the files."""
-    digest = hashlib.sha256(_line([READER_VERSION, corpus, canonical(reading)]))
+FIRST_SETTINGS = {
+    "dev_share": 0.1,
+    "grain": "fine",
+    "nested": False,
+    "repair": "strict",
+    "scheme": "detect",
+    "seed": 0,
+    "sentences": 2000,
+    "tag_column": -1,
+    "test_share": 0.1,
+    "token_column": 0,
+}
+"""The settings that all layouts of version 0.1 shared, at their defaults. They are part of the digest of every source,
+whatever its layout has, so that sources which were read then are found again."""
+
+
+def _source_key(layout: FileLayout, files: Iterable[RawFile]) -> str:
+    """A digest of the layout, its settings, and the bytes of the files."""
+    settings = {key: value for key, value in plain(layout, hashed=True).items() if key != "name"}
+    digest = hashlib.sha256(_line([READER_VERSION, layout.name, canonical(FIRST_SETTINGS | settings)]))
     for file in files:
         content = hashlib.sha256()
         for block in file.blocks():

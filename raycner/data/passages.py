@@ -1,8 +1,8 @@
-"""Passages: what a trained network is given to read. Nothing in them need be annotated.
+"""Passages: the input of a trained network, which need not be annotated.
 
-text      a passage a line; its entities are told by characters
-jsonl     an object a line, with `tokens`, whose entities are told by words, or `text`, as above
-columns   a word a line, blank lines between passages; only the column of words is read, other columns are not
+text      a passage a line; its entities are reported by characters
+jsonl     an object a line, with `tokens`, whose entities are reported by words, or `text`, as above
+columns   a word a line, blank lines between passages; only the column of words is read
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,24 +22,24 @@ from raycner.hashing import Plain
 class Passage:
     """Some sentences that belong together."""
 
-    said: Mapping[str, Plain]
-    """What is told again beside the entities: the text or the tokens, and whatever else an object had."""
+    fields: Mapping[str, Plain]
+    """What is repeated in the output, next to the entities: the text or the tokens, and other keys of an object."""
     sentences: tuple[tuple[str, ...], ...]
     text: str | None = None
-    """None of a passage that came in words."""
+    """None for a passage that was given as words."""
     places: tuple[tuple[Place, ...], ...] = ()
-    """Where in the text each word of each sentence stands."""
+    """The characters of each word of each sentence in the text."""
 
     @classmethod
-    def of_words(cls, told: Sequence[str], said: Mapping[str, Plain] | None = None) -> "Passage":
+    def of_words(cls, tokens: Sequence[str], fields: Mapping[str, Plain] | None = None) -> "Passage":
         """One sentence, in words."""
-        return cls({"tokens": list(told)} if said is None else said, (tuple(told),))
+        return cls({"tokens": list(tokens)} if fields is None else fields, (tuple(tokens),))
 
     @classmethod
-    def of_text(cls, text: str, said: Mapping[str, Plain] | None = None) -> "Passage":
-        """Text, cut into sentences and words as `words` says."""
+    def of_text(cls, text: str, fields: Mapping[str, Plain] | None = None) -> "Passage":
+        """Text, cut into sentences and words by `data/words.py`."""
         places = tuple(tuple((a + c, a + d) for c, d in words(text[a:b])) for a, b in sentences(text))
-        return cls({"text": text} if said is None else said, tuple(spelt(text, p) for p in places), text, places)
+        return cls({"text": text} if fields is None else fields, tuple(spelt(text, p) for p in places), text, places)
 
 
 def passages(file: RawFile, form: str) -> Iterator[Passage]:
@@ -48,13 +48,13 @@ def passages(file: RawFile, form: str) -> Iterator[Passage]:
 
 
 def form_of(name: str) -> str:
-    """The form that a file's name tells, a suffix of compression aside; standard input is text."""
+    """The form of a file, by its suffix before any suffix of compression; standard input is text."""
     if name == "-":
         return "text"
     suffixes = [s for s in PurePosixPath(name.lower()).suffixes if s not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in _SUFFIXES:
-        hint = f"say --form {', '.join(FORMS)}"
+        hint = f"set --form to {', '.join(FORMS)}"
         raise InputError(f"the name ends in none of {', '.join(_SUFFIXES)}", location=name, hint=hint)
     return _SUFFIXES[suffix]
 
@@ -68,23 +68,21 @@ def _jsonl(file: RawFile) -> Iterator[Passage]:
 
 
 def _object(item: Object) -> Passage:
-    if "tokens" in item.said:
-        return Passage.of_words(item.words(), item.said)
-    text = item.said.get("text")
+    if "tokens" in item.fields:
+        return Passage.of_words(item.words(), item.fields)
+    text = item.fields.get("text")
     if not isinstance(text, str):
-        raise item.refusal(f"text is {brief(text)}", 'write "tokens": a list of words, or "text": a text')
-    return Passage.of_text(text, item.said)
+        raise item.error(f"text is {brief(text)}", 'write "tokens": a list of words, or "text": a text')
+    return Passage.of_text(text, item.fields)
 
 
 def _columns(file: RawFile) -> Iterator[Passage]:
     for block in blocks(file):
-        told = [cells[0] for _, cells in block]
-        if "" in told:
-            number = block[told.index("")][0]
-            raise InputError(
-                "no word in the first column", location=f"{file.name}:{number}", hint="write the word first"
-            )
-        yield Passage.of_words(told)
+        tokens = [cells[0] for _, cells in block]
+        if "" in tokens:
+            location = f"{file.name}:{block[tokens.index('')][0]}"
+            raise InputError("no word in the first column", location=location, hint="write the word first")
+        yield Passage.of_words(tokens)
 
 
 FORMS: dict[str, Callable[[RawFile], Iterator[Passage]]] = {"text": _text, "jsonl": _jsonl, "columns": _columns}

@@ -150,10 +150,12 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         if kind == fs.FileType.File:
             return [RawFile(shown(root), "train", filesystem, base)]
         if kind != fs.FileType.Directory:
-            raise InputError("no such file or folder", location=shown(source), hint="set scenario.source")
+            raise InputError("no such file or folder", location=shown(source), hint="set scenario.corpus.path")
         listed = filesystem.get_file_info(fs.FileSelector(base, recursive=len(pattern) > 1))
     except OSError as error:
-        raise InputError(f"cannot be listed: {error}", location=shown(source), hint="set scenario.source") from None
+        raise InputError(
+            f"cannot be listed: {error}", location=shown(source), hint="set scenario.corpus.path"
+        ) from None
     inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     names = sorted(name for name in inside if _matches(name, pattern))
     parts = {name: part for name in names if (part := part_of(name)) is not None}
@@ -161,7 +163,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
         found = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
-        hint = "name files train*, dev*, test*, or give one file as scenario.source"
+        hint = "name files train*, dev*, test*, or give one file as scenario.corpus.path"
         raise InputError(found, location=shown(source), hint=hint)
     if pattern and len(parts) < len(names):
         notes.append(f"left out, as their names tell no part: {', '.join(n for n in names if n not in parts)}")
@@ -195,7 +197,7 @@ def _filesystem(root: str, source: str) -> tuple[fs.FileSystem, str]:
     try:
         return fs.FileSystem.from_uri(root)  # type: ignore[no-any-return]
     except (pa.ArrowInvalid, OSError) as error:
-        hint = "set scenario.source to a path or a URI that pyarrow.fs opens"
+        hint = "set scenario.corpus.path to a path or a URI that pyarrow.fs opens"
         raise InputError(f"cannot be opened: {error}", location=shown(source), hint=hint) from None
 
 

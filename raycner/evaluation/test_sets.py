@@ -5,9 +5,13 @@ from collections.abc import Mapping
 from raycner.config import RunConfig
 from raycner.data.corpora import PARTS, Corpus, prepare
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios.scenario import Scenario, Split, whole
+from raycner.data.layouts.layout import build_layout
+from raycner.data.scenarios.experience import Split, whole
+from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.events import EventHandler, Message
+from raycner.hashing import plain
+from raycner.settings import merge
 from raycner.storage.store import ObjectStore
 
 
@@ -31,12 +35,13 @@ def every_sentence(corpus: Corpus, inventory: TypeInventory) -> tuple[Split, ...
 
 
 def _prepare(name: str, config: RunConfig, scenario: Scenario, store: ObjectStore, emit: EventHandler) -> Corpus:
-    source, location = config.eval.test[name], f"eval.test.{name}"
-    layout = source.corpus or config.scenario.corpus
+    location = f"eval.test.{name}"
+    layout = build_layout(merge(plain(config.scenario.corpus), config.eval.test[name]), location)
     try:
-        corpus = prepare(layout, source.source, config.scenario.reading, store, lambda line: emit(Message(line)))
+        corpus = prepare(layout, store, lambda line: emit(Message(line)))
     except InputError as error:
-        raise InputError(error.what, location=error.location.replace("scenario", location), hint=error.hint) from None
+        moved = error.location.replace("scenario.corpus", location)
+        raise InputError(error.what, location=moved, hint=error.hint) from None
     learned = scenario[-1].inventory.types
     if not set(learned) & set(corpus.types):
         annotated = ", ".join(corpus.types)

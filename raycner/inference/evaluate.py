@@ -13,7 +13,6 @@ from typing import Protocol
 from raycner.config import RunConfig
 from raycner.data.annotated import read_annotated
 from raycner.data.entities import Entity
-from raycner.data.layouts import ReadingConfig
 from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
@@ -24,7 +23,6 @@ from raycner.inference.token_classifier import TokenClassifier
 from raycner.networks.encoders.encoder import Words
 from raycner.networks.network import Network
 from raycner.registry import suggest
-from raycner.settings import build
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -96,7 +94,7 @@ def evaluate(
     if test:
         annotated = _test_part(address, store)
     else:
-        gold = read_annotated([str(file) for file in files], layout, build(ReadingConfig, reading or {}, "reading"))
+        gold = read_annotated([str(file) for file in files], layout, reading)
         annotated = _Annotated(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
     read_out = {key: value for key, value in (("decoding", decoding), ("threshold", threshold)) if value is not None}
     predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle, read_out=read_out)

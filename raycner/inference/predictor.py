@@ -210,7 +210,7 @@ def as_plain(passage: Passage, found: Sequence[Found]) -> dict[str, Plain]:
         {"start": e.start, "end": e.end, "type": e.type, "confidence": round(e.confidence, 4), "text": e.text}
         for e in found
     ]
-    return {**passage.said, "entities": entities}
+    return {**passage.fields, "entities": entities}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Output_co = TypeVar("Output_co", covariant=True)
 TeacherOutputs = Mapping[str, Callable[[Output], Tensor]]
 """Tensors computed from a head's output, by name: [B, P, ...], P the places of `Head.output_mask`."""
-METHODS = Registry("method")
+METHODS = Registry("method", group="raycner.methods")
 
 
 class Student(Protocol[Output]):

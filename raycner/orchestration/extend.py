@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from raycner.config import RENAMED, RunConfig
+from raycner.config import RunConfig
+from raycner.data.scenarios.scenario import recorded
 from raycner.errors import InputError
 from raycner.events import EventHandler
 from raycner.hashing import Plain
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
-from raycner.settings import merge, with_new_names
+from raycner.settings import merge
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan
@@ -18,14 +19,18 @@ def with_step(
     ledger: RunLedger, store: ObjectStore, types: Sequence[str], source: str, corpus: str | None
 ) -> dict[str, Plain]:
     """The settings of a run with one more step. `corpus` is the layout of its source, if not that of the others."""
-    scenario = ledger.config["scenario"]
-    if scenario["protocol"] != "steps":
-        line = f"its protocol is {scenario['protocol']}, whose steps are fixed"
+    settings = recorded(ledger.config)
+    protocol = settings["scenario"]["protocol"]
+    if protocol["name"] != "steps":
+        line = f"its protocol is {protocol['name']}, whose steps are fixed"
         hint = "runs of the protocol steps can be extended (jobs/own_steps.yaml)"
         raise InputError(line, location=ledger.run, hint=hint)
-    step: dict[str, Plain] = {"types": list(types), "source": source, "corpus": corpus}
-    settings = with_new_names(ledger.config, RENAMED)
-    return merge(settings, {"store": store.uri, "scenario": {"steps": [*scenario["steps"], step]}})
+    step: dict[str, Plain] = {"types": list(types), "corpus": {"path": source}}
+    if corpus is not None:
+        step["corpus"]["name"] = corpus
+    settings.pop("plugins", None)  # only the user names plugins, never a ledger
+    longer = {"protocol": {"steps": [*protocol["steps"], step]}}
+    return merge(settings, {"store": store.uri, "scenario": longer})
 
 
 def extend(ledger: RunLedger, config: RunConfig, emit: EventHandler) -> RunLedger:

@@ -53,7 +53,7 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
 
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
     """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it."""
-    words = [config.scenario.corpus, config.scenario.protocol, config.method.label, f"seed{config.seed}"]
+    words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
     readable = "-".join(words).replace("(", "-").replace(")", "")
     return f"{readable}-{specs[-1].fingerprint[:8]}"
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from raycner.config import RunConfig, read
+from raycner.data.scenarios.tasks import TaskProtocol
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import suggest
@@ -38,7 +39,8 @@ class Entry:
     config: RunConfig
 
     def __str__(self) -> str:
-        order = self.config.scenario.permutation
+        protocol = self.config.scenario.protocol
+        order = protocol.permutation if isinstance(protocol, TaskProtocol) else "P1"
         return f"{self.row}, seed {self.config.seed}" + (f", order {order}" if order != "P1" else "")
 
 
@@ -71,11 +73,11 @@ def entries(
     """All runs of a table on a job of nested settings, seed by seed and order by order, so that a first table is
     complete as early as possible.
 
-    `orders` are values of `scenario.permutation`; without any, the job's own. Raises `InputError` when a row cannot be
-    run on the job, or equals another row.
+    `orders` are values of `scenario.protocol.permutation`; without any, the job's own. Raises `InputError` when a row
+    cannot be run on the job, or equals another row.
     """
     if orders:
-        jobs = [(seed, read([f"scenario.permutation={order}"], job)) for seed in seeds for order in orders]
+        jobs = [(seed, read([f"scenario.protocol.permutation={order}"], job)) for seed in seeds for order in orders]
         return [entry for seed, permuted in jobs for entry in entries(rows, permuted, [seed])]
     configs: dict[str, RunConfig] = {}
     for name, row in rows.items():

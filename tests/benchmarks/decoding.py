@@ -70,7 +70,12 @@ def labelling(sentences: int, encoder: Path) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         write_corpus(work, sentences, encoder)
-        layers = ["scenario.corpus=columns", f"scenario.source={work}", "scenario.first=2", "scenario.per_step=2"]
+        layers = [
+            "scenario.corpus.name=columns",
+            f"scenario.corpus.path={work}",
+            "scenario.protocol.first=2",
+            "scenario.protocol.per_step=2",
+        ]
         told = [f"model.encoder.path={encoder}", "model.head.name=triplets", "method.name=gen_cner", "optim.epochs=10"]
         config = RunConfig.load([*layers, *told, "optim.first.epochs=10"])
         scenario = Scenario.prepare(config.scenario, ObjectStore(str(work / "store")), lambda _: None)

@@ -196,7 +196,12 @@ def main() -> None:
         store = ObjectStore(str(work / "store"))
 
         def corpus(*settings: str) -> RunConfig:
-            columns = ["scenario.corpus=columns", f"scenario.source={work}", "scenario.first=2", "scenario.per_step=2"]
+            columns = [
+                "scenario.corpus.name=columns",
+                f"scenario.corpus.path={work}",
+                "scenario.protocol.first=2",
+                "scenario.protocol.per_step=2",
+            ]
             return RunConfig.load([*columns, *settings])
 
         def chain(*settings: str) -> tuple[StepSpec, ...]:

@@ -25,7 +25,7 @@ UNPRUNED = """from dataclasses import replace
 from raycner.tuning.study import load
 STUDY = replace(load("{study}"), pruning="none", sampler_seed={seed})
 """
-JOB = ("scenario.reading.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")
+JOB = ("scenario.corpus.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")
 
 
 def raycner(*words: str) -> None:

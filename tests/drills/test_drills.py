@@ -32,7 +32,7 @@ from raycner.storage.store import ObjectStore
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3 * PATIENCE)]
 ROOT = Path(__file__).parents[2]
 EPOCHS = 4
-SETTINGS = (f"optim.epochs={EPOCHS}", f"optim.first.epochs={EPOCHS}", "scenario.reading.sentences=240")
+SETTINGS = (f"optim.epochs={EPOCHS}", f"optim.first.epochs={EPOCHS}", "scenario.corpus.sentences=240")
 ONE_WORKER = "compute.workers=1"
 """On a CPU, bit for bit what one process learns."""
 SPACE = """from raycner import Study
@@ -251,7 +251,7 @@ def test_a_run_recovers(fault: str, number: int, whole: Path, tmp_path: Path, se
 )
 def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: list[float]) -> None:
     space, store = tmp_path / "space.py", tmp_path / "store"
-    overrides = (*runs.SMALL, "scenario.first=2", "compute.workers=0", f"store={store}")
+    overrides = (*runs.SMALL, "scenario.protocol.first=2", "compute.workers=0", f"store={store}")
     space.write_text(SPACE.format(overrides=overrides), encoding="utf-8")
     line = [sys.executable, "-m", "raycner", "search", str(space)]
     drill = Drill(store, Random(f"{fault} {number}"), line)

@@ -19,7 +19,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import Registry
 
-TRACKERS = Registry("tracker")
+TRACKERS = Registry("tracker", group="raycner.trackers")
 Axis = Literal["epoch", "step"]
 """What a score belongs to; both are counted over the whole run, from 1."""
 

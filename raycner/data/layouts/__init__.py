@@ -1,13 +1,8 @@
-"""Layouts: the file formats that corpora are read from. One file a layout; a file in this folder registers itself."""
+"""Layouts: how raw files encode annotated sentences. One file per layout; a file in this folder registers itself."""
 
-from raycner.data.layouts.layout import (
-    LAYOUTS,
-    Layout,
-    ReadingConfig,
-    Row,
-)
+from raycner.data.layouts.layout import LAYOUTS, FileLayout, Layout, Row
 from raycner.registry import discover
 
-__all__ = ["LAYOUTS", "Layout", "ReadingConfig", "Row"]
+__all__ = ["LAYOUTS", "FileLayout", "Layout", "Row"]
 
 discover(__name__, __path__)

@@ -1,10 +1,10 @@
-"""brat standoff: a .txt of text beside an .ann of annotations, of which the entities (T lines) are read."""
+"""brat standoff: a .txt of text next to an .ann of annotations, of which the entities (T lines) are read."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from raycner.data.layouts.layout import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import LAYOUTS, REPAIR_HINT, Row, SpanLayout
 from raycner.data.layouts.offsets import Mark, Marked, from_texts
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
@@ -12,51 +12,56 @@ from raycner.errors import InputError
 _ENTITY = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
-@layout("brat")
-def brat(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
-    """Documents of brat; the source is to find both files of each, as `data/brat/**/*.*` does with train, dev and test
-    below. Relations, events, attributes and notes are passed over.
+@LAYOUTS.register("brat")
+class Brat(SpanLayout):
+    """Documents of brat; the path must match both files of each, as `data/brat/**/*.*` does with train, dev and test
+    below. Relations, events, attributes and notes are ignored.
 
     An entity in several pieces with nothing but space between them (as where a line ends) is one; any other in several
-    pieces is refused, or dropped and counted if reading is lenient.
+    pieces is refused, or dropped and counted if `repair` is lenient.
     """
-    texts = {file.name.removesuffix(".txt"): file for file in files if file.name.endswith(".txt")}
-    annotated = [file for file in files if file.name.endswith(".ann")]
-    for file in annotated:
-        if file.name.removesuffix(".ann") not in texts:
-            hint = "give scenario.source a pattern that finds the .txt beside it too, such as data/brat/**/*.*"
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        texts = {file.name.removesuffix(".txt"): file for file in files if file.name.endswith(".txt")}
+        annotations = {file.name.removesuffix(".ann"): file for file in files if file.name.endswith(".ann")}
+        _require_pairs(texts, annotations)
+        dropped: list[str] = []
+        documents = (self._document(annotations[name], texts[name], dropped) for name in annotations)
+        yield from from_texts(documents, notes, repair=self.repair, nested=self.nested)
+        if dropped:
+            notes.append(f"{len(dropped)} entities in several pieces were dropped")
+
+    def _document(self, annotation: RawFile, text_file: RawFile, dropped: list[str]) -> Marked:
+        text = text_file.text()
+        marks: dict[str, Mark] = {}
+        for number, line in annotation.lines():
+            if not line.startswith("T"):
+                continue
+            location = f"{annotation.name}:{number}"
+            match = _ENTITY.fullmatch(line)
+            if not match:
+                hint = "write T1, a tab, TYPE START END, a tab, the text"
+                raise InputError(f"not an entity of brat: {line[:60]!r}", location=location, hint=hint)
+            name, kind, spans, words = match.groups()
+            if name in marks:
+                raise InputError(f"{name} occurs twice", location=location, hint="give every entity its own number")
+            pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
+            if any(text[one[1] : two[0]].strip() or one[1] > two[0] for one, two in pairwise(pieces)):
+                if self.repair == "strict":
+                    line = f"{name} ({kind}) is in several pieces, which an entity here cannot be"
+                    raise InputError(line, location=location, hint=REPAIR_HINT)
+                dropped.append(name)
+                continue
+            marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words)
+        return Marked(annotation, 1, text, list(marks.values()))
+
+
+def _require_pairs(texts: Mapping[str, RawFile], annotations: Mapping[str, RawFile]) -> None:
+    """Raise `InputError` for a text without annotations, and for annotations without a text."""
+    for name, file in annotations.items():
+        if name not in texts:
+            hint = "give scenario.corpus.path a pattern that also matches the .txt, such as data/brat/**/*.*"
             raise InputError("its text is not in the source", location=file.name, hint=hint)
-    lonely = texts.keys() - {file.name.removesuffix(".ann") for file in annotated}
-    if lonely:
-        hint = "give it an .ann, be it empty, or take it away"
-        raise InputError("no .ann beside it", location=texts[min(lonely)].name, hint=hint)
-    broken: list[str] = []
-    documents = (_document(file, texts[file.name.removesuffix(".ann")], reading, broken) for file in annotated)
-    yield from from_texts(documents, reading, notes)
-    if broken:
-        notes.append(f"{len(broken)} entities in several pieces were dropped")
-
-
-def _document(file: RawFile, beside: RawFile, reading: ReadingConfig, broken: list[str]) -> Marked:
-    text = beside.text()
-    marks: dict[str, Mark] = {}
-    for number, line in file.lines():
-        if not line.startswith("T"):
-            continue
-        where = f"{file.name}:{number}"
-        said = _ENTITY.fullmatch(line)
-        if not said:
-            hint = "write T1, a tab, TYPE START END, a tab, the text"
-            raise InputError(f"not an entity of brat: {line[:60]!r}", location=where, hint=hint)
-        name, kind, spans, words = said.groups()
-        if name in marks:
-            raise InputError(f"{name} was there before", location=where, hint="number the entities apart")
-        pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
-        if any(text[one[1] : two[0]].strip() or one[1] > two[0] for one, two in pairwise(pieces)):
-            if reading.repair == "strict":
-                line = f"{name} ({kind}) is in several pieces, which an entity here cannot be"
-                raise InputError(line, location=where, hint="mend the file, or set reading.repair=lenient")
-            broken.append(name)
-            continue
-        marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words)
-    return Marked(file, 1, text, list(marks.values()))
+    if unannotated := texts.keys() - annotations.keys():
+        hint = "add an .ann, which may be empty, or remove the text"
+        raise InputError("there is no .ann for it", location=texts[min(unannotated)].name, hint=hint)

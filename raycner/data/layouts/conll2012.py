@@ -1,15 +1,15 @@
-"""CoNLL-2012: OntoNotes 5 as the shared task spells it, `*_gold_conll` files with names in brackets.
+"""CoNLL-2012: OntoNotes 5 as the shared task encodes it, `*_gold_conll` files with names in brackets.
 
 A line has document, part, number, word, part of speech, parse, lemma, frame, sense, speaker, name, arguments and
-coreference; how many arguments, differs from sentence to sentence. A name opens as `(PERSON*`, closes as `*)`, and
-is one word as `(GPE)`. Lines that begin with # stand between documents.
+coreference; how many arguments, differs from sentence to sentence. A name opens as `(PERSON*`, closes as `*)`;
+a name of one word is `(GPE)`. Lines that begin with # stand between documents.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
 from raycner.data.entities import Entity
-from raycner.data.layouts.layout import ReadingConfig, Row, Spanned, filled, from_spans, layout
+from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, filled, from_spans
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -19,11 +19,13 @@ SKELETON = "[WORD]"
 _BRACKETS = re.compile(r"(\([^()*]+)+\)*|(\([^()*]+)*\*\)*")
 
 
-@layout("conll2012")
-def conll2012(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
-    """OntoNotes 5 in CoNLL-2012 form; a source such as `conll-2012/v4/data/**/*_gold_conll` finds its files."""
-    named = (_named(file, block) for file in files for block in filled(_blocks(file), file))
-    yield from from_spans(named, reading, notes)
+@LAYOUTS.register("conll2012")
+class Conll2012(SpanLayout):
+    """OntoNotes 5 in CoNLL-2012 form; a path such as `conll-2012/v4/data/**/*_gold_conll` matches its files."""
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        sentences = (_spanned(file, block) for file in files for block in filled(_blocks(file), file))
+        yield from from_spans(sentences, notes, repair=self.repair, nested=self.nested)
 
 
 def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
@@ -33,15 +35,13 @@ def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
         cells = re.split("[ \t]+", line.strip(" \t"))
         if cells != [""] and not line.startswith("#"):
             if len(cells) <= NAME + 1:
-                found = f"{len(cells)} columns, too few for CoNLL-2012: {line[:40]!r}"
-                raise InputError(
-                    found, location=f"{file.name}:{number}", hint="is it another layout? (scenario.corpus)"
-                )
+                what = f"{len(cells)} columns, too few for CoNLL-2012: {line[:40]!r}"
+                hint = "is it another layout? (scenario.corpus.name)"
+                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
             if block and len(cells) != len(block[0][1]):
-                found = f"{len(cells)} columns where the lines above have {len(block[0][1])}"
-                raise InputError(
-                    found, location=f"{file.name}:{number}", hint="give a sentence's lines the same columns"
-                )
+                what = f"{len(cells)} columns where the lines above have {len(block[0][1])}"
+                hint = "give a sentence's lines the same columns"
+                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
             block.append((number, cells))
         elif block:
             yield block
@@ -50,28 +50,26 @@ def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
         yield block
 
 
-def _named(file: RawFile, block: Sequence[tuple[int, list[str]]]) -> Spanned:
+def _spanned(file: RawFile, block: Sequence[tuple[int, list[str]]]) -> Spanned:
     """A sentence with the names that its brackets enclose."""
     spans: list[Entity] = []
     unclosed: list[tuple[int, str]] = []
     for word, (number, cells) in enumerate(block):
         if not _BRACKETS.fullmatch(cells[NAME]):
-            found, hint = f"name {cells[NAME]!r} is not in brackets", "write (TYPE*, *, *) or (TYPE)"
-            raise InputError(found, location=f"{file.name}:{number}", hint=hint)
+            what, hint = f"name {cells[NAME]!r} is not in brackets", "write (TYPE*, *, *) or (TYPE)"
+            raise InputError(what, location=f"{file.name}:{number}", hint=hint)
         if cells[WORD] == SKELETON:
-            found, hint = "no words, only their places", "fill the skeletons with the shared task's script first"
-            raise InputError(found, location=f"{file.name}:{number}", hint=hint)
+            what, hint = "no words, only their places", "fill the skeletons with the shared task's script first"
+            raise InputError(what, location=f"{file.name}:{number}", hint=hint)
         unclosed += [(word, kind) for kind in cells[NAME].rstrip("*)").split("(")[1:]]
         for _ in range(cells[NAME].count(")")):
             if not unclosed:
-                found, hint = "a bracket closes that was never opened", "mend the file"
-                raise InputError(found, location=f"{file.name}:{number}", hint=hint)
+                what, hint = "a bracket closes that was never opened", "fix the file"
+                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
             start, kind = unclosed.pop()
             spans.append(Entity(start, word + 1, kind))
     if unclosed:
         start, kind = unclosed[-1]
-        where = f"{file.name}:{block[start][0]}"
-        raise InputError(
-            f"({kind} is never closed in its sentence", location=where, hint="mend the file, or is it whole?"
-        )
+        line = f"({kind} is never closed in its sentence"
+        raise InputError(line, location=f"{file.name}:{block[start][0]}", hint="fix the file; is it complete?")
     return Spanned(file, block[0][0], tuple(cells[WORD] for _, cells in block), spans)

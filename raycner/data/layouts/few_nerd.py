@@ -1,10 +1,10 @@
 """Few-NERD: a word and a bare type a line, `coarse-fine`, in the scheme IO."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from typing import ClassVar, Literal
 
-from raycner.data.layouts.columns import tagged
-from raycner.data.layouts.layout import ReadingConfig, Row, from_tags, layout
+from raycner.data.layouts.columns import ColumnLayout
+from raycner.data.layouts.layout import LAYOUTS, Row, from_tags
 from raycner.data.sources import RawFile
 
 FINE = {
@@ -23,12 +23,19 @@ FINE = {
 TYPES = tuple(f"{coarse}-{fine}" for coarse, names in FINE.items() for fine in names.split())
 
 
-@layout("few_nerd", types=(*TYPES, *FINE))
-def few_nerd(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
-    """Few-NERD, its 66 fine types or its 8 coarse ones (`reading.grain`).
+@LAYOUTS.register("few_nerd")
+class FewNerd(ColumnLayout):
+    """Few-NERD, its 66 fine types or its 8 coarse ones.
 
     A run of words with one fine type is one entity, and stays one when its type is read as the coarse one. Source:
     Ding et al., Few-NERD: A Few-shot Named Entity Recognition Dataset, ACL 2021.
     """
-    names = {kind: kind if reading.grain == "fine" else kind.partition("-")[0] for kind in TYPES}
-    yield from from_tags(lambda: tagged(files, reading), replace(reading, scheme="IO"), notes, names)
+
+    types: ClassVar[tuple[str, ...]] = (*TYPES, *FINE)
+
+    grain: Literal["fine", "coarse"] = "fine"
+    """Which types are read: the 66 fine ones, such as person-actor, or the 8 coarse ones before the dash."""
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        names = {kind: kind if self.grain == "fine" else kind.partition("-")[0] for kind in TYPES}
+        yield from from_tags(lambda: self.tagged(files), notes, scheme="IO", repair=self.repair, names=names)

@@ -1,15 +1,17 @@
 """i2b2 / UTHealth 2014, de-identification: a document an XML file, with TEXT and the TAGS of what is to be hidden."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 from xml.etree import ElementTree
 
-from raycner.data.layouts.layout import ReadingConfig, Row, layout
+from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout
 from raycner.data.layouts.offsets import Mark, Marked, from_texts
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
 CATEGORIES = frozenset({"NAME", "PROFESSION", "LOCATION", "AGE", "DATE", "CONTACT", "ID", "PHI"})
-"""The elements of TAGS that mark what is to be hidden; their TYPE says what it is. Other tasks' are passed over."""
+"""The elements of TAGS that mark what is to be hidden; their TYPE says what it is. Other elements are ignored."""
 TYPES = (
     *("AGE", "CITY", "COUNTRY", "DATE", "DOCTOR", "HOSPITAL", "IDNUM", "MEDICALRECORD"),
     *("ORGANIZATION", "PATIENT", "PHONE", "PROFESSION", "STATE", "STREET", "USERNAME", "ZIP"),
@@ -18,23 +20,28 @@ TYPES = (
 the 2014 task is INFERRED)."""
 
 
-@layout("i2b2", types=TYPES)
-def i2b2(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
-    """The XML files of 2014, as found by a pattern such as `data/i2b2/**/*.xml`, with train and test in their folders'
-    names. Entities of other than the sixteen types are left out, and counted."""
-    other: dict[str, int] = {}
-    yield from from_texts((_document(file, other) for file in files), reading, notes)
-    if other:
-        said = ", ".join(f"{number} {kind}" for kind, number in sorted(other.items()))
-        notes.append(f"not among the sixteen types, and left out: {said}")
+@LAYOUTS.register("i2b2")
+class I2b2(SpanLayout):
+    """The XML files of 2014, matched by a path such as `data/i2b2/**/*.xml`, with train and test in their folders'
+    names. Entities of other types than the sixteen are left out, and counted."""
+
+    types: ClassVar[tuple[str, ...]] = TYPES
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        other: Counter[str] = Counter()
+        documents = (_document(file, other) for file in files)
+        yield from from_texts(documents, notes, repair=self.repair, nested=self.nested)
+        if other:
+            counts = ", ".join(f"{number} {kind}" for kind, number in sorted(other.items()))
+            notes.append(f"not among the sixteen types, and left out: {counts}")
 
 
-def _document(file: RawFile, other: dict[str, int]) -> Marked:
+def _document(file: RawFile, other: Counter[str]) -> Marked:
     try:
         root = ElementTree.fromstring(file.text())
     except ElementTree.ParseError as error:
         line = f"not XML: {str(error).partition(':')[0]}"
-        raise InputError(line, location=f"{file.name}:{error.position[0]}", hint="is the file whole?") from None
+        raise InputError(line, location=f"{file.name}:{error.position[0]}", hint="is the file complete?") from None
     text, tags = root.findtext("TEXT"), root.find("TAGS")
     if text is None or tags is None:
         raise InputError("no TEXT and TAGS in it", location=file.name, hint="is it a file of the 2014 task?")
@@ -43,15 +50,15 @@ def _document(file: RawFile, other: dict[str, int]) -> Marked:
         if tag.tag not in CATEGORIES or "start" not in tag.attrib:
             continue
         name, kind = tag.get("id", f"#{len(marks)}"), tag.get("TYPE", "")
-        where = f"{file.name}:{name}"
+        location = f"{file.name}:{name}"
         try:
             start, end = int(tag.attrib["start"]), int(tag.attrib["end"])
         except (KeyError, ValueError):
-            raise InputError("start and end are no numbers", location=where, hint="mend the file") from None
+            raise InputError("start and end are not numbers", location=location, hint="fix the file") from None
         if name in marks:
-            raise InputError(f"{name} was there before", location=file.name, hint="give every tag an id of its own")
+            raise InputError(f"{name} occurs twice", location=file.name, hint="give every tag an id of its own")
         if kind not in TYPES:
-            other[kind] = other.get(kind, 0) + 1
+            other[kind] += 1
             continue
         marks[name] = Mark(start, end, kind, 1, tag.get("text"))
     return Marked(file, 1, text, list(marks.values()))

@@ -6,48 +6,52 @@ from typing import Any, NamedTuple
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
-    ReadingConfig,
+    LAYOUTS,
     Row,
+    SpanLayout,
     Spanned,
     Tagged,
+    TagLayout,
     brief,
     filled,
     from_spans,
     from_tags,
-    layout,
     span,
 )
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
 
-@layout("jsonl")
-def jsonl(files: Sequence[RawFile], reading: ReadingConfig, notes: list[str]) -> Iterator[Row]:
+@LAYOUTS.register("jsonl")
+class Jsonl(TagLayout, SpanLayout):
     """One JSON object a line: `tokens` with `tags`, or `tokens` with `entities` of `start`, `end` (exclusive), `type`.
 
     An entity may also be a list `[start, end, type]`. Offsets count words. The first line decides between tags and
     entities for the whole corpus; other keys are ignored.
     """
-    if "tags" in next(every(files)).said:
-        yield from from_tags(lambda: map(_object_tags, every(files)), reading, notes)
-    else:
-        yield from from_spans(map(_object_spans, every(files)), reading, notes)
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        if "tags" in next(every(files)).fields:
+            yield from from_tags(lambda: map(_object_tags, every(files)), notes, scheme=self.scheme, repair=self.repair)
+        else:
+            spanned = map(_object_spans, every(files))
+            yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
 
 
 class Object(NamedTuple):
-    """What a line says."""
+    """The JSON object of a line."""
 
     file: RawFile
     line: int
-    said: dict[str, Any]
+    fields: dict[str, Any]
 
-    def refusal(self, what: str, hint: str) -> InputError:
+    def error(self, what: str, hint: str) -> InputError:
         return InputError(what, location=f"{self.file.name}:{self.line}", hint=hint)
 
     def words(self) -> tuple[str, ...]:
-        tokens = self.said.get("tokens")
+        tokens = self.fields.get("tokens")
         if not (isinstance(tokens, list) and tokens and all(isinstance(word, str) and word for word in tokens)):
-            raise self.refusal(f"tokens are {brief(tokens)}", 'write "tokens": a list of words, none of them empty')
+            raise self.error(f"tokens are {brief(tokens)}", 'write "tokens": a list of words, none of them empty')
         return tuple(tokens)
 
 
@@ -58,44 +62,45 @@ def every(files: Sequence[RawFile]) -> Iterator[Object]:
 
 
 def objects(file: RawFile) -> Iterator[Object]:
-    """The objects of a file; blank lines are passed over."""
+    """The objects of a file; blank lines are ignored."""
     for number, line in file.lines():
         if not line.strip():
             continue
         try:
-            said = json.loads(line)
+            value = json.loads(line)
             if "\\u" in line:
-                json.dumps(said, ensure_ascii=False).encode()
+                json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            found, hint = "an escape names half a character", "write the character itself, in UTF-8"
-            raise InputError(found, location=f"{file.name}:{number}", hint=hint) from None
+            what, hint = "an escape names half a character", "write the character itself, in UTF-8"
+            raise InputError(what, location=f"{file.name}:{number}", hint=hint) from None
         except (ValueError, RecursionError) as error:
             at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
             hint = "write one JSON object a line"
             raise InputError(f"not JSON: {at}", location=f"{file.name}:{number}", hint=hint) from None
-        if not isinstance(said, dict):
+        if not isinstance(value, dict):
             hint = "write one JSON object a line"
-            raise InputError(f"found {brief(said)}", location=f"{file.name}:{number}", hint=hint)
-        yield Object(file, number, said)
+            raise InputError(f"found {brief(value)}", location=f"{file.name}:{number}", hint=hint)
+        yield Object(file, number, value)
 
 
 def _object_tags(item: Object) -> Tagged:
-    words, tags = item.words(), item.said.get("tags")
+    words, tags = item.words(), item.fields.get("tags")
     if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        raise item.refusal(f"tags are {brief(tags)}", 'write "tags": a list of texts, on every line of the corpus')
+        raise item.error(f"tags are {brief(tags)}", 'write "tags": a list of texts, on every line of the corpus')
     if len(tags) != len(words):
-        raise item.refusal(f"{len(words)} tokens but {len(tags)} tags", "give every token one tag")
+        raise item.error(f"{len(words)} tokens but {len(tags)} tags", "give every token one tag")
     return Tagged(item.file, [item.line] * len(words), words, tags)
 
 
 def _object_spans(item: Object) -> Spanned:
-    words, said = item.words(), item.said.get("entities")
-    if not isinstance(said, list):
-        raise item.refusal(f"entities are {brief(said)}", 'write "tags" or "entities" beside "tokens" on every line')
-    return Spanned(item.file, item.line, words, [_object_span(entity, item) for entity in said])
+    words, entities = item.words(), item.fields.get("entities")
+    if not isinstance(entities, list):
+        hint = 'write "tags" or "entities" next to "tokens" on every line'
+        raise item.error(f"entities are {brief(entities)}", hint)
+    return Spanned(item.file, item.line, words, [_object_span(entity, item) for entity in entities])
 
 
-def _object_span(said: Any, item: Object) -> Entity:
-    if entity := span(said):
+def _object_span(value: Any, item: Object) -> Entity:
+    if entity := span(value):
         return entity
-    raise item.refusal(f"entity is {brief(said)}", 'write {"start": 0, "end": 2, "type": "person"}')
+    raise item.error(f"entity is {brief(value)}", 'write {"start": 0, "end": 2, "type": "person"}')

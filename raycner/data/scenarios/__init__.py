@@ -1,14 +1,10 @@
-"""Scenarios: in which order types are learned. One file a family of protocols; a file here registers itself."""
+"""Scenarios: in which order types are learned. One file per protocol; a file in this folder registers itself."""
 
-from raycner.data.scenarios.scenario import (
-    PROTOCOLS,
-    Experience,
-    Scenario,
-    ScenarioConfig,
-    Split,
-)
+from raycner.data.scenarios.experience import Experience, Split
+from raycner.data.scenarios.protocol import PROTOCOLS, Protocol
+from raycner.data.scenarios.scenario import Scenario, ScenarioConfig
 from raycner.registry import discover
 
-__all__ = ["PROTOCOLS", "Experience", "Scenario", "ScenarioConfig", "Split"]
+__all__ = ["PROTOCOLS", "Experience", "Protocol", "Scenario", "ScenarioConfig", "Split"]
 
 discover(__name__, __path__)

@@ -1,68 +1,81 @@
-"""FG-a-PG-b: the training sentences are shared out among the steps; `first` types, then `per_step` more each time."""
+"""FG-a-PG-b: the training sentences are divided among the steps; `first` types, then `per_step` more each time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios.scenario import (
-    Experience,
-    Rows,
-    Scenario,
-    ScenarioConfig,
-    ScenarioKey,
-    Split,
-    both,
-    bound,
-    learned,
-    protocol,
-)
+from raycner.data.scenarios.experience import Experience, Rows, Split, whole_dev_and_test
+from raycner.data.scenarios.protocol import PROTOCOLS, ScenarioKey, SeededProtocol
 from raycner.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class DealtKey(ScenarioKey):
-    """A step named by how the sentences were dealt out: among all types that the scenario learns."""
+    """Names a step by how the sentences were divided among all types that the scenario learns."""
 
     protocol: str
     sampling: str
     split_seed: int
 
 
-def _key(scenario: Scenario, index: int) -> DealtKey:
-    """Step 0 of joint is step 0 of fg_pg."""
-    every = scenario[-1].inventory
-    return DealtKey(
-        protocol=scenario.config.protocol if index else "fg_pg",
-        corpora=(scenario.corpora[0].fingerprint,),
-        types=every.types,
-        sizes=every.sizes,
-        sampling=scenario.config.sampling,
-        split_seed=scenario.config.split_seed,
-    )
-
-
-@protocol("fg_pg", key=_key)
-def fg_pg(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
+@PROTOCOLS.register("fg_pg")
+class FgPg(SeededProtocol):
     """FG-a-PG-b: disjoint slices of the training sentences, each annotated with its own step's types only.
 
     Dev and test are whole, with all types seen so far annotated. Source: CFNER protocol.
     """
-    (corpus,) = corpora
-    inventories = _inventories(config, corpus)
-    slices = SAMPLING[config.sampling](corpus, inventories[-1], config.split_seed)
-    for index, inventory in enumerate(inventories):
-        train = Split(corpus, "train", slices[index], frozenset(inventory.new))
-        yield Experience(index, inventory, train, *both(corpus, inventory))
 
+    first: int = 1
+    """How many types the first step learns."""
+    per_step: int = 1
+    """How many types each later step adds; `first` and `per_step` must use up all types."""
+    sampling: Literal["greedy", "random"] = "greedy"
+    """How sentences are divided into slices: greedy, by their rarest type, as the CFNER family does; or at random."""
 
-@protocol("joint", key=_key, bounds="fg_pg")
-def joint(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
-    """The upper bound of fg_pg."""
-    return bound(fg_pg(config, corpora))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.first < 1 or self.per_step < 1:
+            raise ValueError("first and per_step are at least 1")
+
+    @property
+    def joint_label(self) -> str:
+        return "joint"
+
+    def experiences(self, corpus: Corpus, types: tuple[str, ...]) -> Iterator[Experience]:
+        inventories = self._inventories(types)
+        slices = SAMPLING[self.sampling](corpus, inventories[-1], self.split_seed)
+        for index, inventory in enumerate(inventories):
+            train = Split(corpus, "train", slices[index], frozenset(inventory.new))
+            yield Experience(index, inventory, train, *whole_dev_and_test(corpus, inventory))
+
+    def key(self, experiences: Sequence[Experience], index: int, *, joint: bool) -> DealtKey:
+        """Step 0 of the upper bound is step 0 of the protocol."""
+        every = experiences[-1].inventory
+        return DealtKey(
+            protocol="joint" if joint and index else "fg_pg",
+            corpora=(experiences[0].train.corpus.fingerprint,),
+            types=every.types,
+            sizes=every.sizes,
+            sampling=self.sampling,
+            split_seed=self.split_seed,
+        )
+
+    def _inventories(self, types: tuple[str, ...]) -> list[TypeInventory]:
+        later, rest = divmod(len(types) - self.first, self.per_step)
+        if later < 0 or rest:
+            line = f"first={self.first} and then per_step={self.per_step} do not divide {len(types)} types into steps"
+            fitting = [first for first in range(1, len(types) + 1) if (len(types) - first) % self.per_step == 0]
+            hint = f"with this per_step, first may be {fitting} ({len(types)} types: {', '.join(types)})"
+            raise InputError(line, location="scenario.protocol.first", hint=hint)
+        inventories = [TypeInventory().grow(types[: self.first])]
+        for start in range(self.first, len(types), self.per_step):
+            inventories.append(inventories[-1].grow(types[start : start + self.per_step]))
+        return inventories
 
 
 def greedy(corpus: Corpus, inventory: TypeInventory, seed: int) -> list[Rows]:
@@ -106,22 +119,7 @@ SAMPLING: dict[str, Callable[[Corpus, TypeInventory, int], list[Rows]]] = {"gree
 def _quotas(sentences: int, inventory: TypeInventory) -> list[int]:
     quotas = [sentences * size // len(inventory) for size in inventory.sizes]
     if 0 in quotas:
-        found = f"{sentences} training sentences are too few to share out among {len(inventory)} types"
+        line = f"{sentences} training sentences are too few to divide among {len(inventory)} types"
         hint = "give more sentences, or name fewer types in scenario.order"
-        raise InputError(found, location="scenario.source", hint=hint)
+        raise InputError(line, location="scenario.corpus", hint=hint)
     return quotas
-
-
-def _inventories(config: ScenarioConfig, corpus: Corpus) -> list[TypeInventory]:
-    types = learned(config, corpus)
-    later, rest = divmod(len(types) - config.first, config.per_step)
-    if later < 0 or rest:
-        asked = f"first={config.first} and then per_step={config.per_step} do not divide {len(types)} types into steps"
-        fitting = [f for f in range(1, len(types) + 1) if (len(types) - f) % config.per_step == 0]
-        known = f"{len(types)} types: {', '.join(types)}"
-        raise InputError(asked, location="scenario.first", hint=f"with this per_step, first may be {fitting} ({known})")
-    grown = [TypeInventory().grow(types[: config.first])]
-    for k in range(later):
-        start = config.first + k * config.per_step
-        grown.append(grown[-1].grow(types[start : start + config.per_step]))
-    return grown

@@ -3,59 +3,72 @@
     step 1    `share` of the training sentences, annotated with all types but `target`
     step 2    the other sentences, annotated with all types; those of step 1 are gone
 
-Dev and test are whole, with the types known by then. Reported for the published tables are step 1 (Init.), step 2
-(Sub.), and the protocol `scratch` (Rand.): step 2 by a network that never saw step 1. The paper draws another division
-for each target; here `split_seed` draws it, the same for all targets.
+Dev and test are whole, with all types so far annotated. The published tables report step 1 (Init.), step 2 (Sub.), and
+step 2 by a network that never saw step 1 (Rand.: `scratch`). The paper draws another division for each target; here
+`split_seed` draws it, the same for all targets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios.scenario import Experience, ScenarioConfig, Split, both, bound, learned, protocol
+from raycner.data.scenarios.experience import Experience, Rows, Split, whole_dev_and_test
+from raycner.data.scenarios.protocol import PROTOCOLS, SeededProtocol
 from raycner.errors import InputError
 from raycner.registry import suggest
 
 
-@protocol("progressive")
-def progressive(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
+@PROTOCOLS.register("progressive")
+class Progressive(SeededProtocol):
     """All types but the target, then all of them on the rest of the sentences."""
-    (corpus,) = corpora
-    inventory = TypeInventory().grow(_others(config, corpus))
-    total = len(corpus["train"])
-    initial = round(config.share * total)
-    if not 0 < initial < total:
-        found = f"share={config.share} leaves one of the two steps without any of {total} training sentences"
-        raise InputError(found, location="scenario.share", hint="set it nearer to 0.5")
-    drawn = np.random.RandomState(config.split_seed).permutation(total)
-    for index, rows in enumerate(np.split(drawn, [initial])):
-        inventory = inventory.grow((config.target,)) if index else inventory
-        train = Split(corpus, "train", np.sort(rows), frozenset(inventory.types))
-        yield Experience(index, inventory, train, *both(corpus, inventory))
 
+    target: str = ""
+    """The type that is learned last."""
+    share: float = 0.8
+    """The share of the training sentences that the first step sees; the rest is the second step."""
+    scratch: bool = False
+    """The second step alone, by a network that never saw the first: the baseline of random initialisation."""
 
-@protocol("joint_progressive", bounds="progressive")
-def joint_progressive(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
-    """The upper bound of progressive: the second step has all sentences, all types annotated."""
-    return bound(progressive(config, corpora))
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.share < 1:
+            raise ValueError(f"share {self.share}: above 0 and below 1")
 
+    @property
+    def label(self) -> str:
+        return "scratch" if self.scratch else self.name
 
-@protocol("scratch")
-def scratch(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
-    """The random-initialisation baseline: the second step of progressive, and nothing before it."""
-    _, second = progressive(config, corpora)
-    yield replace(second, index=0, inventory=TypeInventory().grow(second.inventory.types))
+    def experiences(self, corpus: Corpus, types: tuple[str, ...]) -> Iterator[Experience]:
+        inventory = TypeInventory().grow(self._others(types))
+        total = len(corpus["train"])
+        initial = round(self.share * total)
+        if not 0 < initial < total:
+            line = f"share={self.share} leaves one of the two steps without any of {total} training sentences"
+            raise InputError(line, location="scenario.protocol.share", hint="set it nearer to 0.5")
+        order = np.random.RandomState(self.split_seed).permutation(total)
+        first, second = (
+            self._experience(index, inventory if index == 0 else inventory.grow((self.target,)), corpus, np.sort(rows))
+            for index, rows in enumerate(np.split(order, [initial]))
+        )
+        if self.scratch:
+            yield replace(second, index=0, inventory=TypeInventory().grow(second.inventory.types))
+        else:
+            yield from (first, second)
 
+    def _experience(self, index: int, inventory: TypeInventory, corpus: Corpus, rows: Rows) -> Experience:
+        train = Split(corpus, "train", rows, frozenset(inventory.types))
+        return Experience(index, inventory, train, *whole_dev_and_test(corpus, inventory))
 
-def _others(config: ScenarioConfig, corpus: Corpus) -> tuple[str, ...]:
-    types = learned(config, corpus)
-    if config.target not in types:
-        what = f"{config.target!r} is none of the types that are learned" if config.target else "no type is chosen"
-        raise InputError(what, location="scenario.target", hint=suggest(config.target, types))
-    if len(types) == 1:
-        what, hint = f"{config.target!r} is the only type that is learned", "name others in scenario.order"
-        raise InputError(what, location="scenario.target", hint=hint)
-    return tuple(kind for kind in types if kind != config.target)
+    def _others(self, types: tuple[str, ...]) -> tuple[str, ...]:
+        """All types but the target."""
+        location = "scenario.protocol.target"
+        if self.target not in types:
+            line = f"{self.target!r} is none of the types to learn" if self.target else "no type is chosen"
+            raise InputError(line, location=location, hint=suggest(self.target, types))
+        if len(types) == 1:
+            line, hint = f"{self.target!r} is the only type to learn", "name others in scenario.order"
+            raise InputError(line, location=location, hint=hint)
+        return tuple(kind for kind in types if kind != self.target)

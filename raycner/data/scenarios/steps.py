@@ -1,46 +1,70 @@
-"""A list of steps, each with a source of its own: for new types as they really arrive."""
+"""A list of steps, each with a corpus of its own: for new types as they arrive in practice."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios.scenario import (
-    Experience,
-    Scenario,
-    ScenarioConfig,
-    ScenarioKey,
-    Split,
-    known,
-    protocol,
-    whole,
-)
+from raycner.data.layouts.layout import Layout, build_layout
+from raycner.data.scenarios.experience import Experience, Split, whole
+from raycner.data.scenarios.protocol import PROTOCOLS, Protocol, ScenarioKey, require_types
+from raycner.hashing import plain
+from raycner.settings import merge
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepConfig:
+    """One entry of the protocol `steps`: types, and the corpus in which they are annotated."""
+
+    types: tuple[str, ...]
+    corpus: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the scenario's corpus, such as `{path: data/reviews}` or `{name: jsonl, path: data/x}`."""
+
+    def __post_init__(self) -> None:
+        if not self.types:
+            raise ValueError("a step needs at least one type")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedKey(ScenarioKey):
-    """A step named by the corpora and the types of the list up to it: a longer list keeps its past."""
+    """Names a step by the corpora and types of the list up to it: appending steps renames none of the earlier ones."""
 
     protocol: str = "steps"
     sampling: str = ""
     split_seed: int = 0
 
 
-def _key(scenario: Scenario, index: int) -> ListedKey:
-    fingerprints = tuple(corpus.fingerprint for corpus in scenario.corpora[: index + 1])
-    inventory = scenario[index].inventory
-    return ListedKey(corpora=fingerprints, types=inventory.types, sizes=inventory.sizes)
-
-
-@protocol("steps", key=_key)
-def steps(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
+@PROTOCOLS.register("steps")
+class ListedSteps(Protocol):
     """A list of steps, each with its own corpus and the types annotated there; scored on every corpus so far."""
-    inventory = TypeInventory()
-    dev: tuple[Split, ...] = ()
-    test: tuple[Split, ...] = ()
-    for index, (step, corpus) in enumerate(zip(config.steps, corpora, strict=True)):
-        known(step.types, corpus, f"scenario.steps.{index}.types")
-        inventory = inventory.grow(step.types)
-        dev += (whole(corpus, "dev", step.types),)
-        test += (whole(corpus, "test", step.types),)
-        yield Experience(index, inventory, whole(corpus, "train", step.types), dev, test)
+
+    steps: tuple[StepConfig, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise ValueError("protocol 'steps' needs the list `steps`: write its entries {types: [...], corpus: {...}}")
+
+    def corpora(self, corpus: Layout) -> tuple[Layout, ...]:
+        return tuple(
+            build_layout(merge(plain(corpus), step.corpus), f"scenario.protocol.steps.{i}.corpus")
+            for i, step in enumerate(self.steps)
+        )
+
+    def divide(self, corpora: Sequence[Corpus], order: tuple[str, ...]) -> Iterator[Experience]:
+        del order
+        inventory = TypeInventory()
+        dev: tuple[Split, ...] = ()
+        test: tuple[Split, ...] = ()
+        for index, (step, corpus) in enumerate(zip(self.steps, corpora, strict=True)):
+            require_types(step.types, corpus, f"scenario.protocol.steps.{index}.types")
+            inventory = inventory.grow(step.types)
+            dev += (whole(corpus, "dev", step.types),)
+            test += (whole(corpus, "test", step.types),)
+            yield Experience(index, inventory, whole(corpus, "train", step.types), dev, test)
+
+    def key(self, experiences: Sequence[Experience], index: int, *, joint: bool) -> ListedKey:
+        del joint
+        fingerprints = tuple(experience.train.corpus.fingerprint for experience in experiences[: index + 1])
+        inventory = experiences[index].inventory
+        return ListedKey(corpora=fingerprints, types=inventory.types, sizes=inventory.sizes)

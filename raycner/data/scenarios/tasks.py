@@ -6,29 +6,25 @@
     test=all      all test sentences, annotated with every type so far
     test=filter   those that have an entity of a type so far
 
-Dev is shared out as the training sentences are, and comes in one part per task so far, annotated with that task's
-types: `optim.select=new` looks at the newest part alone, as published. Which sentences a task sees does not depend on
-the order in which tasks are learned. Source: SpanKL's data preparation; published with split_seed=1.
+Dev is divided like the training sentences, and comes in one part per task so far, annotated with that task's types:
+`optim.select=new` scores the newest part alone, as published. Which sentences a task sees does not depend on the order
+in which tasks are learned. Source: SpanKL's data preparation; published with split_seed=1.
 """
 
+import re
+from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from raycner.data.corpora import Corpus, Part
+from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.scenarios.scenario import (
-    Experience,
-    Rows,
-    ScenarioConfig,
-    Split,
-    bound,
-    known,
-    learned,
-    protocol,
-    whole,
-)
+from raycner.data.scenarios.experience import Experience, Rows, Split, whole
+from raycner.data.scenarios.protocol import PROTOCOLS, OneCorpusProtocol, SeededProtocol, require_types
+from raycner.data.sources import Part
 from raycner.errors import InputError
 
 Tasks = Sequence[tuple[str, ...]]
@@ -51,98 +47,106 @@ ORDERS = (
 """The published orders of OntoNotes5's six types and of Few-NERD's eight coarse ones."""
 
 
-@protocol("split")
-def split(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
+@dataclass(frozen=True, kw_only=True)
+class TaskProtocol(OneCorpusProtocol):
+    """A protocol that learns a group of types at each step."""
+
+    tasks: Literal["types", "coarse"] | tuple[tuple[str, ...], ...] = "types"
+    """What is learned at each step: types, every type by itself; coarse, all fine types of a coarse one (the part
+    before the dash of `person-actor`); or the groups of types listed here. Every type to learn belongs to one task."""
+    permutation: str = "P1"
+    """The order in which tasks are learned: the published one of that name if the tasks are SpanKL's; of others, P1 is
+    the order they are listed in, and P2 and so on are drawn from the number. It does not change what a task sees."""
+    test: Literal["all", "filter"] = "all"
+    """Which test sentences are scored: all, or those with an entity of a type seen so far."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"P[1-9]\d{0,5}", self.permutation):
+            raise ValueError(f"permutation {self.permutation!r}: write P1, P2, P3 or the like")
+
+    @abstractmethod
+    def rows(self, corpus: Corpus, part: Part, tasks: Tasks) -> list[Rows]:
+        """The sentences of a part that each task sees."""
+
+    def experiences(self, corpus: Corpus, types: tuple[str, ...]) -> Iterator[Experience]:
+        tasks = self._tasks(corpus, types)
+        train, dev = self.rows(corpus, "train", tasks), self.rows(corpus, "dev", tasks)
+        inventory = TypeInventory()
+        dev_parts: tuple[Split, ...] = ()
+        for index, task in enumerate(_order(self.permutation, tasks)):
+            inventory, own = inventory.grow(tasks[task]), frozenset(tasks[task])
+            dev_parts += (Split(corpus, "dev", dev[task], own),)
+            test = self._test(corpus, inventory)
+            yield Experience(index, inventory, Split(corpus, "train", train[task], own), dev_parts, (test,))
+
+    def _test(self, corpus: Corpus, inventory: TypeInventory) -> Split:
+        if self.test == "all":
+            return whole(corpus, "test", inventory.types)
+        return Split(corpus, "test", _having(corpus, "test", inventory.types), frozenset(inventory.types))
+
+    def _tasks(self, corpus: Corpus, types: tuple[str, ...]) -> Tasks:
+        """The tasks as they are listed, which decides which part of the sentences each one sees."""
+        if self.tasks == "types":
+            return [(kind,) for kind in types]
+        if self.tasks == "coarse":
+            grouped: dict[str, list[str]] = defaultdict(list)
+            for kind in types:
+                grouped[_coarse(kind)].append(kind)
+            return [tuple(fine) for fine in grouped.values()]
+        for number, task in enumerate(self.tasks):
+            location = f"scenario.protocol.tasks.{number}"
+            require_types(task, corpus, location)
+            if not task:
+                raise InputError("a task without types", location=location, hint="name some or remove it")
+        _require_partition(self.tasks, types)
+        return self.tasks
+
+
+@PROTOCOLS.register("split")
+class SplitTasks(TaskProtocol, SeededProtocol):
     """Disjoint equal parts, each annotated with its own task's types only."""
-    return _lay(config, corpora, _cut)
+
+    def __post_init__(self) -> None:
+        TaskProtocol.__post_init__(self)
+        SeededProtocol.__post_init__(self)
+
+    def rows(self, corpus: Corpus, part: Part, tasks: Tasks) -> list[Rows]:
+        total, size = len(corpus[part]), len(corpus[part]) // len(tasks)
+        if not size:
+            line = f"{total} sentences of {part} are too few to cut into {len(tasks)} parts"
+            raise InputError(line, location="scenario.corpus", hint="give more sentences, or fewer tasks")
+        order = np.random.RandomState(self.split_seed).permutation(total)
+        return [np.sort(rows) for rows in np.split(order, range(size, size * len(tasks), size))]
 
 
-@protocol("filter")
-def filtered(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
+@PROTOCOLS.register("filter")
+class FilteredTasks(TaskProtocol):
     """Every sentence with an entity of the task, annotated with the task's types only."""
-    return _lay(config, corpora, _filtered)
+
+    def rows(self, corpus: Corpus, part: Part, tasks: Tasks) -> list[Rows]:
+        return [_having(corpus, part, task) for task in tasks]
 
 
-@protocol("joint_split", bounds="split")
-def joint_split(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
-    """The upper bound of split: SpanKL's Non-CL."""
-    return bound(split(config, corpora))
-
-
-@protocol("joint_filter", bounds="filter")
-def joint_filter(config: ScenarioConfig, corpora: Sequence[Corpus]) -> Iterator[Experience]:
-    """The upper bound of filter."""
-    return bound(filtered(config, corpora))
-
-
-def _lay(
-    config: ScenarioConfig,
-    corpora: Sequence[Corpus],
-    share: Callable[[ScenarioConfig, Corpus, Part, Tasks], list[Rows]],
-) -> Iterator[Experience]:
-    (corpus,) = corpora
-    tasks = _tasks(config, corpus)
-    train, dev = share(config, corpus, "train", tasks), share(config, corpus, "dev", tasks)
-    inventory = TypeInventory()
-    looked_at: tuple[Split, ...] = ()
-    for index, task in enumerate(_order(config.permutation, tasks)):
-        inventory, own = inventory.grow(tasks[task]), frozenset(tasks[task])
-        looked_at += (Split(corpus, "dev", dev[task], own),)
-        test = _test(config, corpus, inventory)
-        yield Experience(index, inventory, Split(corpus, "train", train[task], own), looked_at, (test,))
-
-
-def _cut(config: ScenarioConfig, corpus: Corpus, part: Part, tasks: Tasks) -> list[Rows]:
-    total, room = len(corpus[part]), len(corpus[part]) // len(tasks)
-    if not room:
-        found = f"{total} sentences of {part} are too few to cut into {len(tasks)} parts"
-        raise InputError(found, location="scenario.source", hint="give more sentences, or fewer tasks")
-    order = np.random.RandomState(config.split_seed).permutation(total)
-    return [np.sort(rows) for rows in np.split(order, range(room, room * len(tasks), room))]
-
-
-def _filtered(_: ScenarioConfig, corpus: Corpus, part: Part, tasks: Tasks) -> list[Rows]:
-    return [_with(corpus, part, task) for task in tasks]
-
-
-def _test(config: ScenarioConfig, corpus: Corpus, inventory: TypeInventory) -> Split:
-    if config.test == "all":
-        return whole(corpus, "test", inventory.types)
-    return Split(corpus, "test", _with(corpus, "test", inventory.types), frozenset(inventory.types))
-
-
-def _with(corpus: Corpus, part: Part, types: Sequence[str]) -> Rows:
-    """The sentences of a part that have an entity of one of these types; refused when there is none."""
+def _having(corpus: Corpus, part: Part, types: Sequence[str]) -> Rows:
+    """The sentences of a part that have an entity of one of these types. Raises `InputError` when there is none."""
     rows = corpus[part].having(types)
     if not len(rows):
-        found = f"no sentence of {part} has an entity of {', '.join(types)}"
-        hint = "join the task with another in scenario.tasks, or leave its types out of scenario.order"
-        raise InputError(found, location="scenario.tasks", hint=hint)
+        line = f"no sentence of {part} has an entity of {', '.join(types)}"
+        hint = "join the task with another in scenario.protocol.tasks, or leave its types out of scenario.order"
+        raise InputError(line, location="scenario.protocol.tasks", hint=hint)
     return rows
 
 
-def _tasks(config: ScenarioConfig, corpus: Corpus) -> Tasks:
-    """The tasks as they are listed, which decides whose part of the sentences is whose."""
-    types = learned(config, corpus)
-    if config.tasks == "types":
-        return [(kind,) for kind in types]
-    if config.tasks == "coarse":
-        grouped: dict[str, list[str]] = defaultdict(list)
-        for kind in types:
-            grouped[_coarse(kind)].append(kind)
-        return [tuple(fine) for fine in grouped.values()]
-    for number, task in enumerate(config.tasks):
-        known(task, corpus, f"scenario.tasks.{number}")
-        if not task:
-            raise InputError("a task without types", location=f"scenario.tasks.{number}", hint="name some or remove it")
-    claimed = {kind for task in config.tasks for kind in task}
+def _require_partition(tasks: Tasks, types: tuple[str, ...]) -> None:
+    """Raise `InputError` if the listed tasks are not exactly the types to learn."""
+    location = "scenario.protocol.tasks"
+    claimed = {kind for task in tasks for kind in task}
     if unclaimed := [kind for kind in types if kind not in claimed]:
-        found, hint = f"no task claims {', '.join(unclaimed)}", "give each to a task, or list in scenario.order"
-        raise InputError(found, location="scenario.tasks", hint=f"{hint} only the types that are to be learned")
+        hint = "give each to a task, or list in scenario.order only the types to learn"
+        raise InputError(f"no task claims {', '.join(unclaimed)}", location=location, hint=hint)
     if unlearned := sorted(claimed.difference(types)):
         hint = "name them there too, or take them out of the tasks"
-        raise InputError(f"{', '.join(unlearned)} not in scenario.order", location="scenario.tasks", hint=hint)
-    return config.tasks
+        raise InputError(f"{', '.join(unlearned)} not in scenario.order", location=location, hint=hint)
 
 
 def _order(permutation: str, tasks: Tasks) -> list[int]:
@@ -152,7 +156,9 @@ def _order(permutation: str, tasks: Tasks) -> list[int]:
         if sorted(names) == sorted(orders["P1"]):
             if permutation not in orders:
                 hint = f"of these tasks there are {', '.join(orders)}"
-                raise InputError(f"no order is called {permutation!r}", location="scenario.permutation", hint=hint)
+                raise InputError(
+                    f"no order is called {permutation!r}", location="scenario.protocol.permutation", hint=hint
+                )
             return [names.index(name) for name in orders[permutation]]
     number = int(permutation[1:])
     drawn: list[int] = np.random.RandomState(number).permutation(len(tasks)).tolist()

@@ -110,7 +110,7 @@ class Encoder(nn.Module, ABC):
         return None
 
 
-ENCODERS = Registry("encoder")
+ENCODERS = Registry("encoder", group="raycner.encoders")
 
 
 class EncoderConfig(ABC):

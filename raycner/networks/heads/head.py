@@ -153,7 +153,7 @@ class Head(nn.Module, ABC, Generic[Output]):
         raise TypeError(f"{type(self).__name__} has no bias to lower by {delta}")
 
 
-HEADS = Registry("head")
+HEADS = Registry("head", group="raycner.heads")
 
 
 class HeadConfig(ABC):

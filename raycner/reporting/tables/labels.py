@@ -17,7 +17,9 @@ def title(comparison: Comparison) -> str:
     """The corpus, and how many types are learned in how many steps."""
     plan, scenario = comparison.plan, comparison.scenario
     types = f"{corpus_name(scenario)}: {many(len(types_of(plan)), 'type')} in {many(len(plan), 'step')}"
-    return f"{types}, {setup(comparison)} in order {scenario['permutation']}" if setup(comparison) else types
+    return (
+        f"{types}, {setup(comparison)} in order {scenario['protocol']['permutation']}" if setup(comparison) else types
+    )
 
 
 def progress(run: Run) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycner.analysis.formatting import duration, figure, listed, many
-from raycner.analysis.scores import Run, corpus_name, learns_tasks, types_of
+from raycner.analysis.scores import Run, corpus_name, learns_tasks, protocol_name, types_of
 from raycner.reporting.tables.labels import progress, setting_lines
 from raycner.reporting.tables.run import run_tables
 from raycner.reporting.terminal.renderer import render
@@ -24,8 +24,9 @@ def run_view(run: Run, width: int, settings: Mapping[str, Any], *, details: bool
 def _heading(run: Run, settings: Mapping[str, Any]) -> Text:
     scenario = run.config["scenario"]
     types, steps = many(len(types_of(run.plan)), "type"), many(len(run.plan), "step")
-    plan = f"{corpus_name(scenario)}, {scenario['protocol']}: {types} in {steps}"
-    plan += f", order {scenario['permutation']}" if learns_tasks(scenario) else ""
+    protocol = f"{protocol_name(scenario)}, joint" if run.joint else protocol_name(scenario)
+    plan = f"{corpus_name(scenario)}, {protocol}: {types} in {steps}"
+    plan += f", order {scenario['protocol']['permutation']}" if learns_tasks(scenario) else ""
     heading = Text.assemble((run.label, "bold"), f", seed {run.seed}", (f"  {plan}", "dim"))
     for line in setting_lines(settings):
         heading.append(f"\n{line}", style="dim")
