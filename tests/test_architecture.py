@@ -194,6 +194,14 @@ def test_heads_do_not_know_why_they_are_distilled() -> None:
     none_of([e for e in edges() if e.source.startswith("raycner.networks.heads") and room(e.target) == "methods"])
 
 
+def test_who_composes_networks_names_no_kind_of_head() -> None:
+    """What a head supports is said by its class attributes."""
+    heads = [edge for edge in edges() if edge.target.startswith("raycner.networks.heads.")]
+    composers = ("raycner.config", "raycner.networks.network", "raycner.inference.", "raycner.training.")
+    named = [edge for edge in heads if edge.source.startswith(composers)]
+    none_of([edge for edge in named if edge.target != "raycner.networks.heads.head"])
+
+
 def test_planning_is_pure() -> None:
     reached = [edge for edge in edges() if edge.source == "raycner.training.plan" and ours(edge)]
     none_of([edge for edge in reached if room(edge.target) == "storage"])

@@ -12,6 +12,7 @@ from raycner.data.metrics import macro
 from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
 from raycner.inference.predictor import Predictor
+from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
@@ -97,7 +98,8 @@ def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: di
     torch.testing.assert_close(network.forward_eval(batch).logits, before - shift)
     assert [set(p) for p in network.predict(batch)] == [set(p) for p in predictions]
     output = network.forward_eval(batch)
-    torch.testing.assert_close(output.product_positive + output.product_negative, output.logits)
+    positive, negative = losses.decompose_by_product(output.features, output.weight)
+    torch.testing.assert_close(positive + negative, output.logits)
 
 
 def test_the_first_step_chooses_by_gold(stores: dict[str, Path]) -> None:

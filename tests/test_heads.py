@@ -139,6 +139,22 @@ def test_the_output_is_what_the_product_of_its_parts_is(config: Any) -> None:
 
 
 @every_head
+def test_the_rows_of_no_type_are_drawn_first(config: Any) -> None:
+    """A network draws O before its first step is seeded: the weights of a seed depend on this order."""
+    torch.manual_seed(0)
+    head: TagHead = config.build(WIDTH)
+    head.grow(TypeInventory(), GrowthConfig())
+    outside = head.weight.detach().clone()
+    assert head.tags == ("O",) and len(outside) == 1
+    torch.manual_seed(1)
+    head.grow(TWO, GrowthConfig())
+    torch.manual_seed(1)
+    if type(head).grow is TagHead.grow:
+        torch.testing.assert_close(head.weight[1:].detach(), head.draw(len(head.tags) - 1), rtol=0, atol=0)
+    assert torch.equal(head.weight[:1], outside)
+
+
+@every_head
 @pytest.mark.parametrize("freeze", [True, False])
 @pytest.mark.parametrize("init", ["normal", "moments", "standard", "zeros"])
 def test_growing_keeps_the_past(config: Any, freeze: bool, init: Any) -> None:

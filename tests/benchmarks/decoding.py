@@ -53,12 +53,12 @@ def cached(rounds: int, layers: int, heads: int) -> tuple[float, float]:
         def say(last: Tensor | None) -> Tensor:
             nonlocal symbols
             symbols = symbols if last is None else torch.cat([symbols, last[:, None]], dim=1)
-            return head.say(memory, head.heard(memory, symbols))[:, -1]
+            return head.decode(memory, head.embed(memory, symbols))[:, -1]
 
         return generate(say, mask, SPARE + mask.sum(1))
 
     symbols, sure = again()
-    read = [head._read(s, p, WORDS) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
+    read = [head._parse(s, p, WORDS) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
     if [list(found) for found in read] != [list(found) for found in head.predict(states, batch)]:
         raise RuntimeError("a decoder that remembers says something else")
     times = [(clock(again), clock(lambda: head.predict(states, batch))) for _ in range(rounds)]

@@ -31,6 +31,7 @@ from raycner.data.passages import passages
 from raycner.data.scenarios.scenario import Scenario, Split
 from raycner.data.sources import single
 from raycner.inference.predictor import Predictor, as_plain
+from raycner.methods.cfner import Neighbours
 from raycner.networks.devices import device, does_bf16
 from raycner.networks.heads.tag_set import O
 from raycner.networks.neighbours import nearest
@@ -148,7 +149,7 @@ def looked_at(course: StepTrainer) -> float:
     lengths, optim = course.loader.lengths, course.spec.optim
     beside = 0
     for batch in epoch_order(lengths, seed=0, epoch=1, size=optim.batch_size, tokens=optim.batch_tokens):
-        for other in course.spec.method.collate(course.loader, batch).beside:
+        for other in course.spec.method.collate(course.loader, batch).column(Neighbours).sentences:
             beside += int(lengths[other.positions.tolist()].sum())
     return beside / int(lengths.sum())
 

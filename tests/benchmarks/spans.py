@@ -79,7 +79,7 @@ def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     states = States.of_words(words)
     teacher, student = (head.to(where) for head in heads)
     with torch.no_grad():
-        kept = SpanOutput(teacher(states, batch).kept.contiguous())
+        kept = SpanOutput(teacher(states, batch).logits.half().contiguous())
     plain = Plain().to(where)
     with torch.no_grad():
         taught = plain.scores(words)[..., : inventory.num_old].clone()
