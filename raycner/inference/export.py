@@ -8,7 +8,7 @@ Either folder has a model card. Weights are safetensors, and a folder is there w
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
         classifier = layer and network.encoder.classifier(layer.labels, layer.weight, layer.bias)
         if layer is None or classifier is None:
             form: Form = "predictor"
+            differences: Sequence[str] = ()
             _write_frame(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
         else:
-            form = "pipeline"
+            form, differences = "pipeline", layer.differences
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
-        differences = layer.differences if layer is not None and form == "pipeline" else ()
         text = card(scores(ledger), record.index, form, differences)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return form

@@ -48,21 +48,21 @@ class StepCallback(Protocol):
     def load_snapshot(self) -> Snapshot | None: ...
 
 
-class Remember:
-    """A network whose answer to a batch is kept until the next batch: composed methods share one forward."""
+class SharedForward:
+    """A network that keeps its output until the next batch, so that composed methods share one forward pass."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
         self._batch: Batch | None = None
-        self._answer: Any = None
+        self._output: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
 
     def __call__(self, batch: Batch) -> Any:
         if batch is not self._batch:
-            self._batch, self._answer = batch, self._network(batch)
-        return self._answer
+            self._batch, self._output = batch, self._network(batch)
+        return self._output
 
 
 class Learner(nn.Module):
@@ -74,8 +74,8 @@ class Learner(nn.Module):
         self._teacher, self._method = teacher, method
 
     def forward(self, batch: Batch) -> dict[str, LossSum]:
-        teacher: Any = Remember(self._teacher)
-        return self._method.losses(Remember(self.network), teacher, batch)
+        student, teacher = SharedForward(self.network), SharedForward(self._teacher)
+        return self._method.losses(student, teacher, batch)
 
 
 def combine(terms: Mapping[str, LossSum]) -> Tensor:
