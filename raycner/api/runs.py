@@ -137,7 +137,7 @@ class Run:
     def extend(
         self,
         types: Sequence[str],
-        source: str | PathLike[str],
+        source: str | PathLike[str] | None = None,
         overrides: "Overrides" = (),
         /,
         *,
@@ -147,13 +147,13 @@ class Run:
     ) -> "Run":
         """Teach this run, of the protocol `steps`, new types by one more step; returns the longer run.
 
-        `source` is a folder, a file, a pattern or a URI in which the new types are annotated, `corpus` its layout if
-        not the run's own. Raises `InputError` when the overrides would change an earlier step.
+        `source` is a folder, a file, a pattern or a URI in which the new types are annotated, without it the run's own
+        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change.
         """
         from raycner.api.jobs import load_config
         from raycner.orchestration.extend import extend, with_step
 
-        longer = with_step(self.ledger, self._store, types, fspath(source), corpus)
+        longer = with_step(self.ledger, self._store, types, None if source is None else fspath(source), corpus)
         config = load_config(longer, overrides, settings)
         with event_handler(progress) as handler:
             return Run(extend(self.ledger, config, handler), self._store)

@@ -16,18 +16,20 @@ from raycner.training.plan import plan
 
 
 def with_step(
-    ledger: RunLedger, store: ObjectStore, types: Sequence[str], source: str, corpus: str | None
+    ledger: RunLedger, store: ObjectStore, types: Sequence[str], source: str | None, corpus: str | None
 ) -> dict[str, Plain]:
-    """The settings of a run with one more step. `corpus` is the layout of its source, if not that of the others."""
+    """The settings of a run with one more step, whose types are annotated in `source` (None: in the run's own source).
+
+    `corpus` is the layout of the source, if not the run's own.
+    """
     settings = recorded(ledger.config)
     protocol = settings["scenario"]["protocol"]
     if protocol["name"] != "steps":
         line = f"its protocol is {protocol['name']}, whose steps are fixed"
         hint = "runs of the protocol steps can be extended (jobs/own_steps.yaml)"
         raise InputError(line, location=ledger.run, hint=hint)
-    step: dict[str, Plain] = {"types": list(types), "corpus": {"path": source}}
-    if corpus is not None:
-        step["corpus"]["name"] = corpus
+    layout = {key: value for key, value in {"path": source, "name": corpus}.items() if value is not None}
+    step: dict[str, Plain] = {"types": list(types), **({"corpus": layout} if layout else {})}
     settings.pop("plugins", None)  # only the user names plugins, never a ledger
     longer = {"protocol": {"steps": [*protocol["steps"], step]}}
     return merge(settings, {"store": store.uri, "scenario": longer})
