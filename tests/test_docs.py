@@ -7,14 +7,19 @@ import dataclasses
 import doctest
 import importlib
 import importlib.util
+import inspect
+import json
 import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import nbclient
+import nbformat
 import pytest
 import yaml
 
+import raycner
 from raycner.data.layouts.layout import LAYOUTS
 from raycner.data.scenarios.scenario import PROTOCOLS
 from raycner.methods.method import METHODS
@@ -36,7 +41,7 @@ def hook(name: str) -> ModuleType:
     return module
 
 
-reference, sections = hook("reference"), hook("sections")
+reference, sections, python_api, notebook = map(hook, ("reference", "sections", "python_api", "notebook"))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +49,9 @@ def site() -> dict[str, str]:
     """Every page as MkDocs gets it, by its path."""
     written = {path.name: path.read_text(encoding="utf-8") for path in PAGES}
     shown = {name: reference.on_page_markdown(sections.on_page_markdown(text)) for name, text in written.items()}
-    return shown | {f"reference/{name}.md": text for name, text in reference.pages().items()}
+    shown |= {f"reference/{name}.md": text for name, text in reference.pages().items()}
+    shown |= {f"python/{name}.md": text for name, text in python_api.pages().items()}
+    return shown | {"tutorial.md": notebook.page()}
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
@@ -105,6 +112,32 @@ def test_the_refusals_that_are_explained_are_those_that_are_said() -> None:
     for said in refusals:
         parts = re.split(r"\.\.\.|'.*?'|\w+=\d+|\d+|[BI]-x|;", said)
         assert max(parts, key=len).strip(" ?") in source, said
+
+
+@pytest.mark.parametrize("module", [module for _, module in python_api.PAGES.values()])
+def test_a_public_module_documents_all_that_it_offers(module: str) -> None:
+    loaded = importlib.import_module(module)
+    assert loaded.__doc__
+    own = {name: value for name, value in vars(loaded).items() if getattr(value, "__module__", None) == module}
+    documented = [value for name, value in own.items() if inspect.isclass(value) or inspect.isfunction(value)]
+    assert documented and not [value for value in documented if value.__name__[0] != "_" and not value.__doc__]
+
+
+def test_every_public_name_has_a_page() -> None:
+    modules = {module for _, module in python_api.PAGES.values()}
+    assert {getattr(raycner, name).__module__ for name in raycner.__all__ if name != "__version__"} <= modules
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """From its first cell to its last; its saved outputs name no folder of the machine that made them."""
+    written = nbformat.read(notebook.NOTEBOOK, as_version=4)
+    assert "/tmp/" not in json.dumps(written)
+    nbclient.NotebookClient(written, timeout=240, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shown = [output for cell in written.cells for output in cell.get("outputs", ())]
+    assert not [output for output in shown if output["output_type"] == "error"]
+    text = [output["data"]["text/plain"] for output in shown if "text/plain" in output.get("data", {})]
+    assert any("product" in "".join(plain) for plain in text)
+    assert any("image/png" in output.get("data", {}) for output in shown)
 
 
 def test_a_heading_that_is_gone_is_noticed() -> None:
