@@ -131,16 +131,16 @@ def test_a_run_is_what_the_ledger_says(run: Run, store: Path) -> None:
 
 def test_the_same_call_trains_nothing_and_says_so(run: Run, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = runs.weights(store)
-    again = raycner.run(run.config)
+    again = raycner.run(run.job)
     assert again.name == run.name and runs.weights(store) == before
     assert capsys.readouterr().out.count("taken from the store") == 3
 
 
 def test_progress_can_be_off_or_a_function(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     events: list[Event] = []
-    raycner.run(run.config, progress=events.append)
+    raycner.run(run.job, progress=events.append)
     assert [event.record for event in events if isinstance(event, StepReused)] == list(run.steps)
-    raycner.run(run.config, progress=False)
+    raycner.run(run.job, progress=False)
     assert capsys.readouterr() == ("", "")
 
 
@@ -207,6 +207,14 @@ def test_a_step_is_exported(run: Run, tmp_path: Path) -> None:
         run.export(folder)
 
 
+def test_a_step_is_evaluated_as_it_was_scored(run: Run) -> None:
+    frame = run.scores()
+    expected = frame[frame["step"] == 2].set_index("type")[["precision", "recall", "f1", "support"]]
+    evaluation = run.evaluate(step=2, resamples=0, progress=False).scores().set_index("type")
+    for name, row in expected.iterrows():
+        assert evaluation.loc[name, expected.columns].tolist() == pytest.approx(row.tolist())
+
+
 def test_rows_are_compared(tmp_path: Path) -> None:
     rows = {"kd": ["method.base.kd_weight=1"], "plain": {"overrides": ["method.name=finetuning"], "against": "kd"}}
     tiny = {"optim.epochs": 1, "optim.first.epochs": 1}
@@ -224,7 +232,7 @@ def test_a_plan_knows_what_is_stored(run: Run, trained_layers: list[str]) -> Non
     steps = raycner.plan(trained_layers, progress=False)
     assert [step.fingerprint for step in steps] == [step.fingerprint for step in run.steps]
     assert all(step.stored for step in steps)
-    assert not any(step.stored for step in raycner.plan(run.config, seed=9, progress=False))
+    assert not any(step.stored for step in raycner.plan(run.job, seed=9, progress=False))
 
 
 def test_a_corpus_is_prepared(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 PAGES = {
     "runs": ("Runs", "raycner.api.runs"),
     "reports": ("Reports and comparisons", "raycner.api.reports"),
+    "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),
     "study": ("Studies", "raycner.tuning.study"),
     "planning": ("Corpora and plans", "raycner.api.planning"),

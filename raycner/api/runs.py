@@ -19,7 +19,9 @@ from raycner.storage.store import ObjectStore
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from raycner.api.evaluations import Evaluation
     from raycner.api.jobs import Job, Overrides
+    from raycner.config import RunConfig
     from raycner.inference.predictor import Predictor
 
 
@@ -79,8 +81,15 @@ class Run:
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """All settings, as plain data; `raycner.run(run.config, seed=1)` repeats it with another seed."""
+        """All settings, as plain data."""
         return self.ledger.config
+
+    @property
+    def job(self) -> "RunConfig":
+        """Its configuration; `raycner.run(run.job, seed=1)` repeats it with another seed."""
+        from raycner.config import RunConfig
+
+        return RunConfig.recorded(self.ledger.config)
 
     @property
     def steps(self) -> tuple[StepRecord, ...]:
@@ -122,6 +131,16 @@ class Run:
         from raycner.inference.predictor import Predictor
 
         return Predictor.of(self._address(step), self.store, encoder)
+
+    def evaluate(self, *files: str | PathLike[str], step: int = -1, **options: Any) -> "Evaluation":
+        """Score a finished step on annotated files; without any, on the test part of the run.
+
+        `options` are those of `raycner.evaluate`. Raises `InputError` when a file cannot be read, or the step is not
+        finished.
+        """
+        from raycner.api.evaluations import evaluate
+
+        return evaluate(self._address(step), *files, test=not files, store=self.store, **options)
 
     def export(self, folder: str | PathLike[str], step: int = -1, *, encoder: str | None = None) -> Path:
         """Write a finished step to a new folder, and return it.
