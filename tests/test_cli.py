@@ -19,9 +19,9 @@ CONLL = "Ada B-person\nsaw O\nOslo B-city\n. O\n\n" * 30
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one line that a refused command leaves; nothing else may be printed."""
     assert main(arguments) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    line = said.err.rstrip("\n")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    line = printed.err.rstrip("\n")
     assert line.startswith("raycner: ") and "\n" not in line and "Traceback" not in line
     return line
 
@@ -170,25 +170,25 @@ def test_the_script_ends_with_the_status(tmp_path: Path) -> None:
 
 
 def test_plan_marks_what_the_store_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    layers = [*runs.SMALL, f"store={tmp_path}"]
-    assert main(["plan", *layers]) == 0
+    configs = [*runs.SMALL, f"store={tmp_path}"]
+    assert main(["plan", *configs]) == 0
     assert capsys.readouterr().out.count("missing") == 3
-    assert main(["run", *layers]) == 0
+    assert main(["run", *configs]) == 0
     capsys.readouterr()
-    assert main(["plan", *layers]) == 0
+    assert main(["plan", *configs]) == 0
     assert capsys.readouterr().out.count("in the store") == 3
-    assert main(["plan", *layers, "method.base.kd_weight=2"]) == 0
-    said = capsys.readouterr().out
-    assert (said.count("in the store"), said.count("missing")) == (1, 2)
+    assert main(["plan", *configs, "method.base.kd_weight=2"]) == 0
+    printed = capsys.readouterr().out
+    assert (printed.count("in the store"), printed.count("missing")) == (1, 2)
 
 
 def test_prepare_says_what_it_read(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (columns / "dev.conll").unlink()
     assert main(["prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "train 27, dev 3, test 30" in said
-    assert "types city, person" in said
-    assert "BIO" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "train 27, dev 3, test 30" in printed
+    assert "types city, person" in printed
+    assert "BIO" in printed
 
 
 def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,11 +198,11 @@ def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pyte
         assert main(["run", *tiny, f"method.name={method}"]) == 0
     capsys.readouterr()
     assert main(["report", "--store", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "finetuning" in said and "extend_ner" in said
+    printed = capsys.readouterr().out
+    assert "finetuning" in printed and "extend_ner" in printed
     assert main(["report", "--store", str(tmp_path), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["schema"] == 2 and len(told["runs"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 2 and len(document["runs"]) == 2
     assert main(["report", "--store", str(tmp_path), "demo-fg_pg-extend"]) == 0
     assert "finetuning" not in capsys.readouterr().out
     assert "no run is called 'nosuch'" in refused(capsys, "report", "--store", str(tmp_path), "nosuch")

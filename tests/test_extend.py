@@ -1,4 +1,4 @@
-"""Extending: one more step is trained, the old ones are taken as they are, and the cost of each old type is told."""
+"""Extending: one more step is trained, the old ones are taken as they are, and the cost of each old type is shown."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def write(folder: Path, types: set[str], seed: int) -> Path:
 
 @pytest.fixture
 def news(tmp_path: Path, tiny_layers: list[str]) -> list[str]:
-    """The layers of a finished run of one step: cities and persons."""
+    """The overrides of a finished run of one step: cities and persons."""
     source = write(tmp_path / "news", {"city", "person"}, 1)
     layers = [s for s in tiny_layers if not s.startswith(("store", "scenario.corpus.path", "optim.first"))]
     own = [
@@ -48,19 +48,20 @@ def extend(tmp_path: Path, *more: str) -> int:
 
 
 @pytest.mark.usefixtures("news")
-def test_one_step_is_trained_and_its_cost_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kept = runs.weights(tmp_path / "store")
+def test_one_step_is_trained_and_its_cost_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    earlier_weights = runs.weights(tmp_path / "store")
     assert extend(tmp_path) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert len(runs.weights(tmp_path / "store")) == 2 and kept.items() <= runs.weights(tmp_path / "store").items()
+    printed = " ".join(capsys.readouterr().out.split())
+    weights = runs.weights(tmp_path / "store")
+    assert len(weights) == 2 and earlier_weights.items() <= weights.items()
     longer = max(RunLedger.all(ObjectStore(str(tmp_path / "store"))), key=lambda ledger: len(ledger.planned))
     assert [step.new for step in longer.planned] == [("city", "person"), ("food",)]
     before, after = longer.records()
-    told = changes(before, after)
-    assert set(told) == {"city", "person"}
-    for kind, points in told.items():
-        assert f"{kind} {f1_by_type(before.test)[kind]:.1f} {f1_by_type(after.test)[kind]:.1f} {points:+.1f}" in said
-    assert "gained: food" in said
+    changed = changes(before, after)
+    assert set(changed) == {"city", "person"}
+    for kind, points in changed.items():
+        assert f"{kind} {f1_by_type(before.test)[kind]:.1f} {f1_by_type(after.test)[kind]:.1f} {points:+.1f}" in printed
+    assert "gained: food" in printed
 
 
 @pytest.mark.usefixtures("news")

@@ -22,7 +22,9 @@ PAGES = {
     "head": ("Writing a head", "raycner.networks.heads.head"),
     "encoder": ("Writing an encoder", "raycner.networks.encoders.encoder"),
     "layout": ("Writing a layout", "raycner.data.layouts.layout"),
-    "scenario": ("Writing a protocol", "raycner.data.scenarios.scenario"),
+    "protocol": ("Writing a protocol", "raycner.data.scenarios.protocol"),
+    "experience": ("What a step sees", "raycner.data.scenarios.experience"),
+    "scenario": ("Scenarios", "raycner.data.scenarios.scenario"),
     "losses": ("Losses", "raycner.networks.losses"),
 }
 """Name of the page -> its title and its module."""

@@ -48,12 +48,12 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _pairs() -> Iterator[str]:
-    """Rows of a table: a head, what it says, and the methods that can train it."""
+    """Rows of a table: a head, its summary, and the methods that can train it."""
     for name, head in sorted(HEADS.items()):
         trained = (method for method, kind in sorted(METHODS.items()) if issubclass(head.module, kind.heads))
-        says = " ".join(prose(head.__doc__).split("\n\n")[0].split())
+        summary = " ".join(prose(head.__doc__).split("\n\n")[0].split())
         links = ", ".join(f"[{method}](reference/methods.md#{method})" for method in trained)
-        yield f"| [{name}](reference/heads.md#{name}) | {says} | {links} |"
+        yield f"| [{name}](reference/heads.md#{name}) | {summary} | {links} |"
 
 
 def pages() -> dict[str, str]:
@@ -113,17 +113,17 @@ def _page(title: str, opening: str, parts: Iterable[str]) -> str:
 
 
 def _kinds(family: Mapping[str, type[Any]], path: str) -> Iterator[str]:
-    """The kinds of a family, those of one module together, the bare ones first."""
+    """The kinds of a family, grouped by module."""
     rooms = groupby(sorted(family, key=lambda name: (family[name].__module__, name)), lambda n: family[n].__module__)
-    for room, names in rooms:
-        told = list(names)
-        if len(told) > 1:
+    for room, kinds in rooms:
+        names = list(kinds)
+        if len(names) > 1:
             yield "---"
             yield prose(sys.modules[room].__doc__)
-        for name in told:
+        for name in names:
             yield f"## {name}"
             yield prose(family[name].__doc__)
-            if len(told) == 1:
+            if len(names) == 1:
                 yield prose(sys.modules[room].__doc__)
             yield from fields(family[name], path)
 
@@ -160,17 +160,17 @@ def _settings() -> Iterator[str]:
 
 def fields(kind: type[Any], path: str) -> Iterator[str]:
     """A definition list of a dataclass's fields, under their dotted names."""
-    hints, told = typing.get_type_hints(kind), _told(kind)
+    hints, docstrings = typing.get_type_hints(kind), _field_docstrings(kind)
     for field in dataclasses.fields(kind):
         name = f"{path}.{field.name}" if path else field.name
         facts = ", ".join(part for part in (spell(hints[field.name]), _spell(_default(field))) if part)
         term = f"`{name}` <small>{facts}</small>"
-        says = prose(told.get(field.name))
+        says = prose(docstrings.get(field.name))
         yield f"{term}\n\n:   {textwrap.indent(says, '    ').lstrip()}" if says else f"{term}\n{{: .bare }}"
 
 
 def spell(hint: Any) -> str:
-    """A type, as people say it."""
+    """A type in words."""
     members = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(f"`{member}`" for member in members)
@@ -209,7 +209,7 @@ def _plain(text: str) -> str:
 
 
 def _spell(default: Any) -> str:
-    """What a field is when nothing is said; empty for settings, which have defaults of their own."""
+    """The default of a field; empty for settings, which have defaults of their own."""
     if default is dataclasses.MISSING:
         return "required"
     if dataclasses.is_dataclass(default) or default == {}:
@@ -226,16 +226,16 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 @cache
-def _told(kind: type[Any]) -> dict[str, str]:
+def _field_docstrings(kind: type[Any]) -> dict[str, str]:
     """The docstrings under the fields of a class and of those it is made of."""
-    found: dict[str, str] = {}
+    docstrings: dict[str, str] = {}
     for cls in reversed(kind.__mro__[:-1]):
         if not dataclasses.is_dataclass(cls):
             continue
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
         body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for said, below in pairwise(body):
-            match said, below:
+        for statement, following in pairwise(body):
+            match statement, following:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = text
-    return found
+                    docstrings[name] = text
+    return docstrings
