@@ -13,6 +13,7 @@ import runs
 from raycner.__main__ import main
 from raycner.cli.program import VERBS, parse
 
+KINDS = ("method", "model.encoder", "scenario.corpus")
 CONLL = "Ada B-person\nsaw O\nOslo B-city\n. O\n\n" * 30
 
 
@@ -117,9 +118,7 @@ def columns(tmp_path: Path) -> Path:
 def test_bad_settings_get_one_line(
     settings: list[str], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = {
-        kind for kind in ("method", "model.encoder") for s in settings if s.startswith((f"{kind}.name", f"{kind}="))
-    }
+    chosen = {kind for kind in KINDS for s in settings if s.startswith((f"{kind}.name", f"{kind}="))}
     small = [s for s in runs.SMALL if not s.startswith(tuple(f"{kind}." for kind in chosen))]
     line = refused(capsys, "run", *small, f"store={tmp_path / 'store'}", *settings)
     assert expected in line
