@@ -9,7 +9,7 @@ from pyarrow import fs
 
 from raycner.__main__ import main
 from raycner.errors import InputError
-from raycner.inference.bulk import SIGN, Bulk
+from raycner.inference.bulk import MARKER, BulkPrediction, Model
 
 LINES = ["Ada gave the red fox some soup in Oslo .", "", "It rained all day . Then Bo Finch slept in New Rome !"]
 
@@ -27,8 +27,8 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def bulk(source: object, output: object, store: str, step: str = "columns", form: str | None = None) -> Bulk:
-    return Bulk.of(step, [str(source)], str(output), store=store, form=form, encoder=None)
+def bulk(source: object, output: object, store: str, step: str = "columns", form: str | None = None) -> BulkPrediction:
+    return BulkPrediction.of(Model(step, store), [str(source)], str(output), form)
 
 
 def test_every_file_has_one_output(source: Path, tmp_path: Path, trained: str) -> None:
@@ -55,7 +55,7 @@ def test_what_cannot_be_asked_is_refused(source: Path, tmp_path: Path, trained: 
         bulk(source, tmp_path / "out", trained)
     with pytest.raises(InputError, match="no such file or folder"):
         bulk(tmp_path / "nowhere", tmp_path / "out", trained)
-    with pytest.raises(InputError, match="say --form"):
+    with pytest.raises(InputError, match="set --form"):
         bulk(source / "photo.jpg", tmp_path / "out", trained)
     with pytest.raises(InputError, match="runs there"):
         bulk(source / "a.txt", tmp_path / "out", trained, step="nobody")
@@ -64,7 +64,7 @@ def test_what_cannot_be_asked_is_refused(source: Path, tmp_path: Path, trained: 
 
 def test_outputs_of_another_step_are_left_alone(source: Path, tmp_path: Path, trained: str) -> None:
     bulk(source, tmp_path / "out", trained, step="columns:1")
-    assert (tmp_path / "out" / SIGN).exists()
+    assert (tmp_path / "out" / MARKER).exists()
     with pytest.raises(InputError, match="name another folder"):
         bulk(source, tmp_path / "out", trained, step="columns:2")
 

@@ -17,7 +17,7 @@ from raycner.config import RunConfig
 from raycner.data.entities import TypeInventory
 from raycner.errors import InputError
 from raycner.inference.export import export
-from raycner.inference.predictor import Found, Predictor
+from raycner.inference.predictor import PredictedEntity, Predictor
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.runner import run
 from raycner.settings import build
@@ -43,7 +43,7 @@ def by_transformers(folder: Path, texts: list[str]) -> list[list[tuple[int, int,
     return [[tuple(entity) for entity in found] for found in json.loads(done.stdout)]
 
 
-def places(found: list[Found]) -> list[tuple[int, int, str]]:
+def places(found: list[PredictedEntity]) -> list[tuple[int, int, str]]:
     return [(f.start, f.end, f.type) for f in found]
 
 
@@ -159,7 +159,9 @@ def test_the_card_says_what_and_whence(trained: str, tmp_path: Path) -> None:
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---")[1])
     assert front["pipeline_tag"] == "token-classification"
-    assert "| 1 | animal |" in card and "| 2 | food |" in card and "person" not in card.split("## Recipe")[0]
+    assert "| type | learned in step | precision | recall | F1 | support |" in card
+    assert "| animal | 1 |" in card and "| food | 2 |" in card and "person" not in card.split("## Recipe")[0]
+    assert "Decoder argmax; calibration none; seed 0; 1 worker; fp32; raycner " in card
     recipe = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
     assert recipe["method"]["name"] == "extend_ner" and "store" not in recipe
     assert str(tmp_path.parent) not in card and "/tmp" not in card
@@ -170,7 +172,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 ) -> None:
     (tmp_path / "mine").write_text("precious", encoding="utf-8")
     assert main(["export", "columns", str(tmp_path), "--store", trained]) == 2
-    assert "there is something already" in capsys.readouterr().err
+    assert "the folder is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 

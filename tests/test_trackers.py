@@ -13,7 +13,7 @@ from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
 from raycner.callbacks.trackers.json_lines import JsonLines, JsonLinesRun
 from raycner.callbacks.tracking import tracked, tracker
 from raycner.config import ComputeConfig, RunConfig
-from raycner.data.metrics import macro, micro
+from raycner.data.metrics import macro, micro, precision, recall
 from raycner.errors import InputError
 from raycner.events import EpochFinished, Event, EventHandler, Message, StepFinished, StepStarted
 from raycner.hashing import fingerprint, plain
@@ -104,6 +104,12 @@ def test_json_lines_say_each_epoch_and_each_step_of_a_run(tmp_path: Path) -> Non
     assert [line["dev/micro"] for line in epochs] == [epoch.dev_score for epoch in of_record]
     assert epochs[-1].keys() >= {"loss/ce", "loss/kd", "loss/dld_positive"}
     assert [line["test/micro"] for line in steps] == [micro(r.test) for r in done.records()]
+    for line, finished in zip(steps, done.records(), strict=True):
+        assert line["test/micro_recall"] == micro(finished.test, score=recall)
+        assert line["test/macro_precision"] == macro(finished.test, score=precision)
+        for name, counts in finished.test.items():
+            assert (line[f"precision/{name}"], line[f"recall/{name}"]) == (precision(counts), recall(counts))
+            assert line[f"support/{name}"] == counts[0] + counts[2]
     assert [line["test/macro"] for line in steps] == [macro(r.test) for r in done.records()]
     assert "test/old" not in steps[0] and {"test/old", "test/new"} <= steps[1].keys()
 

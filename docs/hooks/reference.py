@@ -95,7 +95,8 @@ def pages() -> dict[str, str]:
             "Trackers",
             "Where else the scores of a run go; one is chosen by `compute.tracker`. The scores of an epoch are "
             "`loss/TERM`, `dev/micro` and `seconds`, those of a step `test/micro`, `test/macro`, `test/old`, "
-            "`test/new` and `type/TYPE`.",
+            "`test/new` and `type/TYPE` (F1), `test/micro_precision`, `test/micro_recall`, `test/macro_precision`, "
+            "`test/macro_recall`, `precision/TYPE`, `recall/TYPE` and `support/TYPE`.",
             _functions(TRACKERS),
         ),
         "events": _page(

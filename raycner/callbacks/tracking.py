@@ -1,7 +1,9 @@
 """Tracking a run: its events become scores, which a tracker records.
 
     of an epoch   loss/TERM, dev/micro, seconds; epochs are counted over the whole run, from 1
-    of a step     test/micro, test/macro, test/old and test/new (from the second step on), type/TYPE: F1, from 0 to 1
+    of a step     test/micro, test/macro, test/old and test/new (from the second step on), type/TYPE: F1, from 0 to 1;
+                  test/micro_precision, test/micro_recall, test/macro_precision, test/macro_recall;
+                  precision/TYPE, recall/TYPE; support/TYPE: gold entities
 
 A record is a copy: the run never reads it. Each command starts the record again, and steps that the store has are
 recorded like trained ones. Trials of a search are not tracked: Optuna's own tools read their journal.
@@ -12,7 +14,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
-from raycner.data.metrics import f1, macro, micro, old_new
+from raycner.data.metrics import f1, macro, micro, old_new, precision, recall, support
 from raycner.events import EpochFinished, Event, EventHandler, StepFinished, StepReused, StepStarted
 from raycner.hashing import Plain
 from raycner.storage.ledger import StepRecord
@@ -91,8 +93,18 @@ class TrackingHandler:
 
 
 def _scores(record: StepRecord) -> dict[str, float]:
-    scores = {"test/micro": micro(record.test), "test/macro": macro(record.test)}
+    scores = {
+        "test/micro": micro(record.test),
+        "test/macro": macro(record.test),
+        "test/micro_precision": micro(record.test, score=precision),
+        "test/micro_recall": micro(record.test, score=recall),
+        "test/macro_precision": macro(record.test, score=precision),
+        "test/macro_recall": macro(record.test, score=recall),
+    }
     old, new = old_new(record.test, record.new)
     if old is not None and new is not None:
         scores |= {"test/old": old, "test/new": new}
-    return scores | {f"type/{name}": f1(counts) for name, counts in record.test.items()}
+    for name, counts in record.test.items():
+        scores |= {f"type/{name}": f1(counts), f"support/{name}": float(support(counts))}
+        scores |= {f"precision/{name}": precision(counts), f"recall/{name}": recall(counts)}
+    return scores

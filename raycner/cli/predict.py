@@ -52,20 +52,20 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
-    from raycner.inference.bulk import Bulk
+    from raycner.inference.bulk import BulkPrediction, Model
     from raycner.inference.predictor import counted
 
     if args.output is None or args.ray < 1:
         hint = "write --ray N --output FOLDER"
         raise InputError("it needs a worker, and a folder for the outputs", location="--ray", hint=hint)
-    bulk = Bulk.of(args.step, args.files, args.output, store=args.store, form=args.form, encoder=args.encoder)
+    bulk = BulkPrediction.of(Model(args.step, args.store, args.encoder), args.files, args.output, args.form)
     present = len(bulk.files) - len(bulk.missing)
-    results = list(counted(bulk.read(args.ray), Console(stderr=True)))
-    refused = [result for result in results if result.refused]
+    results = list(counted(bulk.run(args.ray), Console(stderr=True)))
+    failed = [result for result in results if result.error]
     passages, entities = sum(result.passages for result in results), sum(result.entities for result in results)
-    read = len(results) - len(refused)
+    read = len(results) - len(failed)
     line = f"{read} files read, {passages} passages, {entities} entities; {present} were there already"
     console.print(line, highlight=False, soft_wrap=True)
-    if refused:
-        more = f" (and {len(refused) - 1} more files)" if len(refused) > 1 else ""
-        raise InputError(f"{refused[0].refused}{more}")
+    if failed:
+        more = f" (and {len(failed) - 1} more files)" if len(failed) > 1 else ""
+        raise InputError(f"{failed[0].error}{more}")

@@ -1,9 +1,9 @@
-"""Prediction over folders and buckets, by Ray Data: a file is a row, and its output is there whole or not at all.
+"""Prediction over folders and buckets on Ray Data: each file is a row, with one output that is complete or absent.
 
     SOURCE/news/a.txt   ->   OUTPUT/news/a.txt.jsonl
 
-Outputs that are there are not made again, so the same line goes on after any failure; one that asks another step for
-them is refused. Names keep letters, digits, '.', '_' and '-'; of any other character its number is told, as in `_20`.
+Outputs that exist are kept, so the same command resumes after any failure; a folder with the outputs of another step is
+refused. Names keep letters, digits, '.', '_' and '-'; any other character becomes its code point, as in `_20`.
 """
 
 import json
@@ -19,81 +19,97 @@ import torch
 from raycner.data.passages import form_of, passages
 from raycner.data.sources import RawFile, every
 from raycner.errors import InputError
-from raycner.inference.predictor import TOLD, Predictor, as_plain
+from raycner.inference.predictor import DESCRIPTION, Predictor, as_plain
 from raycner.orchestration.cluster import cluster, log_level, use_assigned_device
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
-SIGN = "predictions.json"
-"""Says in the folder of outputs which step they are of."""
+MARKER = "predictions.json"
+"""The file in the output folder that names the step of its predictions."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one file came to."""
+class Model:
+    """The address of a trained step, for `Predictor.of` on any worker."""
+
+    step: str
+    """RUN or RUN:STEP of the store, or an exported folder."""
+    store: str = "store"
+    encoder: str | None = None
+    """The path of the pretrained encoder, if it has moved since training."""
+
+    @property
+    def identity(self) -> str:
+        """The fingerprint of the step, or the path of the exported folder. Raises `InputError` without such a step."""
+        if Path(self.step, DESCRIPTION).is_file():
+            return str(Path(self.step).resolve())
+        return find_step(self.step, ObjectStore(self.store))[1].fingerprint
+
+    def everywhere(self) -> "Model":
+        """The same address for workers, whose working folder is another."""
+        folder = Path(self.step, DESCRIPTION).is_file()
+        step = str(Path(self.step).resolve()) if folder else self.step
+        return Model(step, ObjectStore(self.store).uri, self.encoder)
+
+    def load(self) -> Predictor:
+        return Predictor.of(self.step, self.store, self.encoder)
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """The outcome of one file."""
 
     name: str
     passages: int
     entities: int
-    refused: str
-    """Why it could not be read, or nothing."""
+    error: str
+    """Why it could not be read; empty if it was."""
 
 
 @dataclass(frozen=True)
-class Bulk:
-    """Many files, the step that is to read them, and where its outputs go."""
+class BulkPrediction:
+    """The predictions of one model on many files."""
 
-    step: str
-    store: str
-    encoder: str | None
+    model: Model
     output: str
     files: Mapping[str, RawFile]
-    """By the keys of their outputs."""
+    """By the key of the output."""
     forms: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls, step: str, sources: Sequence[str], output: str, *, store: str, form: str | None, encoder: str | None
-    ) -> "Bulk":
-        """All files of these sources whose form is told, by their names or by `form`.
+    def of(cls, model: Model, sources: Sequence[str], output: str, form: str | None = None) -> "BulkPrediction":
+        """All files of these sources that have a form, by their names or by `form`.
 
         Raises `InputError` when there is none, when two would have one output, when there is no such step, or when the
-        outputs that are there are another step's.
+        output folder has predictions of another step.
         """
-        place = ObjectStore(output)
-        inside = place.uri.partition("?")[0].rpartition("://")[2].rstrip("/") + "/"
+        folder = ObjectStore(output)
+        inside = folder.uri.partition("?")[0].rpartition("://")[2].rstrip("/") + "/"
         files: dict[str, RawFile] = {}
         forms: dict[str, str] = {}
-        for source in sources:
-            for name, file in every(source).items():
-                if file.path.startswith(inside):  # an output, in a folder that is itself read
-                    continue
-                try:
-                    told = form or form_of(name)
-                except InputError:
-                    continue
-                key = f"{_spelt(name)}.jsonl"
-                if key in files:
-                    what = f"{files[key].name} and {file.name} would have one output, {key}"
-                    raise InputError(what, location=output, hint="read them into two folders")
-                files[key], forms[key] = file, told
+        for name, file in (item for source in sources for item in every(source).items()):
+            form_of_file = form or _form(name)
+            if file.path.startswith(inside) or form_of_file is None:  # an output in a source folder, or no passages
+                continue
+            key = f"{_safe(name)}.jsonl"
+            if key in files:
+                what = f"{files[key].name} and {file.name} would have one output, {key}"
+                raise InputError(what, location=output, hint="write them to two folders")
+            files[key], forms[key] = file, form_of_file
         if not files:
-            raise InputError("no file with a name that tells its form", location=", ".join(sources), hint="say --form")
-        if Path(step, TOLD).is_file():
-            step = identity = str(Path(step).resolve())
-        else:
-            identity = find_step(step, ObjectStore(store))[1].fingerprint
-        _sign(place, identity)
-        return cls(step, ObjectStore(store).uri, encoder, place.uri, files, forms)
+            what, hint = "no file with a name that tells its form", "set --form"
+            raise InputError(what, location=", ".join(sources), hint=hint)
+        _mark(folder, model.identity)
+        return cls(model.everywhere(), folder.uri, files, forms)
 
     @property
     def missing(self) -> list[str]:
-        """The outputs that are not there yet."""
-        there = set(ObjectStore(self.output).list(""))
-        return [key for key in self.files if key not in there]
+        """The outputs that do not exist yet."""
+        existing = set(ObjectStore(self.output).list(""))
+        return [key for key in self.files if key not in existing]
 
-    def read(self, workers: int) -> Iterator[Reading]:
-        """Make the outputs that are missing, on so many workers, who share the cluster's GPUs if it has any."""
+    def run(self, workers: int) -> Iterator[FileResult]:
+        """Write the missing outputs on this many workers, which share the GPUs of the cluster, if it has any."""
         missing = self.missing
         if not missing:
             return
@@ -105,49 +121,58 @@ class Bulk:
             context = data.DataContext.get_current()
             context.enable_progress_bars, context.print_on_execution_start = False, False
             rows = data.from_items([{"key": key} for key in missing], override_num_blocks=min(len(missing), 1000))
-            done = rows.map(
-                _Reader,
+            results = rows.map(
+                _Worker,
                 fn_constructor_args=(self,),
                 compute=data.ActorPoolStrategy(size=min(workers, len(missing))),
                 num_cpus=1,
                 num_gpus=min(1.0, ray.cluster_resources().get("GPU", 0) / workers),
             )
-            for row in done.iter_rows():
-                yield Reading(**row)
+            for row in results.iter_rows():
+                yield FileResult(**row)
 
 
-class _Reader:
-    """A worker: it holds the network, and reads one file after another."""
+class _Worker:
+    """Holds the network, and reads one file after another."""
 
-    def __init__(self, bulk: Bulk) -> None:
+    def __init__(self, bulk: BulkPrediction) -> None:
         use_assigned_device()
         torch.set_num_threads(1)
         self._bulk, self._output = bulk, ObjectStore(bulk.output)
-        self._predictor = Predictor.of(bulk.step, bulk.store, bulk.encoder)
+        self._predictor = bulk.model.load()
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         key = row["key"]
-        file, lines, entities = self._bulk.files[key], [], 0
+        file, lines, number = self._bulk.files[key], [], 0
         try:
-            for passage, found in self._predictor.read(passages(file, self._bulk.forms[key])):
-                lines.append(json.dumps(as_plain(passage, found), ensure_ascii=False) + "\n")
-                entities += len(found)
+            for passage, entities in self._predictor.read(passages(file, self._bulk.forms[key])):
+                lines.append(json.dumps(as_plain(passage, entities), ensure_ascii=False) + "\n")
+                number += len(entities)
             self._output.write(key, "".join(lines).encode())
-        except InputError as refusal:
-            return vars(Reading(file.name, 0, 0, str(refusal)))
-        return vars(Reading(file.name, len(lines), entities, ""))
+        except InputError as error:
+            return vars(FileResult(file.name, 0, 0, str(error)))
+        return vars(FileResult(file.name, len(lines), number, ""))
 
 
-def _sign(output: ObjectStore, identity: str) -> None:
-    """Say whose outputs these are: a step's fingerprint, or where an exported folder lies."""
+def _mark(output: ObjectStore, identity: str) -> None:
+    """Record whose predictions a folder has. Raises `InputError` when it has those of another step."""
     try:
-        theirs = json.loads(output.read(SIGN))["step"]
+        marked = json.loads(output.read(MARKER))["step"]
     except FileNotFoundError:
-        output.write(SIGN, json.dumps({"step": identity}).encode())
+        output.write(MARKER, json.dumps({"step": identity}).encode())
         return
-    if theirs != identity:
-        raise InputError(f"what lies here was predicted by {theirs}", location=str(output), hint="name another folder")
+    if marked != identity:
+        what = f"the folder has predictions of {marked}"
+        raise InputError(what, location=str(output), hint="name another folder")
 
 
-def _spelt(name: str) -> str:
+def _form(name: str) -> str | None:
+    try:
+        return form_of(name)
+    except InputError:
+        return None
+
+
+def _safe(name: str) -> str:
+    """A name without characters that some storage refuses."""
     return re.sub(r"[^A-Za-z0-9._/-]", lambda odd: f"_{ord(odd[0]):x}", name)

@@ -18,7 +18,7 @@ from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
 from raycner.hashing import Plain
-from raycner.inference.predictor import TOLD, Found, Predictor, restore
+from raycner.inference.predictor import DESCRIPTION, PredictedEntity, Predictor, restore
 from raycner.inference.token_classifier import TokenClassifier
 from raycner.networks.encoders.encoder import Words
 from raycner.networks.network import Network
@@ -36,7 +36,7 @@ class EntityPredictor(Protocol):
     @property
     def types(self) -> tuple[str, ...]: ...
 
-    def words(self, sentences: Sequence[Words]) -> list[list[Found]]: ...
+    def words(self, sentences: Sequence[Words]) -> list[list[PredictedEntity]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def load_predictor(
     if folder.is_dir() and read_out:
         what = f"a folder is read out as it was exported, without {' and '.join(read_out)}"
         raise InputError(what, location=address, hint="name a RUN of the store")
-    if (folder / TOLD).is_file():
+    if (folder / DESCRIPTION).is_file():
         return Predictor.load(folder)
     if folder.is_dir():
         if not (folder / "config.json").is_file():

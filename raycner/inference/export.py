@@ -1,9 +1,9 @@
-"""Export: a trained step as a folder that other software loads, or else the Predictor.
+"""Export: a trained step as a folder that transformers loads, or else the Predictor.
 
-    a tag head on a pretrained encoder   what transformers.pipeline("token-classification") loads as it is
-    anything else                        raycner.json, weights.safetensors and the encoder's frame, for Predictor.load
+    a tag head on a pretrained encoder   transformers.pipeline("token-classification") loads the folder
+    anything else                        raycner.json, weights.safetensors and the encoder's files, for Predictor.load
 
-Either folder has a model card. Weights are safetensors, and a folder is there whole or not at all.
+Either folder has a model card. Weights are safetensors, and a folder is complete or absent.
 """
 
 import json
@@ -20,16 +20,16 @@ from raycner.analysis.scores import scores
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, card
-from raycner.inference.predictor import FRAME, TOLD, WEIGHTS, restore
+from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS, restore
 from raycner.networks.network import Network
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
 
 def export(address: str, folder: Path, store: ObjectStore, encoder: str | None = None) -> Form:
-    """Write the step RUN or RUN:STEP into a folder that is not there yet, or empty; says which form it took.
+    """Write the step RUN or RUN:STEP to a folder that is new or empty; returns the form of the export.
 
-    Raises `InputError` when the folder holds something, or when there is no such step.
+    Raises `InputError` when the folder is not empty, or when there is no such step.
     """
     with _whole(folder) as draft:
         ledger, record = find_step(address, store)
@@ -40,7 +40,7 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
         if layer is None or classifier is None:
             form: Form = "predictor"
             differences: Sequence[str] = ()
-            _write_frame(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
+            _write_description(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
         else:
             form, differences = "pipeline", layer.differences
             network.encoder.save_frame(draft)
@@ -50,8 +50,9 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
     return form
 
 
-def _write_frame(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:
-    said = {
+def _write_description(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:
+    """The folder that `Predictor.load` reads."""
+    description = {
         "schema": 1,
         "model": plain(network.config),
         "inventory": plain(network.inventory),
@@ -61,19 +62,19 @@ def _write_frame(network: Network, folder: Path, new_type_bias: float, origin: d
     }
     for part in ("encoder", "head"):
         for key in ("path", "vectors"):
-            if said["model"][part].get(key) is not None:
-                said["model"][part][key] = FRAME if key == "path" else None
-    (folder / TOLD).write_text(json.dumps(said, ensure_ascii=False, indent=1), encoding="utf-8")
+            if description["model"][part].get(key) is not None:
+                description["model"][part][key] = ENCODER if key == "path" else None
+    (folder / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
     save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / WEIGHTS)
-    (folder / FRAME).mkdir()
-    network.encoder.save_frame(folder / FRAME)
+    (folder / ENCODER).mkdir()
+    network.encoder.save_frame(folder / ENCODER)
 
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[Path]:
-    """A draft beside the folder, which takes its name when all has gone well, and is gone when not."""
+    """A draft next to the folder: it takes the name of the folder on success, and is removed on failure."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("there is something already", location=str(folder), hint="name a new folder, or an empty one")
+        raise InputError("the folder is not empty", location=str(folder), hint="name a new folder, or an empty one")
     draft = folder.with_name(f"{folder.name}~{uuid4().hex}")
     try:
         draft.mkdir(parents=True)

@@ -1,10 +1,10 @@
-"""Predictor: a trained step in use. Words or text in, entities out:
+"""Predictor: the entities that a trained step finds in words or text.
 
     predictor = Predictor.of("demo-fg_pg-dld")
     predictor.text(["Anna flew to Oslo."])
-    # [[Found(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
+    # [[PredictedEntity(start=0, end=4, type='person', confidence=0.98, text='Anna'), ...]]
 
-Offsets are told in characters of a text, or in words of a sentence.
+Offsets count characters of a text, or words of a sentence.
 """
 
 import json
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self, TextIO, TypeVar, cast, overload
+from typing import NamedTuple, Self, TextIO, TypeVar, cast, overload
 from uuid import uuid4
 
 import numpy as np
@@ -40,27 +40,27 @@ from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.loader import eval_batches
 
 T = TypeVar("T")
-TOGETHER = 4096
-"""Passages that are sorted by length together, and in memory at a time."""
-TOLD, WEIGHTS, FRAME = "raycner.json", "weights.safetensors", "encoder"
-"""What an exported folder holds: what is told of the network, its weights, and what its encoder is built from."""
+PASSAGES_AT_A_TIME = 4096
+"""Passages in memory at a time, sorted by length together."""
+DESCRIPTION, WEIGHTS, ENCODER = "raycner.json", "weights.safetensors", "encoder"
+"""The files of an exported folder: the description of the network, its weights, and its encoder without weights."""
 FULL_STOPS = frozenset(".!?\u3002\uff01\uff1f")
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Found:
-    """An entity that was found: offsets in characters of a text or in words of a sentence, end exclusive."""
+class PredictedEntity:
+    """An entity: offsets in characters of a text or in words of a sentence, end exclusive."""
 
     start: int
     end: int
     type: str
     confidence: float
-    """In (0, 1]; of a tag head, the lowest of its words' probabilities."""
+    """In (0, 1]; of a tag head, the lowest probability of its words."""
     text: str
 
 
 class Predictor:
-    """A trained network that only reads: in batches of like length, on the GPU if there is one."""
+    """A trained network for inference, in batches of similar length, on the GPU if there is one."""
 
     def __init__(self, network: Network, *, name: str = "", new_type_bias: float = 0.0) -> None:
         self._name = name
@@ -70,10 +70,12 @@ class Predictor:
 
     @classmethod
     def of(cls, address: str, store: str = "store", encoder: str | None = None) -> Self:
-        """The step RUN or RUN:STEP of a store, or of a folder that `raycner export` made for a Predictor. `encoder` is
-        where a run's pretrained encoder lies, if not where the run found it. Raises `InputError` when there is no such
-        step, or no whole one."""
-        if Path(address, TOLD).is_file():
+        """The step RUN or RUN:STEP of a store, or a folder that `raycner export` wrote for a Predictor.
+
+        `encoder` is the path of the pretrained encoder, if it has moved since training. Raises `InputError` when there
+        is no such step, or when it is incomplete.
+        """
+        if Path(address, DESCRIPTION).is_file():
             return cls.load(address)
         ledger, record = find_step(address, ObjectStore(store))
         network = restore(ObjectStore(store), ledger, record, encoder)
@@ -82,33 +84,35 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """The network of a folder that `raycner export` made for a Predictor."""
+        """The network of a folder that `raycner export` wrote for a Predictor. Raises `InputError` for any other."""
         place = Path(folder)
         try:
-            said = json.loads((place / TOLD).read_bytes())
+            description = json.loads((place / DESCRIPTION).read_bytes())
             weights = load_file(place / WEIGHTS)
         except (OSError, ValueError, SafetensorError) as error:
-            hint = "name a folder of `raycner export`; what transformers.pipeline loads, it loads alone"
+            hint = "name a folder of `raycner export`; one for transformers.pipeline is loaded by it alone"
             raise InputError(f"no exported network ({error})", location=str(folder), hint=hint) from None
         for part in ("encoder", "head"):
-            if said["model"][part].get("path") is not None:
-                said["model"][part]["path"] = str(place / said["model"][part]["path"])
-        inventory = build(TypeInventory, said["inventory"], f"{folder}/{TOLD}")
-        network = Network.restore(build(ModelConfig, said["model"], "model"), inventory, said["memory"], weights)
-        return cls(network, name=str(folder), new_type_bias=said.get("new_type_bias", _shift(weights)))
+            settings = description["model"][part]
+            if settings.get("path") is not None:
+                settings["path"] = str(place / settings["path"])
+        inventory = build(TypeInventory, description["inventory"], f"{folder}/{DESCRIPTION}")
+        model = build(ModelConfig, description["model"], "model")
+        network = Network.restore(model, inventory, description["memory"], weights)
+        return cls(network, name=str(folder), new_type_bias=description.get("new_type_bias", _shift(weights)))
 
     @property
     def types(self) -> tuple[str, ...]:
-        """What it can find, in the order it was learned."""
+        """The types that it predicts, in the order they were learned."""
         return self._network.inventory.types
 
     @overload
-    def words(self, sentences: Words) -> list[Found]: ...  # type: ignore[overload-overlap]
+    def words(self, sentences: Words) -> list[PredictedEntity]: ...  # type: ignore[overload-overlap]
 
     @overload
-    def words(self, sentences: Sequence[Words]) -> list[list[Found]]: ...
+    def words(self, sentences: Sequence[Words]) -> list[list[PredictedEntity]]: ...
 
-    def words(self, sentences: Words | Sequence[Words]) -> list[Found] | list[list[Found]]:
+    def words(self, sentences: Words | Sequence[Words]) -> list[PredictedEntity] | list[list[PredictedEntity]]:
         """The entities of sentences in words, with offsets in words; one sentence, a list of strings, gets one list.
 
         Raises `InputError` for a sentence that is a single string.
@@ -122,12 +126,12 @@ class Predictor:
         return [entities for _, entities in self.read(map(Passage.of_words, sentences))]
 
     @overload
-    def text(self, texts: str) -> list[Found]: ...  # type: ignore[overload-overlap]
+    def text(self, texts: str) -> list[PredictedEntity]: ...  # type: ignore[overload-overlap]
 
     @overload
-    def text(self, texts: Sequence[str]) -> list[list[Found]]: ...
+    def text(self, texts: Sequence[str]) -> list[list[PredictedEntity]]: ...
 
-    def text(self, texts: str | Sequence[str]) -> list[Found] | list[list[Found]]:
+    def text(self, texts: str | Sequence[str]) -> list[PredictedEntity] | list[list[PredictedEntity]]:
         """The entities of texts, with offsets in characters; one text, a string, gets one list.
 
         Raises `InputError` for a text that is not a string.
@@ -142,80 +146,92 @@ class Predictor:
         types = ", ".join(self.types)
         return f"<Predictor {self._name or self._network.config.head.name}: {types}; on {self._network.device}>"
 
-    def read(self, passages: Iterable[Passage]) -> Iterator[tuple[Passage, list[Found]]]:
-        """Passages as they come, each with its entities in reading order."""
-        coming = iter(passages)
-        while some := list(islice(coming, TOGETHER)):
-            said = iter(self._predict([words for passage in some for words in passage.sentences]))
-            for passage in some:
-                yield passage, _told(passage, [next(said) for _ in passage.sentences])
+    def read(self, passages: Iterable[Passage]) -> Iterator[tuple[Passage, list[PredictedEntity]]]:
+        """Every passage, in the order given, with its entities in reading order."""
+        remaining = iter(passages)
+        while chunk := list(islice(remaining, PASSAGES_AT_A_TIME)):
+            predictions = iter(self._predict([words for passage in chunk for words in passage.sentences]))
+            for passage in chunk:
+                yield passage, _entities(passage, [next(predictions) for _ in passage.sentences])
 
     def _predict(self, sentences: Sequence[Words]) -> list[Prediction]:
-        """One prediction per sentence; one too long for the encoder is read in parts."""
-        parts: list[tuple[int, int, Sentence, Tokens]] = []  # which sentence, and from which word on
-        for i, tokens in enumerate(self._network.tokenize(sentences)):
-            for begin, words, read in self._in_reach(sentences[i], tokens):
-                parts.append((i, begin, Sentence(len(parts), tuple(words), frozenset()), read))
-        said: list[Prediction] = [{} for _ in sentences]
-        lengths = np.asarray([len(read) for *_, read in parts], dtype=np.int64)
+        """One prediction per sentence; a sentence that is too long for the encoder is split into parts."""
+        parts = [
+            _Part(number, start, words, tokens)
+            for number, of_sentence in enumerate(self._network.tokenize(sentences))
+            for start, words, tokens in self._parts(sentences[number], of_sentence)
+        ]
+        predictions: list[Prediction] = [{} for _ in sentences]
+        lengths = np.asarray([len(part.tokens) for part in parts], dtype=np.int64)
         with self._network.eval_mode():
             for positions in eval_batches(np.arange(len(parts)), lengths, self._network.device):
-                at = positions.tolist()
-                some = [parts[i] for i in at]
-                batch = self._network.collate([part for *_, part, _ in some], [read for *_, read in some], at)
-                predictions = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
-                for (i, begin, *_), found in zip(some, predictions, strict=True):
-                    said[i] |= {_moved(entity, begin): sure for entity, sure in found.items()} if begin else found
-        return said
+                places = positions.tolist()
+                chunk = [parts[place] for place in places]
+                inputs = [Sentence(place, tuple(parts[place].words), frozenset()) for place in places]
+                batch = self._network.collate(inputs, [part.tokens for part in chunk], places)
+                outputs = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
+                for part, entities in zip(chunk, outputs, strict=True):
+                    shifted = {_shifted(entity, part.start): confidence for entity, confidence in entities.items()}
+                    predictions[part.sentence] |= shifted
+        return predictions
 
-    def _in_reach(self, words: Words, tokens: Tokens) -> Iterator[tuple[int, Words, Tokens]]:
-        """A sentence in parts that the encoder can read whole: where each begins, its words, and how they are read."""
-        reach = _seen(tokens)
-        if words and reach == len(words):
+    def _parts(self, words: Words, tokens: Tokens) -> Iterator[tuple[int, Words, Tokens]]:
+        """A sentence in parts that fit into the encoder: the first word of each, its words and their tokens."""
+        longest = _encoded_words(tokens)
+        if words and longest == len(words):
             yield 0, words, tokens
             return
-        begin = 0
-        while begin < len(words):
-            part = words[begin : begin + reach]
-            (read,) = self._network.tokenize([part])
-            if begin + _seen(read) < len(words):
-                part = part[: _break(part, _seen(read))]
-                (read,) = self._network.tokenize([part])
-            yield begin, part, read
-            begin += len(part)
+        start = 0
+        while start < len(words):
+            part = words[start : start + longest]
+            (of_part,) = self._network.tokenize([part])
+            if start + _encoded_words(of_part) < len(words):
+                part = part[: _split_point(part, _encoded_words(of_part))]
+                (of_part,) = self._network.tokenize([part])
+            yield start, part, of_part
+            start += len(part)
+
+
+class _Part(NamedTuple):
+    """Some words of a sentence that fit into the encoder."""
+
+    sentence: int
+    start: int
+    """The first of these words, counted in the sentence."""
+    words: Words
+    tokens: Tokens
 
 
 def _shift(weights: Mapping[str, Tensor]) -> float:
-    """The new-type bias of a folder that version 0.1 exported: it lies among the weights."""
+    """The new-type bias of a folder that version 0.1 exported, which had it among the weights."""
     return float(weights["head.shift"].max()) if "head.shift" in weights else 0.0
 
 
 def restore(store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None = None) -> Network:
-    """The network that a step left."""
-    said = dict(ledger.config["model"])
+    """The network of a finished step. Raises `InputError` when the store no longer has it."""
+    settings = dict(ledger.config["model"])
     if encoder is not None:
-        said["encoder"] = {**said["encoder"], "path": encoder}
-    step = StepCheckpoint.find(store, record.fingerprint)
-    if step is None:
-        hint = "run it again: the same line trains what is missing"
-        raise InputError(
-            f"step {record.index + 1} is no longer in the store, or damaged", location=ledger.run, hint=hint
-        )
-    return step.network(build(ModelConfig, said, "model"))
+        settings["encoder"] = {**settings["encoder"], "path": encoder}
+    checkpoint = StepCheckpoint.find(store, record.fingerprint)
+    if checkpoint is None:
+        what = f"step {record.index + 1} is no longer in the store, or damaged"
+        hint = "run it again: the same command trains the missing steps"
+        raise InputError(what, location=ledger.run, hint=hint)
+    return checkpoint.network(build(ModelConfig, settings, "model"))
 
 
-def as_plain(passage: Passage, found: Sequence[Found]) -> dict[str, Plain]:
-    """What a line of output says: what the passage said, and its entities."""
+def as_plain(passage: Passage, predicted: Sequence[PredictedEntity]) -> dict[str, Plain]:
+    """A line of output: the fields of the passage and its entities."""
     entities = [
         {"start": e.start, "end": e.end, "type": e.type, "confidence": round(e.confidence, 4), "text": e.text}
-        for e in found
+        for e in predicted
     ]
     return {**passage.fields, "entities": entities}
 
 
 @contextmanager
 def sink(path: str | None) -> Iterator[TextIO]:
-    """Where lines of output go: a file that is there once all is written, or standard output."""
+    """The file of the output lines, which appears once all are written; standard output without a path."""
     if path is None:
         yield sys.stdout
         return
@@ -231,7 +247,7 @@ def sink(path: str | None) -> Iterator[TextIO]:
 
 
 def counted(items: Iterable[T], console: Console) -> Iterator[T]:
-    """The same, with a line in a terminal that says how many there were, and how many a second."""
+    """The items; a terminal shows how many there were so far, and how many a second."""
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} read, {task.fields[rate]:,.0f} a second"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None, rate=0.0)
@@ -240,29 +256,29 @@ def counted(items: Iterable[T], console: Console) -> Iterator[T]:
             progress.update(task, advance=1, rate=progress.tasks[0].speed or 0.0)
 
 
-def _told(passage: Passage, said: Sequence[Prediction]) -> list[Found]:
-    """Entities of a passage's sentences, by characters where the passage came as text."""
-    found: list[Found] = []
-    for i, (words, prediction) in enumerate(zip(passage.sentences, said, strict=True)):
+def _entities(passage: Passage, predictions: Sequence[Prediction]) -> list[PredictedEntity]:
+    """The entities of the sentences of a passage, by characters if the passage is text."""
+    entities: list[PredictedEntity] = []
+    for number, (words, prediction) in enumerate(zip(passage.sentences, predictions, strict=True)):
         for entity in sorted(prediction):
             start, end, text = entity.start, entity.end, " ".join(words[entity.start : entity.end])
             if passage.text is not None:
-                start, end = passage.places[i][start][0], passage.places[i][end - 1][1]
+                start, end = passage.places[number][start][0], passage.places[number][end - 1][1]
                 text = passage.text[start:end]
-            found.append(Found(start, end, entity.type, prediction[entity], text))
-    return found
+            entities.append(PredictedEntity(start, end, entity.type, prediction[entity], text))
+    return entities
 
 
-def _seen(tokens: Tokens) -> int:
+def _encoded_words(tokens: Tokens) -> int:
     """How many words, from the first, the encoder has a state for."""
     return int((tokens.starts >= 0).sum())
 
 
-def _break(words: Words, reach: int) -> int:
-    """Where to part a sentence within reach: after its last full stop there, if that lies in the second half."""
-    ends = (end for end in range(reach, reach // 2, -1) if words[end - 1] in FULL_STOPS)
-    return next(ends, reach)
+def _split_point(words: Words, longest: int) -> int:
+    """The length of the first part: up to the last full stop in the second half of the longest one, if any."""
+    ends = (end for end in range(longest, longest // 2, -1) if words[end - 1] in FULL_STOPS)
+    return next(ends, longest)
 
 
-def _moved(entity: Entity, begin: int) -> Entity:
-    return Entity(entity.start + begin, entity.end + begin, entity.type)
+def _shifted(entity: Entity, words: int) -> Entity:
+    return Entity(entity.start + words, entity.end + words, entity.type)

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from raycner.data.entities import OUTSIDE, decode, split_tag
 from raycner.errors import InputError
-from raycner.inference.predictor import Found
+from raycner.inference.predictor import PredictedEntity
 from raycner.networks.devices import device
 from raycner.networks.encoders.encoder import Words
 from raycner.training.loader import eval_batches
@@ -89,7 +89,7 @@ class TokenClassifier:
         """The types of its labels, in the order of their rows."""
         return tuple(dict.fromkeys(split_tag(label)[1] for label in self._labels if label != OUTSIDE))
 
-    def words(self, sentences: Sequence[Words]) -> list[list[Found]]:
+    def words(self, sentences: Sequence[Words]) -> list[list[PredictedEntity]]:
         """The entities of sentences in words, with word offsets, in reading order.
 
         Raises `InputError` for a sentence that is a single string.
@@ -107,7 +107,7 @@ class TokenClassifier:
         starts = [_starts(encoded.word_ids(i), len(words)) for i, words in enumerate(sentences)]
         self.unread += sum(_beyond(row) for row in starts)
         lengths = np.asarray([len(ids) for ids in encoded["input_ids"]], dtype=np.int64)
-        entities: list[list[Found]] = [[] for _ in sentences]
+        entities: list[list[PredictedEntity]] = [[] for _ in sentences]
         for positions in eval_batches(np.arange(len(sentences)), lengths, device()):
             rows = positions.tolist()
             batch = {name: [values[i] for i in rows] for name, values in encoded.items()}
@@ -118,7 +118,9 @@ class TokenClassifier:
                 entities[i] = self._entities(sentences[i], starts[i], scores)
         return entities
 
-    def _entities(self, words: Words, starts: NDArray[np.int64], probabilities: NDArray[np.float32]) -> list[Found]:
+    def _entities(
+        self, words: Words, starts: NDArray[np.int64], probabilities: NDArray[np.float32]
+    ) -> list[PredictedEntity]:
         """Entities from the label probabilities [L, C] of a sentence's pieces."""
         of_words = probabilities[starts.clip(min=0)]
         labels = [
@@ -127,7 +129,9 @@ class TokenClassifier:
         ]
         certainty = of_words.max(-1)
         return [
-            Found(e.start, e.end, e.type, float(certainty[e.start : e.end].min()), " ".join(words[e.start : e.end]))
+            PredictedEntity(
+                e.start, e.end, e.type, float(certainty[e.start : e.end].min()), " ".join(words[e.start : e.end])
+            )
             for e in decode(labels)
         ]
 
