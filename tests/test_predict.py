@@ -197,7 +197,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
     ("arguments", "expected"),
     [
         (["nowhere.txt"], "nowhere.txt: no such file"),
-        (["given.pdf"], "--form text, jsonl, columns"),
+        (["given.pdf"], "--form to text, jsonl, columns"),
         (["given.txt", "--output", "no/such/folder/out"], "cannot be written"),
     ],
 )
