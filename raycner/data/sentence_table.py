@@ -5,7 +5,7 @@ Rows are cut from record batches by numpy views of their offsets; Decision 9 say
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,8 @@ SCHEMA = pa.schema(
 )
 BATCH_ROWS = 10_000
 """Sentences in one record batch, which is what a writer holds in memory."""
+_entity = lru_cache(maxsize=16_384)(Entity)
+"""Few entities are distinct, and looking one up costs a fifth of making it."""
 
 
 class SentenceTable:
@@ -130,7 +132,7 @@ class _SentenceBatch:
         starts, ends = self._spans
         codes, names = self.types
         spans = zip(starts[first:last].tolist(), ends[first:last].tolist(), codes[first:last].tolist(), strict=True)
-        return [Entity(start, end, names[code]) for start, end, code in spans]
+        return [_entity(start, end, names[code]) for start, end, code in spans]
 
 
 class SentenceWriter:
