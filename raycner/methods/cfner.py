@@ -198,16 +198,16 @@ class CFNER(Method[TagOutput]):
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         z, z_old, old = student(batch).logits, teacher(batch).logits, student.head.num_old
         new, outside = batch.targets >= old, batch.targets == O
-        near, lent = batch.column(Neighbours).nearest, _neighbour_logits(student, batch, z.detach())
+        near, z_near = batch.column(Neighbours).nearest, _neighbour_logits(student, batch, z.detach())
         matched = (near >= 0).any(-1)
         if self.curriculum:
             best = z.detach().softmax(-1)[..., :old].amax(-1)
             matched &= new | (best >= self.confidence(batch.epoch))
         plain, mixed = losses.cross_entropy, losses.mixed_cross_entropy
         dce = plain(z, batch.targets, new & ~matched)
-        dce += mixed(z, lent.log_softmax(-1), near, batch.targets, new & matched)
+        dce += mixed(z, z_near.log_softmax(-1), near, batch.targets, new & matched)
         odce = losses.distillation(z, z_old, outside & ~matched)
-        odce += mixed(z, lent[:, :old].log_softmax(-1), near, z_old.argmax(-1), outside & matched)
+        odce += mixed(z, z_near[:, :old].log_softmax(-1), near, z_old.argmax(-1), outside & matched)
         if self.weighting == "word":
             dce, odce = dce.over(new | outside), odce.over(new | outside)
         return {"dce": dce, "odce": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * odce}

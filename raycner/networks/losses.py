@@ -42,18 +42,18 @@ def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     return LossSum(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
 
 
-def mixed_cross_entropy(logits: Tensor, lent: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
+def mixed_cross_entropy(logits: Tensor, neighbours: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     """-log( (p[y] + q[y]) / 2 ), p = softmax(z), q the mean probability of the word's neighbours, summed over `where`.
 
-    Shapes: lent [M, C'] log-probabilities of M words, near [B, T, K] indices into [M] of a word's neighbours, -1 for
-    none (each word of `where` has at least one). No gradient should flow through `lent`; the gradient in z is
+    Shapes: neighbours [M, C'] log-probabilities of M words, near [B, T, K] indices into [M] of a word's neighbours, -1
+    for none (each word of `where` has at least one). No gradient should flow through `neighbours`; the gradient in z is
     p / (p + q) times that of cross-entropy. Computed from logarithms, so no constant is added inside them.
     Source: the direct causal effect of CFNER (EMNLP 2022); with one-hot targets its effect on O has the same form.
     """
-    labels, neighbours = targets[where], near[where]
+    labels, indices = targets[where], near[where]
     p = -F.cross_entropy(logits[where], labels, reduction="none")
-    each = lent[neighbours.clamp(min=0), labels[:, None]].masked_fill(neighbours < 0, float("-inf"))  # [n, K]
-    q = each.logsumexp(-1) - (neighbours >= 0).sum(-1).log()
+    each = neighbours[indices.clamp(min=0), labels[:, None]].masked_fill(indices < 0, float("-inf"))  # [n, K]
+    q = each.logsumexp(-1) - (indices >= 0).sum(-1).log()
     return LossSum((math.log(2) - torch.logaddexp(p, q)).sum(), where.sum())
 
 
