@@ -13,6 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from raycner.callbacks.trackers import TRACKERS
+from raycner.data.layouts.layout import Layout, build_layout
 from raycner.data.scenarios.scenario import ScenarioConfig, recorded
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
@@ -213,6 +214,7 @@ class RunConfig:
         if self.eval.calibration == "read_out" and not module.supports_calibration:
             raise _no_bias("eval.calibration", "read_out", self.model.head.name)
         self.eval.head(self.model.head)
+        self.test_layouts()
         if self.scenario.corpus.allows_overlap and not module.allows_overlap:
             line = f"head {self.model.head.name!r} predicts one tag per word, so its entities cannot overlap"
             raise InputError(
@@ -224,6 +226,12 @@ class RunConfig:
             line = f"{setting}={value} makes a word's logits depend on its whole batch, which one worker must see"
             hint = f"set compute.workers=1, or another {setting}"
             raise InputError(line, location=f"model.head.{setting}", hint=hint)
+
+    def test_layouts(self) -> dict[str, Layout]:
+        """The layouts of the extra test sets. Raises `InputError` for a setting that a layout does not have."""
+        corpus = plain(self.scenario.corpus)
+        tests = self.eval.test.items()
+        return {name: build_layout(merge(corpus, settings), f"eval.test.{name}") for name, settings in tests}
 
     def for_step(self, index: int) -> "RunConfig":
         """The configuration of step `index`, from 0: the run's, with the step's own settings in place."""

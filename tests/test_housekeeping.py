@@ -43,8 +43,8 @@ def store(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objec
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lease is watched no longer than a test can wait."""
     monkeypatch.setattr(locks, "PATIENCE", 0.2)
-    monkeypatch.setattr(locks, "ASK", 0.02)
-    monkeypatch.setattr(locks, "BEAT", 0.02)
+    monkeypatch.setattr(locks, "POLL", 0.02)
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.02)
 
 
 def left(store: ObjectStore, unused_days: float = 30.0) -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_who_lost_a_lease_does_not_drop_another_s(store: ObjectStore) -> None:
 
 
 def test_a_holder_writes_signs_of_life(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "BEAT", 0.01)
+    monkeypatch.setattr(locks, "HEARTBEAT", 0.01)
     lock = Lock(store, "steps/a")
     assert lock.take()
     first = store.read("locks/steps/a")

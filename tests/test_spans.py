@@ -370,8 +370,8 @@ def test_what_spans_cannot_do_is_refused(settings: list[str], message: str) -> N
 
 
 def test_nested_gold_needs_a_head_that_says_more_than_one_thing_of_a_word() -> None:
-    nested = "scenario.corpus={name: jsonl, path: folder, nested: true}"
-    assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.corpus.nested
+    nested = "scenario.corpus={name: jsonl, nested: true}"
+    assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.corpus.allows_overlap
     for name in ("linear", "cosine", "stepwise"):
         with pytest.raises(InputError, match=rf"scenario\.corpus\.nested: head '{name}' predicts one tag per word"):
             RunConfig.load([nested, f"model.head.name={name}"])

@@ -96,7 +96,7 @@ def test_the_command_of_a_winner_loads_exactly_its_settings() -> None:
         "method.adaptive": True,
         "optim.warmup": 1e-7,
         "optim.first.epochs": None,
-        "scenario.corpus.path": "a folder: #1",
+        "store": "a folder: #1",
         "seed": 3,
     }
     program, verb, *layers = shlex.split(plan.command(settings))

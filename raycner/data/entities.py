@@ -1,4 +1,4 @@
-"""The vocabulary of the house: entities, sentences, type inventories, and the tag schemes that spell entities out."""
+"""Entities, sentences, type inventories, and the tag schemes that encode entities."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Literal
 from raycner.errors import InputError
 
 Scheme = Literal["BIO", "BIOES", "IO", "IOB1"]
-"""How tags spell entities. IOB1 writes B- only between neighbours of one type; IO cannot part such neighbours."""
+"""How tags encode entities. IOB1 writes B- only between adjacent entities of one type; IO cannot separate those."""
 OUTSIDE = "O"
 
 
@@ -29,7 +29,7 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence as a split shows it: what its split hides is not there."""
+    """A sentence as a split shows it, without the annotations that the split hides."""
 
     id: int
     """Row in its corpus partition: the key of every column a method adds."""
@@ -37,17 +37,17 @@ class Sentence:
     entities: frozenset[Entity]
     """Gold, already restricted to the split's visible types."""
     pseudo: frozenset[Entity] = frozenset()
-    """Said by the teacher; kept apart from gold until a head encodes both."""
+    """Predicted by the teacher; separate from gold until a head encodes both."""
 
     def labelled(self) -> list[Entity]:
-        """Gold entities, and those of the teacher's that overlap no gold one, in reading order."""
-        said = [e for e in self.pseudo if not any(e.overlaps(gold) for gold in self.entities)]
-        return sorted([*self.entities, *said])
+        """Gold entities, and the teacher's that overlap no gold one, in reading order."""
+        pseudo = [e for e in self.pseudo if not any(e.overlaps(gold) for gold in self.entities)]
+        return sorted([*self.entities, *pseudo])
 
 
 @dataclass(frozen=True, slots=True)
 class TypeInventory:
-    """The types known so far, in the order they were learned: append-only, never reordered."""
+    """The types learned so far, in order: append-only, never reordered."""
 
     types: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
@@ -91,7 +91,7 @@ class TypeInventory:
 
 
 def encode(entities: Iterable[Entity], length: int, scheme: Scheme = "BIO") -> list[str]:
-    """Spell flat entities as one tag a word. IO merges neighbours of one type: it cannot say more.
+    """Encode flat entities as one tag a word. IO merges adjacent entities of one type.
 
     >>> encode([Entity(0, 1, "person"), Entity(2, 4, "place")], length=4)
     ['B-person', 'O', 'B-place', 'I-place']
@@ -113,28 +113,28 @@ def encode(entities: Iterable[Entity], length: int, scheme: Scheme = "BIO") -> l
 def decode(tags: Sequence[str]) -> list[Entity]:
     """Read entities from tags of any scheme, leniently: what cannot continue an entity begins a new one.
 
-    This is the reading of seqeval's default mode: I-x (or E-x) after O or after another type opens an entity.
+    This is how seqeval's default mode reads tags: I-x (or E-x) after O or after another type opens an entity.
 
     >>> decode(["B-person", "O", "I-place", "I-place"])
     [Entity(start=0, end=1, type='person'), Entity(start=2, end=4, type='place')]
     """
-    found: list[Entity] = []
+    entities: list[Entity] = []
     start, kind_before, previous = 0, "", OUTSIDE
     for i, tag in enumerate([*tags, OUTSIDE]):
         prefix, kind = split_tag(tag)
         opens = prefix in ("B", "S") or kind != kind_before or previous in ("E", "S")
         if kind_before and opens:
-            found.append(Entity(start, i, kind_before))
+            entities.append(Entity(start, i, kind_before))
         if kind and opens:
             start = i
         kind_before, previous = kind, prefix
-    return found
+    return entities
 
 
 def breaches(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
     """Where tags of a scheme's own kinds stand in an order it forbids: (word, what is wrong there).
 
-    Only BIO and BIOES forbid any order; whether a tag is one of a scheme's kinds at all is told by `belongs`.
+    Only BIO and BIOES forbid any order; `belongs` says whether a tag is one of the scheme at all.
     """
     if scheme not in ("BIO", "BIOES"):
         return
@@ -208,7 +208,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 def flaw(entities: Sequence[Entity], length: int, *, nested: bool = False) -> str:
     """Why these spans cannot be the entities of a sentence of `length` words; empty when they can.
 
-    Flat entities share no word; nested ones may, but none is said twice.
+    Flat entities share no word; nested ones may, but none occurs twice.
     """
     for entity in entities:
         if not 0 <= entity.start < entity.end <= length:

@@ -1,11 +1,11 @@
 """How a step is counted, and every score that follows from counts. Scores are fractions; only reports write percent.
 
-An entity is right when its words and its type are exactly right. What is kept is three whole numbers a type,
+An entity is right when its words and its type are exactly right. Each type has three counts,
 (tp, fp, fn): they add up over sentences, ranks and types, so every published score can be derived later.
 
     precision = tp / (tp + fp)    recall = tp / (tp + fn)    F1 = 2 tp / (2 tp + fp + fn)
 
-A series is what a run leaves: the test counts after each of its steps, in order, over the types known by then.
+A series is the test counts after each step of a run, in order, over the types learned by then.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -15,7 +15,7 @@ from raycner.data.entities import Entity
 from raycner.storage.ledger import Counts
 
 TypeCounts = tuple[int, int, int]
-"""(tp, fp, fn): entities found, entities imagined, entities missed."""
+"""(tp, fp, fn): entities found, entities predicted wrongly, entities missed."""
 
 
 def tally(gold: Iterable[Entity], predicted: Iterable[Entity], types: Iterable[str]) -> Counts:
@@ -27,8 +27,8 @@ def tally(gold: Iterable[Entity], predicted: Iterable[Entity], types: Iterable[s
     counts: dict[str, TypeCounts] = {}
     for name in types:
         true = {entity for entity in gold if entity.type == name}
-        said = {entity for entity in predicted if entity.type == name}
-        counts[name] = len(true & said), len(said - true), len(true - said)
+        positive = {entity for entity in predicted if entity.type == name}
+        counts[name] = len(true & positive), len(positive - true), len(true - positive)
     return counts
 
 
@@ -130,8 +130,8 @@ def forgetting(series: Sequence[Counts]) -> dict[str, float]:
     {'person': 0.5}
     """
     *earlier, final = series
-    known = [name for name in final if any(name in counts for counts in earlier)]
-    return {n: max(f1(counts[n]) for counts in earlier if n in counts) - f1(final[n]) for n in known}
+    old = [name for name in final if any(name in counts for counts in earlier)]
+    return {n: max(f1(counts[n]) for counts in earlier if n in counts) - f1(final[n]) for n in old}
 
 
 def backward_interference(series: Sequence[Counts], tasks: Sequence[Collection[str]]) -> float:

@@ -54,7 +54,7 @@ def form_of(name: str) -> str:
     suffixes = [s for s in PurePosixPath(name.lower()).suffixes if s not in (".gz", ".bz2", ".zst")]
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in _SUFFIXES:
-        hint = f"set --form to {', '.join(FORMS)}"
+        hint = f"add --form with one of {', '.join(FORMS)}"
         raise InputError(f"the name ends in none of {', '.join(_SUFFIXES)}", location=name, hint=hint)
     return _SUFFIXES[suffix]
 

@@ -33,7 +33,7 @@ class RawFile:
     path: str
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes as they lie there, compressed or not, a megabyte at a time."""
+        """The bytes as stored, compressed or not, a megabyte at a time."""
         with self._opened(compression=None) as stream:
             while block := stream.read(1 << 20):
                 yield block
@@ -41,7 +41,7 @@ class RawFile:
     def lines(self) -> Iterator[tuple[int, str]]:
         """Numbered lines without their ends (LF or CRLF), from UTF-8 with or without a byte order mark.
 
-        A compressed file (told by its suffix: .gz, .bz2, .zst) is read as what it holds.
+        A compressed file (by its suffix: .gz, .bz2, .zst) is decompressed.
         """
         with self._opened(compression="detect") as stream:
             numbered = enumerate(iter(partial(io.BufferedReader(stream).readline, LONGEST + 1), b""), start=1)
@@ -52,11 +52,11 @@ class RawFile:
                     return
                 except OSError as error:
                     raise InputError(
-                        f"cannot be read: {error}", location=self.name, hint="is the file whole?"
+                        f"cannot be read: {error}", location=self.name, hint="is the file complete?"
                     ) from None
                 if len(line) > LONGEST:
-                    found, hint = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
-                    raise InputError(found, location=f"{self.name}:{number}", hint=hint)
+                    what, hint = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
+                    raise InputError(what, location=f"{self.name}:{number}", hint=hint)
                 try:
                     text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode()
                 except UnicodeDecodeError as error:
@@ -70,30 +70,30 @@ class RawFile:
         """The whole file as one text, whose line ends are kept as they are, so that offsets hold."""
         with self._opened(compression="detect") as stream:
             try:
-                said: bytes = stream.read(LARGEST + 1)
+                content: bytes = stream.read(LARGEST + 1)
             except OSError as error:
-                raise InputError(f"cannot be read: {error}", location=self.name, hint="is the file whole?") from None
-        if len(said) > LARGEST:
+                raise InputError(f"cannot be read: {error}", location=self.name, hint="is the file complete?") from None
+        if len(content) > LARGEST:
             raise InputError(f"more than {LARGEST >> 20} MiB in one document", location=self.name, hint="is it text?")
         try:
-            return said.decode("utf-8-sig")
+            return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            number = 1 + said.count(b"\n", 0, error.start)
-            found = f"byte 0x{said[error.start]:02x} is not UTF-8"
-            raise InputError(found, location=f"{self.name}:{number}", hint="convert the file to UTF-8") from None
+            number = 1 + content.count(b"\n", 0, error.start)
+            what = f"byte 0x{content[error.start]:02x} is not UTF-8"
+            raise InputError(what, location=f"{self.name}:{number}", hint="convert the file to UTF-8") from None
 
     def seekable(self) -> Any:
         """The file, open for whoever reads it here and there."""
         try:
             return self.filesystem.open_input_file(self.path)
         except OSError as error:
-            raise InputError(f"cannot be opened: {error}", location=self.name, hint="may you read it?") from None
+            raise InputError(f"cannot be opened: {error}", location=self.name, hint="check its permissions") from None
 
     def _opened(self, compression: str | None) -> Any:
         try:
             return self.filesystem.open_input_stream(self.path, compression=compression)
         except OSError as error:
-            raise InputError(f"cannot be opened: {error}", location=self.name, hint="may you read it?") from None
+            raise InputError(f"cannot be opened: {error}", location=self.name, hint="check its permissions") from None
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
     """The files of a source, by part and then by name.
 
     `source` is a file (which is all training), a folder, or a pattern such as `news/*.conll`; local, or a URI. In a
-    pattern, `**` stands for any folders. In folders and patterns a file's name tells its part: train*, dev* (valid*,
+    pattern, `**` stands for any folders. In folders and patterns a file's name gives its part: train*, dev* (valid*,
     testa), test* (testb); where it does not, the nearest folder's that does. A folder's other files are none of the
     corpus's; a pattern that matches no telling name is all training.
     """
@@ -162,11 +162,13 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
     if pattern and not parts:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
-        found = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
+        what = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
         hint = "name files train*, dev*, test*, or give one file as scenario.corpus.path"
-        raise InputError(found, location=shown(source), hint=hint)
+        raise InputError(what, location=shown(source), hint=hint)
     if pattern and len(parts) < len(names):
-        notes.append(f"left out, as their names tell no part: {', '.join(n for n in names if n not in parts)}")
+        notes.append(
+            f"left out, as their names are none of train, dev, test: {', '.join(n for n in names if n not in parts)}"
+        )
     ordered = sorted(parts, key=lambda name: (PARTS.index(parts[name]), name))
     return [RawFile(f"{shown(root).rstrip('/')}/{name}", parts[name], filesystem, inside[name]) for name in ordered]
 
@@ -218,11 +220,11 @@ def _follows(segments: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(segments[0], pattern[0]) and _follows(segments[1:], pattern[1:])
 
 
-_TELLING = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
+_PART = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
 
 
 def part_of(name: str) -> Part | None:
-    """The part that the name of a file, or else of its nearest folder, tells."""
-    found = (_TELLING.search(segment) for segment in reversed(PurePosixPath(name.lower()).parts))
-    told = next(filter(None, found), None)
-    return next(part for part in PARTS if told[part]) if told else None
+    """The part in the name of a file, or else of its nearest folder that names one."""
+    matches = (_PART.search(segment) for segment in reversed(PurePosixPath(name.lower()).parts))
+    match = next(filter(None, matches), None)
+    return next(part for part in PARTS if match[part]) if match else None

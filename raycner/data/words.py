@@ -1,9 +1,9 @@
-"""Words of plain text, and where they stand: text is cut in one way, for learning and for prediction alike.
+"""Words of plain text, and their places: text is split in one way, for training and for prediction.
 
 A word is a run of characters between spaces; every ASCII symbol, every other punctuation mark of Unicode and every
-ideograph in it is a word of its own. That is how BERT cuts text before it looks for pieces. A sentence ends with its
-line, or after . ! ? where spaces and a capital follow and what stands before a full stop is no abbreviation, which is
-to say has four letters or more; too few cuts do less harm than too many.
+ideograph in it is a word of its own. This is how BERT splits text before it looks for pieces. A sentence ends with its
+line, or after . ! ? where spaces and a capital follow; the word before a full stop must have four letters or more, as
+a shorter one may be an abbreviation. Too few splits do less harm than too many.
 """
 
 import re
@@ -24,7 +24,7 @@ _END = re.compile(
 
 
 def words(text: str) -> list[Place]:
-    """Where the words of a text stand, in order; all that is not in one is space.
+    """The places of the words of a text, in order; everything else is space.
 
     >>> spelt("Anna's dog.", words("Anna's dog."))
     ('Anna', "'", 's', 'dog', '.')
@@ -33,12 +33,12 @@ def words(text: str) -> list[Place]:
 
 
 def sentences(text: str, whole: Iterable[Place] = ()) -> list[Place]:
-    """Where the sentences of a text stand, in order; none ends inside a span of `whole`, or has no word."""
-    kept = sorted(whole)
+    """The places of the sentences of a text, in order. None ends inside a span of `whole`, and each has a word."""
+    spans = sorted(whole)
     bounds, reached, following = [0], 0, 0
     for end in _END.finditer(text):
-        while following < len(kept) and kept[following][0] < end.end():
-            reached, following = max(reached, kept[following][1]), following + 1
+        while following < len(spans) and spans[following][0] < end.end():
+            reached, following = max(reached, spans[following][1]), following + 1
         if reached <= end.start():
             bounds += end.span()
     bounds.append(len(text))
@@ -46,7 +46,7 @@ def sentences(text: str, whole: Iterable[Place] = ()) -> list[Place]:
 
 
 def spelt(text: str, places: Sequence[Place]) -> tuple[str, ...]:
-    """What stands at these places."""
+    """The text at these places."""
     return tuple(text[a:b] for a, b in places)
 
 

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 from raycner.config import RunConfig
 from raycner.data.corpora import PARTS, Corpus, prepare
 from raycner.data.entities import TypeInventory
-from raycner.data.layouts.layout import build_layout
 from raycner.data.scenarios.experience import Split, whole
 from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.events import EventHandler, Message
-from raycner.hashing import plain
-from raycner.settings import merge
 from raycner.storage.store import ObjectStore
 
 
@@ -36,9 +33,8 @@ def every_sentence(corpus: Corpus, inventory: TypeInventory) -> tuple[Split, ...
 
 def _prepare(name: str, config: RunConfig, scenario: Scenario, store: ObjectStore, emit: EventHandler) -> Corpus:
     location = f"eval.test.{name}"
-    layout = build_layout(merge(plain(config.scenario.corpus), config.eval.test[name]), location)
     try:
-        corpus = prepare(layout, store, lambda line: emit(Message(line)))
+        corpus = prepare(config.test_layouts()[name], store, lambda line: emit(Message(line)))
     except InputError as error:
         moved = error.location.replace("scenario.corpus", location)
         raise InputError(error.what, location=moved, hint=error.hint) from None

@@ -1,4 +1,4 @@
-"""Documents: dataclasses that lie in a store as JSON, read back with every field checked, and never unpickled."""
+"""Documents: dataclasses stored as JSON, read back with every field checked, and never unpickled."""
 
 import json
 from typing import Generic, TypeVar
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Document(Generic[T]):
-    """The form of one kind of document. `noun` and `remedy` are what is said of a file that is none."""
+    """One kind of document. `noun` and `hint` are used in the error for a malformed file."""
 
     def __init__(self, kind: type[T], noun: str, hint: str) -> None:
-        self._adapter, self._noun, self._remedy = TypeAdapter(kind), noun, hint
+        self._adapter, self._noun, self._hint = TypeAdapter(kind), noun, hint
 
     def read(self, store: ObjectStore, key: str) -> T:
         """The document at `key`. Raises FileNotFoundError where there is none, `InputError` where it cannot be read."""
@@ -25,10 +25,10 @@ class Document(Generic[T]):
             flaw = error.errors(include_url=False)[0]
             where = ".".join(map(str, flaw["loc"]))
             what = f"not a {self._noun} of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
-            raise InputError(what, location=f"{store}/{key}", hint=self._remedy) from None
+            raise InputError(what, location=f"{store}/{key}", hint=self._hint) from None
 
     def write(self, store: ObjectStore, key: str, value: T) -> None:
-        """Keep it, in the place of an earlier one."""
-        said = json.loads(self._adapter.dump_json(value))
-        text = json.dumps(said, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        """Write it, in place of an earlier one."""
+        content = json.loads(self._adapter.dump_json(value))
+        text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         store.write(key, f"{text}\n".encode())

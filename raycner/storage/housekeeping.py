@@ -1,7 +1,7 @@
-"""Keeping a store in order: is everything as it was committed, and what is there that nobody wants any more.
+"""Verification of a store, and garbage collection: damaged content, and content that nothing refers to.
 
-What is wanted: the steps that a run has planned, those that a search came to, where a step in training stands, and
-every corpus. The rest is left over by processes that were killed, or by runs and searches that were removed.
+Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, and every corpus. The
+rest was left by killed processes, or by runs and searches that were removed.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,12 +21,12 @@ from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
 ROOMS = {"corpora": 2, "steps": 2, "snapshots": 3}
 """Where directories are committed, and how many segments their keys have."""
 UNUSED_DAYS = 30.0
-"""After which a copy in this node's cache is evicted, if nobody asked for it."""
+"""After which an unused copy in this node's cache is evicted."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """Something that is not as it was committed."""
+    """An object that differs from what was committed."""
 
     key: str
     what: str
@@ -34,24 +34,24 @@ class Damage:
 
 @dataclass(frozen=True)
 class Leftover:
-    """Something that nobody wants any more."""
+    """An object that nothing refers to."""
 
     name: str
     why: str
     size: int
-    """In bytes; of an upload that never ended, 0: nobody says."""
+    """In bytes; 0 for an unfinished upload, whose size is unknown."""
     remove: Callable[[], None] = field(repr=False, compare=False)
 
 
 def directories(store: ObjectStore, room: str) -> dict[str, int]:
     """The directories of corpora, steps or snapshots, committed or not: key -> bytes."""
-    depth, found = ROOMS[room], dict[str, int]()
+    depth, sizes = ROOMS[room], dict[str, int]()
     for key, size in store.sizes(room).items():
         segments = key.split("/")
         if len(segments) > depth and segments[1] != "sources":
             folder = "/".join(segments[:depth])
-            found[folder] = found.get(folder, 0) + size
-    return found
+            sizes[folder] = sizes.get(folder, 0) + size
+    return sizes
 
 
 def referred(store: ObjectStore) -> set[str]:

@@ -1,9 +1,9 @@
-"""Leases: who is at which work just now, so that nobody does it a second time beside them.
+"""Locks over a store: one process at a time does a piece of work, and the others wait.
 
-A lease is a small object under `locks/`, written anew by its holder every few seconds. Whoever waits goes by their own
-clock: a lease that has not changed for PATIENCE seconds is nobody's any more, and so is one whose process is gone from
-this machine. Where a store cannot create an object atomically (object stores reached without conditional writes) two
-may hold one lease. That wastes work and harms nothing: steps are addressed by content, and both commit the same.
+A lock is a small object under `locks/` that its holder rewrites every few seconds (a lease). Whoever waits uses a clock
+of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process on this machine has
+died. Where a store cannot create an object atomically (object stores without conditional writes) two processes may hold
+one lock. This wastes work and harms nothing: steps are addressed by content, and both commit the same.
 """
 
 import os
@@ -17,12 +17,12 @@ from uuid import uuid4
 from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
-BEAT = 3.0
-"""Seconds between two signs of life."""
+HEARTBEAT = 3.0
+"""Seconds between two writes of the holder."""
 PATIENCE = 30.0
-"""Seconds without one after which a lease is taken over."""
-ASK = 0.5
-"""Seconds between two questions of whoever waits."""
+"""Seconds without a write after which a lock is free."""
+POLL = 0.5
+"""Seconds between two tries of a process that waits."""
 
 
 class Lock:
@@ -34,18 +34,18 @@ class Lock:
         self._seen: bytes | None = None
         self._since = 0.0
         self._ended = threading.Event()
-        self._beating = threading.Thread(target=self._beat, name=f"lease {key}", daemon=True)
+        self._beating = threading.Thread(target=self._beat, name=f"lock {key}", daemon=True)
 
     @property
     def holder(self) -> str:
-        """Who was seen to hold it: a machine and a process."""
-        return _spoken(self._seen)
+        """Who held it when it was last read: a machine and a process."""
+        return _describe(self._seen)
 
     def take(self) -> bool:
-        """Whether it is yours now. Ask again after a while when it is not."""
+        """Try to take it; whether it is yours now."""
         if self._stale(self._look()):
             self._store.remove(self._key)
-        if not self._store.create(self._key, self._said(0)):
+        if not self._store.create(self._key, self._content(0)):
             return False
         self._beating.start()
         return True
@@ -58,28 +58,28 @@ class Lock:
         if self._own(self._look()):
             self._store.remove(self._key)
 
-    def _said(self, beat: int) -> bytes:
+    def _content(self, beat: int) -> bytes:
         return f"{self._name} {beat}\n".encode()
 
-    def _own(self, said: bytes | None) -> bool:
-        return said is not None and said.startswith(self._name.encode())
+    def _own(self, content: bytes | None) -> bool:
+        return content is not None and content.startswith(self._name.encode())
 
     def _look(self) -> bytes | None:
         return _read(self._store, self._key)
 
-    def _stale(self, said: bytes | None) -> bool:
-        if said != self._seen:
-            self._seen, self._since = said, time.monotonic()
-        return said is not None and (_gone(said) or time.monotonic() > self._since + PATIENCE)
+    def _stale(self, content: bytes | None) -> bool:
+        if content != self._seen:
+            self._seen, self._since = content, time.monotonic()
+        return content is not None and (_is_dead(content) or time.monotonic() > self._since + PATIENCE)
 
     def _beat(self) -> None:
         beat = 0
-        while not self._ended.wait(BEAT):
+        while not self._ended.wait(HEARTBEAT):
             beat += 1
             try:
                 if not self._own(self._look()):
                     return
-                self._store.write(self._key, self._said(beat))
+                self._store.write(self._key, self._content(beat))
             except InputError:
                 continue  # the store does not answer: the next beat tries again
 
@@ -91,17 +91,17 @@ def acquire(
     waiting: Callable[[str], None],
     ask: Callable[[Callable[[], bool]], bool] = lambda take: take(),
 ) -> Iterator[None]:
-    """Hold a lease for as long as the block lasts; while somebody else has it, wait, and say once who that is.
+    """Hold a lock while the block runs. While another process has it, wait; `waiting` receives its holder once.
 
-    `ask` takes it for many who go on together: of them, one asks and the others are told.
+    `ask` runs `take` for processes that work together: one of them takes the lock, and all receive the answer.
     """
     lock = Lock(store, key)
-    told = False
+    has_reported = False
     while not ask(lock.take):
-        if not told:
+        if not has_reported:
             waiting(lock.holder)
-        told = True
-        time.sleep(ASK)
+        has_reported = True
+        time.sleep(POLL)
     try:
         yield
     finally:
@@ -109,22 +109,22 @@ def acquire(
 
 
 def live_locks(store: ObjectStore) -> dict[str, str]:
-    """The leases whose holders show life, by their keys below `locks/`, and who they are.
+    """The locks whose holders are alive, by their keys below `locks/`, with their holders.
 
-    Takes up to PATIENCE seconds, where there is a lease whose holder must be watched.
+    Takes up to PATIENCE seconds if there is a lock whose holder must be watched.
     """
     seen = {key: _read(store, key) for key in store.list("locks")}
-    silent = {key: said for key, said in seen.items() if said is not None and not _gone(said)}
+    silent = {key: content for key, content in seen.items() if content is not None and not _is_dead(content)}
     alive: dict[str, str] = {}
     end = time.monotonic() + PATIENCE
     while silent and time.monotonic() < end:
-        time.sleep(min(ASK, PATIENCE))
+        time.sleep(min(POLL, PATIENCE))
         for key, before in list(silent.items()):
-            said = _read(store, key)
-            if said != before:
+            content = _read(store, key)
+            if content != before:
                 del silent[key]
-            if said is not None and said != before:
-                alive[key.removeprefix("locks/")] = _spoken(said)
+            if content is not None and content != before:
+                alive[key.removeprefix("locks/")] = _describe(content)
     return alive
 
 
@@ -135,20 +135,20 @@ def _read(store: ObjectStore, key: str) -> bytes | None:
         return None
 
 
-def _spoken(said: bytes | None) -> str:
-    host, pid = _holder(said or b"")
+def _describe(content: bytes | None) -> str:
+    host, pid = _holder(content or b"")
     return f"process {pid} on {host}"
 
 
-def _holder(said: bytes) -> tuple[str, str]:
+def _holder(content: bytes) -> tuple[str, str]:
     """Machine and process."""
-    host, pid, *_ = (*said.decode(errors="replace").split(), "?", "?")
+    host, pid, *_ = (*content.decode(errors="replace").split(), "?", "?")
     return host, pid
 
 
-def _gone(said: bytes) -> bool:
-    """Whether the holder was a process of this machine, and is no more."""
-    host, pid = _holder(said)
+def _is_dead(content: bytes) -> bool:
+    """Whether the holder was a process of this machine that has ended."""
+    host, pid = _holder(content)
     if host != socket.gethostname() or not pid.isdigit():
         return False
     try:

@@ -1,4 +1,4 @@
-"""Addresses: how a person names a finished step, as RUN or RUN:STEP."""
+"""Names of runs and steps as users type them: RUN or RUN:STEP."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -17,9 +17,9 @@ def find_run(name: str, store: ObjectStore) -> RunLedger:
     meant = [ledger for ledger in ledgers if fnmatch(ledger.run, f"{name}*")]
     if len(meant) == 1:
         return meant[0]
-    found = f"{len(meant)} runs are called {name!r}" if meant else f"no run is called {name!r}"
+    what = f"{len(meant)} runs are called {name!r}" if meant else f"no run is called {name!r}"
     there = ", ".join(ledger.run for ledger in meant or ledgers) or "none"
-    raise InputError(found, location=str(store), hint=f"runs there: {there}")
+    raise InputError(what, location=str(store), hint=f"runs there: {there}")
 
 
 def find_runs(names: Sequence[str], store: ObjectStore) -> list[RunLedger]:

@@ -1,8 +1,8 @@
-"""What a search has found, in one JSON object of the store, replaced whole whenever a round of trials ends.
+"""The record of a search: one JSON object of the store, replaced whenever a round of trials ends.
 
-`searches/NAME/search.json` holds the fields of `SearchRecord` (schema 1). Beside it lies the journal of the search,
-which Optuna reads and writes and optuna-dashboard shows; the record is what people and reports read. An empty object at
-`searches/NAME/steps/FINGERPRINT` says that a trial came to that step: the search wants it kept.
+`searches/NAME/search.json` holds the fields of `SearchRecord` (schema 1). The journal of the search lies next to
+it: Optuna reads and writes it, and optuna-dashboard shows it; people and reports read the record. An empty object at
+`searches/NAME/steps/FINGERPRINT` says that a trial reached that step, so that it is not removed.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _JSON = ConfigDict(ser_json_inf_nan="strings")
 
 @dataclass(frozen=True, kw_only=True)
 class TrialRecord:
-    """One trial: what was tried, and how far it came."""
+    """One trial: its settings, scores and progress."""
 
     __pydantic_config__ = _JSON
 
@@ -31,7 +31,7 @@ class TrialRecord:
     scores: tuple[float, ...]
     """After each step it came to: the first objective, as above."""
     trained: int
-    """Steps that it trained; the rest it took from the store."""
+    """Steps that it trained; the others were in the store."""
     shared: int
     seconds: float
     reason: str = ""
@@ -52,7 +52,7 @@ class RoundRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class WinnerRecord:
-    """The best finished trial, and trial 0 beside it."""
+    """The best finished trial, and trial 0."""
 
     settings: Mapping[str, Any]
     command: str

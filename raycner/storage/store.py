@@ -1,9 +1,9 @@
-"""What lasts: bytes under keys, and directories that are committed whole, in any place that pyarrow.fs opens.
+"""The object store: bytes under keys, and directories that are committed as a whole, on anything that pyarrow.fs opens.
 
 A directory exists when its MANIFEST does: the manifest names every file with its size and sha256, is written last and
-taken away first, so that nobody ever sees half a directory, whoever was killed and whenever. Keys are segments of
-letters, digits, '.', '_' and '-', parted by '/'. Any other name that lies in the store is not a key and never listed;
-the drafts of local writes bear such names, so what a killed process leaves behind is invisible (until its folder is
+removed first, so that nobody ever sees half a directory, even when a process is killed. Keys are segments of
+letters, digits, '.', '_' and '-', separated by '/'. Any other name in the store is not a key and never listed; the
+drafts of local writes have such names, so what a killed process leaves is invisible (until its folder is
 removed; of an object store, ask for a lifecycle rule that aborts incomplete multipart uploads).
 
 Nothing in a store is ever unpickled, and no key or secret ever enters a store's URI, its repr, its pickle or a message:
@@ -32,14 +32,14 @@ from raycner.hashing import fingerprint, plain
 
 MANIFEST = "MANIFEST"
 DRAFT = re.compile(r"~[0-9a-f]{32}\Z")
-"""How the name of a draft ends: what is being written on a local filesystem bears one until it is whole."""
+"""The end of the name of a draft, which a file on a local filesystem has until it is complete."""
 PIECE = 8 << 20
 """Bytes moved at a time: an object store answers each piece with one request."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a manifest says of one file."""
+    """The entry of a manifest for one file."""
 
     size: int
     sha256: str
@@ -47,7 +47,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a committed directory holds: the files by their names within it."""
+    """The files of a committed directory, by name."""
 
     files: Mapping[str, Stored]
     schema: Literal[1] = 1
@@ -130,7 +130,7 @@ class ObjectStore:
         return b"".join(self._pieces(key))
 
     def write(self, key: str, data: bytes) -> None:
-        """Put an object at `key`, whole or not at all, in the place of what was there."""
+        """Write an object at `key` atomically, in place of an earlier one."""
         with self._sink(key) as sink:
             sink.write(data)
 
@@ -169,10 +169,10 @@ class ObjectStore:
     # ---- committed directories
 
     def push(self, directory: Path, key: str) -> None:
-        """Commit a directory of files at `key`, in the place of what was there: the files first, the manifest last.
+        """Commit a directory of files at `key`, in place of an earlier one: the files first, the manifest last.
 
         What is committed there already, undamaged, stays untouched, so that many may push the same at once. A manifest
-        that lies in `directory` from an earlier commit is written anew; empty folders are not kept.
+        that lies in `directory` from an earlier commit is rewritten; empty folders are not stored.
         """
         if not directory.is_dir():
             raise NotADirectoryError(directory)
@@ -244,14 +244,14 @@ class ObjectStore:
         folder = self._path(prefix) if prefix else self._root
         with self._refusing("listed"):
             try:
-                found = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+                infos = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
             except NotADirectoryError:
                 return {}
-        return {info.path[len(self._root) + 1 :]: info.size for info in found if info.is_file}
+        return {info.path[len(self._root) + 1 :]: info.size for info in infos if info.is_file}
 
     def _path(self, key: str) -> str:
         if not is_key(key):
-            hint = "use letters, digits, '.', '_' and '-', parted by '/'"
+            hint = "use letters, digits, '.', '_' and '-', separated by '/'"
             raise InputError(f"{key!r} cannot be a key", location=self._shown, hint=hint)
         return f"{self._root}/{key}"
 
@@ -305,19 +305,21 @@ class ObjectStore:
     def _flaw(self, key: str, name: str, stored: Stored, sink: Callable[[bytes], object] | None = None) -> str:
         """What is wrong with one file of a committed directory, whose bytes also go to `sink`."""
         try:
-            found = _measure(self._pieces(f"{key}/{name}"), sink)
+            actual = _measure(self._pieces(f"{key}/{name}"), sink)
         except FileNotFoundError:
             return f"{name} is missing"
-        if found.size != stored.size:
-            return f"{name} has {found.size} bytes instead of {stored.size}"
-        return "" if found == stored else f"{name} has another sha256 than the manifest says"
+        if actual.size != stored.size:
+            return f"{name} has {actual.size} bytes instead of {stored.size}"
+        return "" if actual == stored else f"{name} has another sha256 than the manifest says"
 
     def _damaged(self, key: str, flaw: str) -> InputError:
-        return InputError(f"damaged: {flaw}", location=f"{self._shown}/{key}", hint="remove it, and have it made again")
+        return InputError(
+            f"damaged: {flaw}", location=f"{self._shown}/{key}", hint="remove it, and run again to recreate it"
+        )
 
     @contextmanager
     def _refusing(self, done: str) -> Iterator[None]:
-        """Turn what the filesystem says into one line: no trace, no request ids, and nothing secret."""
+        """Report errors of the filesystem in one line: no traceback, no request ids, no secrets."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -396,7 +398,7 @@ def _cut(path: Path) -> Iterator[bytes]:
 
 
 def _measure(pieces: Iterable[bytes], sink: Callable[[bytes], object] | None = None) -> Stored:
-    """Pass every piece on to `sink`, and say what went by."""
+    """Pass every piece to `sink`; its size and sha256."""
     size, sha256 = 0, hashlib.sha256()
     for piece in pieces:
         size += len(piece)
@@ -411,7 +413,7 @@ def _spell(manifest: Manifest) -> bytes:
 
 
 def _reason(error: Exception) -> str:
-    """The shortest true account of a filesystem's error: of an AWS error its code, of the system's its own words."""
+    """A short form of a filesystem's error: the code of an AWS error, the text of a system error."""
     text = str(error)
     if code := re.search(r"AWS Error (.+?) during", text):
         return code[1].lower().replace("_", " ")

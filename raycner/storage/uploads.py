@@ -1,6 +1,6 @@
-"""Uploads to S3 that a killed process began and never ended: nobody sees them, and somebody pays for them.
+"""Unfinished uploads to S3, left by killed processes: they are invisible, and cost money.
 
-pyarrow has no word for them. boto3 has, where it is installed (raycner's extra `s3`); it finds server and credentials
+pyarrow cannot list them. boto3 can, where it is installed (raycner's extra `s3`); it finds server and credentials
 in the environment like everything else, or the server in the URI's `endpoint_override`.
 """
 
@@ -15,19 +15,19 @@ from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
 LONG = timedelta(hours=1)
-"""After which an upload is taken for dead: a piece is sent within seconds."""
+"""The age from which an upload counts as abandoned: a piece is sent within seconds."""
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What was begun at a key, and never ended."""
+    """An unfinished upload to a key."""
 
     key: str
     id: str
 
 
 def are_seen(store: ObjectStore) -> bool:
-    """Whether the unfinished uploads of a store can be asked for."""
+    """Whether the unfinished uploads of a store can be listed."""
     if not store.uri.startswith("s3://"):
         return False
     try:
@@ -38,9 +38,9 @@ def are_seen(store: ObjectStore) -> bool:
 
 
 def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
-    """The uploads below a store that were begun so long ago and never ended.
+    """The unfinished uploads below a store that are older than this.
 
-    Raises `InputError` if it does not answer.
+    Raises `InputError` if the server does not answer.
     """
     bucket, root = _place(store)
     since = datetime.now(UTC) - older
@@ -78,16 +78,16 @@ def _place(store: ObjectStore) -> tuple[str, str]:
 def _client(store: ObjectStore) -> Any:
     import boto3
 
-    said = {name: values[-1] for name, values in parse_qs(urlsplit(store.uri).query).items()}
-    server = said.get("endpoint_override")
+    query = {name: values[-1] for name, values in parse_qs(urlsplit(store.uri).query).items()}
+    server = query.get("endpoint_override")
     if server and "://" not in server:
-        server = f"{said.get('scheme', 'https')}://{server}"
-    return boto3.client("s3", endpoint_url=server, region_name=said.get("region"))
+        server = f"{query.get('scheme', 'https')}://{server}"
+    return boto3.client("s3", endpoint_url=server, region_name=query.get("region"))
 
 
 @contextmanager
 def _refusing(store: ObjectStore) -> Iterator[None]:
-    """What boto3 says of a server, as one line."""
+    """Report errors of boto3 in one line."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
