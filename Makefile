@@ -41,6 +41,7 @@ check: .venv/ready-dev .venv-swift/ready
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/run.py
 	$(BIN)/python tests/benchmarks/search.py
+	$(BIN)/python tests/benchmarks/corpus_size.py
 	$(BIN)/python tests/benchmarks/decoding.py
 
 docs: export NO_MKDOCS_2_WARNING = 1
