@@ -11,7 +11,8 @@ The keys of a Run and its Steps are the fields in `scores`, those of a Compariso
 `comparison`, and so on. Scores are on test, in percent and unrounded; null where one is undefined. A key may be added
 under the same schema number; a key that changes or goes raises it.
 
-Schema 2 renamed `duels` to `significance`, and `interference` of rows and orders to `backward_interference`.
+Schema 2 renamed `duels` to `significance`, and `interference` of rows and orders to `backward_interference`; settings,
+under `config` and `scenario`, have the names of this version, whatever version wrote the ledger.
 """
 
 from collections.abc import Mapping, Sequence

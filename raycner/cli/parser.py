@@ -67,7 +67,11 @@ def add_encoder(parser: Parser) -> None:
 
 def add_report(parser: Parser) -> None:
     """What a report shows, and in which form."""
-    parser.add_argument("--details", action="store_true", help="with several runs: also show each run's step matrix")
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="also show each run's step matrix, with precision, recall and support after every step",
+    )
     parser.add_argument("--published", action="store_true", help="compare with the published scores of this setting")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
