@@ -39,7 +39,7 @@ from raycner.training.token_columns import distinct_ids
 
 
 class StepCallback(Protocol):
-    """Who is told how a step goes on, and keeps its snapshots. Every rank calls it equally often."""
+    """Receives the events of a step and stores its snapshots. Every rank calls it equally often."""
 
     def on_event(self, event: Event, /) -> None: ...
 
@@ -79,7 +79,7 @@ class Learner(nn.Module):
 
 
 def combine(terms: Mapping[str, LossSum]) -> Tensor:
-    """The loss to differentiate: each term's total over the count of all ranks. The only division in the house.
+    """The loss to differentiate: each term's total over the count of all ranks. The only division of a loss.
 
     DDP averages gradients over ranks; the factor world_size undoes that, so one process and many agree.
     """

@@ -294,8 +294,8 @@ def _teacher_totals(runs: Sequence[Run], number: int) -> list[tuple[float, float
     totals: list[tuple[float, float, float | None]] = []
     for types in (step.pseudo.values() for step in _reached(runs, number) if step.pseudo):
         judged = [(one.kept, one.precision) for one in types if one.precision is not None]
-        kept = sum(number for number, _ in judged)
-        precision = sum(number * share for number, share in judged) / kept if kept else None
+        accepted = sum(number for number, _ in judged)
+        precision = sum(number * share for number, share in judged) / accepted if accepted else None
         totals.append((sum(one.proposed for one in types), sum(one.kept for one in types), precision))
     return totals
 
