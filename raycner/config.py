@@ -149,7 +149,7 @@ class ComputeConfig:
     max_failures: int = 3
     """How often a worker group restarts after one of its workers failed."""
     max_concurrent_trials: int = 0
-    """How many trials of a search go on at once; 0: as many as there is room for."""
+    """The most trials of a search that run at once; 0: as many as the machine or cluster can hold."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
     tracker: str = "none"

@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "raycner").rglob("*.py"))
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 RENAMED = (
     "Refusal|remedy|Course|Feed|Watcher|Walked|_abreast|gang|gangs|Gate|recalls|glance|quietly|silenced|christen|settle"
-    "|centres|younger|unhashed|believing|duel|duels|Proposer|backward interference"
+    "|centres|younger|unhashed|believing|Proposer"
 )
 """Names of the first edition that have a standard name now (CHANGELOG lists both)."""
 IDIOMS = r"told|mends?|mended|beside|anew|what becomes of|goes on|went on|go on"
@@ -37,8 +37,14 @@ def test_locals_say_what_they_hold(path: Path) -> None:
 
 
 def bound(path: Path) -> Iterator[tuple[str, int]]:
-    """Every name that a file binds to a value, and where."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Every variable and parameter of a file, and where. Fields are left out: the keys of ledgers keep their names."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    fields = {
+        f.target for c in ast.walk(tree) if isinstance(c, ast.ClassDef) for f in c.body if isinstance(f, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
+        if node in fields:
+            continue
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id, node.lineno
         elif isinstance(node, ast.arg):

@@ -45,8 +45,8 @@ def add(*parts: Counts) -> Counts:
 def conlleval(entities: Iterable[Entity]) -> set[Entity]:
     """What the conlleval script of 2004 reads where these entities are written in BIOES: neighbours of a type are one.
 
-    It has no rule for S, nor for what may follow E but O and I, so that S S, S B, E S and E B go on with the entity
-    before them, in gold and in predictions alike. The progressive taggers were published in this count.
+    It has no rule for S, nor for what may follow E but O and I, so S S, S B, E S and E B continue the entity
+    before them, in gold and in predictions. The progressive taggers were published in this count.
     """
     merged: list[Entity] = []
     for entity in sorted(entities):

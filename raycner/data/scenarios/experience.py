@@ -67,12 +67,12 @@ class Split:
         labels = [frozenset(e for e, p in row.items() if p >= thresholds[e.type]) for row in confidences]
         gold = (frozenset(self.corpus[self.part].entities(int(row))) for row in self.rows)
         proposed = Counter(entity.type for row in confidences for entity in row)
-        kept = Counter(entity.type for row in labels for entity in row)
+        accepted = Counter(entity.type for row in labels for entity in row)
         right = Counter(entity.type for row, true in zip(labels, gold, strict=True) for entity in row & true)
         pseudo_stats = {
             kind: PseudoRecord(
                 proposed=proposed[kind],
-                kept=kept[kind],
+                kept=accepted[kind],
                 threshold=threshold,
                 right=right[kind] if kind in self.corpus.types else None,
             )

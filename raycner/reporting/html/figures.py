@@ -95,7 +95,7 @@ def legend(picture: Figure, handles: Sequence[Artist], names: Sequence[str]) -> 
 
 
 def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], unit: str, form: str = ".1f") -> Figure:
-    """Horizontal bars, the first name on top: one of each kind a name, with its value."""
+    """Horizontal bars, the first name on top: one bar per name and kind, with its value next to it."""
     names, thick = list(map(folded, names)), 0.78 / len(kinds)
     room = 0.13 * max(1 + len(kinds), *(name.count("\n") + 1.5 for name in names))
     picture = Figure(figsize=(COLUMN, 0.6 + len(names) * room + 0.165 * (len(kinds) > 1)), layout="constrained")

@@ -231,9 +231,9 @@ def _pseudo(runs: Sequence[Run]) -> Figure:
     asked = [(number, totals) for number in numbers if (totals := _teacher_totals(runs, number))]
     places = [number + 1 for number, _ in asked]
     picture, axes = canvas(1.9, 1)
-    proposed, kept = ([_mean([seed[which] for seed in totals]) or 0.0 for _, totals in asked] for which in (0, 1))
+    proposed, accepted = ([_mean([seed[which] for seed in totals]) or 0.0 for _, totals in asked] for which in (0, 1))
     axes.bar(places, proposed, width=0.62, color=RULE)
-    axes.bar(places, kept, width=0.62, color=BLUE)
+    axes.bar(places, accepted, width=0.62, color=BLUE)
     axes.set(xlabel="step", ylabel="entities", xlim=(places[0] - 0.6, places[-1] + 0.6))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     handles: list[Artist] = [Patch(color=RULE), Patch(color=BLUE)]
