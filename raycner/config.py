@@ -1,6 +1,6 @@
-"""The one typed schema of a run, and how layers and dotted overrides become it.
+"""The typed configuration of a run, and how config files and dotted overrides become it.
 
-Layers are read left to right and later ones win: `jobs/demo.yaml clusters/laptop/compute.yaml seed=3`.
+They are merged from left to right, and later ones win: `jobs/demo.yaml clusters/laptop/compute.yaml seed=3`.
 YAML holds only what differs from the defaults of the dataclasses.
 """
 
@@ -189,7 +189,7 @@ class RunConfig:
     """Where corpora, steps and ledgers are stored: a folder or any URI."""
     seed: int = 0
     at: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Settings of single steps, by their number from 1, laid over the rest: `at.3.method.weight=0.5`. Only method,
+    """Settings of single steps, by their number from 1, merged over the rest: `at.3.method.weight=0.5`. Only method,
     optim and model.growth may differ from step to step."""
     plugins: tuple[str, ...] = not_hashed(default=())
     """Modules, or files that end in .py, to import first: they may register methods, heads, encoders, layouts and
@@ -249,9 +249,9 @@ class RunConfig:
         return build(RunConfig, merge(plain(replace(self, at={})), own), f"at.{number}")
 
     @classmethod
-    def load(cls, layers: Iterable[str]) -> "RunConfig":
+    def load(cls, configs: Iterable[str]) -> "RunConfig":
         """Read YAML files and KEY=VALUE overrides, left to right; later ones win."""
-        return cls.from_settings(read(layers), {})
+        return cls.from_settings(read(configs), {})
 
     @classmethod
     def from_settings(cls, base: Mapping[str, Plain], settings: Mapping[str, Plain]) -> "RunConfig":
@@ -278,15 +278,15 @@ def _no_bias(setting: str, value: str, head: str) -> InputError:
     return InputError(line, location=setting, hint=f"set model.head.name=linear, or {setting}=none")
 
 
-def read(layers: Iterable[str], base: Mapping[str, Plain] | None = None) -> dict[str, Plain]:
-    """YAML files and KEY=VALUE overrides as nested settings, laid over `base` from left to right.
+def read(configs: Iterable[str], base: Mapping[str, Plain] | None = None) -> dict[str, Plain]:
+    """YAML files and KEY=VALUE overrides as nested settings, merged over `base` from left to right.
 
     Settings of earlier versions are read under their new names, with one note.
     """
     merged: dict[str, Plain] = dict(base or {})
     notes: list[str] = []
-    for layer in layers:
-        settings = renamed(_override(layer) if "=" in layer else _file(layer), notes.append)
+    for config in configs:
+        settings = renamed(_override(config) if "=" in config else _file(config), notes.append)
         merged = merge(merged, settings, note=log.warning)
     if notes:
         log.warning("settings have new names: %s", "; ".join(dict.fromkeys(notes)))

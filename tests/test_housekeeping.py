@@ -122,10 +122,10 @@ def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: p
     expected = {
         "steps/unwanted": "no run or search refers to its step",
         "snapshots/unwanted/epoch-2": "no run or search refers to its step",
-        f"snapshots/{fingerprint}/epoch-1": "the step is done",
-        "steps/torn": "its commit never ended",
-        "ray/attempt": "Ray's own notes of an attempt that is over",
-        "locks/steps/a": "its holder is gone",
+        f"snapshots/{fingerprint}/epoch-1": "the step is finished",
+        "steps/torn": "its commit never finished",
+        "ray/attempt": "Ray's own state of an attempt that has ended",
+        "locks/steps/a": "its holder has died",
         f"corpora/x~{'0' * 32}": "a draft",
     }
     assert left(store) == expected
@@ -144,7 +144,7 @@ def test_nothing_is_tidied_while_somebody_works(store: ObjectStore) -> None:
     lock = locks.Lock(store, "runs/demo")
     assert lock.take()
     try:
-        with pytest.raises(InputError, match=r"runs/demo is being worked on by process \d+ on "):
+        with pytest.raises(InputError, match=r"runs/demo is in use by process \d+ on "):
             leftovers(store)
     finally:
         lock.drop()
@@ -166,7 +166,7 @@ def test_a_copy_that_nobody_asked_for_is_evicted(store: ObjectStore, tmp_path: P
     long_ago = time.time() - 31 * 24 * 3600
     os.utime(tmp_path / "cache" / "0123abcd", (long_ago, long_ago))
     (copy,) = leftovers(store)
-    assert copy.why == "not asked for in 30 days" and copy.size > 0
+    assert copy.why == "unused for 30 days" and copy.size > 0
     copy.remove()
     assert not list((tmp_path / "cache").iterdir())
 

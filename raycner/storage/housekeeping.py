@@ -18,8 +18,8 @@ from raycner.storage.locks import live_locks
 from raycner.storage.searches import SearchRecord, wanted
 from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
 
-ROOMS = {"corpora": 2, "steps": 2, "snapshots": 3}
-"""Where directories are committed, and how many segments their keys have."""
+DEPTHS = {"corpora": 2, "steps": 2, "snapshots": 3}
+"""The folders in which directories are committed, and how many segments their keys have."""
 UNUSED_DAYS = 30.0
 """After which an unused copy in this node's cache is evicted."""
 
@@ -43,10 +43,10 @@ class Leftover:
     remove: Callable[[], None] = field(repr=False, compare=False)
 
 
-def directories(store: ObjectStore, room: str) -> dict[str, int]:
+def directories(store: ObjectStore, kind: str) -> dict[str, int]:
     """The directories of corpora, steps or snapshots, committed or not: key -> bytes."""
-    depth, sizes = ROOMS[room], dict[str, int]()
-    for key, size in store.sizes(room).items():
+    depth, sizes = DEPTHS[kind], dict[str, int]()
+    for key, size in store.sizes(kind).items():
         segments = key.split("/")
         if len(segments) > depth and segments[1] != "sources":
             folder = "/".join(segments[:depth])
@@ -66,14 +66,14 @@ def referred(store: ObjectStore) -> set[str]:
 def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]:
     """Read every byte of every committed directory, every ledger and every search, and say what is wrong.
 
-    `emit` hears each key before it is read.
+    `emit` receives each key before it is read.
     """
     steps: dict[str, str] = {}
-    for room in ROOMS:
-        for key in directories(store, room):
+    for kind in DEPTHS:
+        for key in directories(store, kind):
             emit(key)
             if not store.exists(f"{key}/{MANIFEST}"):
-                continue  # its commit never ended: it is not there
+                continue  # its commit never finished, so it does not exist
             steps[key] = store.damage(key)
             if steps[key]:
                 yield Damage(key, steps[key])
@@ -81,8 +81,8 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
         emit(key)
         try:
             ledger = RunLedger.open(store, key.split("/")[1])
-        except InputError as refusal:
-            yield Damage(key, refusal.what)
+        except InputError as error:
+            yield Damage(key, error.what)
             continue
         for record in ledger.records():
             if f"steps/{record.fingerprint}" not in steps:
@@ -95,22 +95,23 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
             yield Damage(key, error.what)
     try:
         SearchRecord.all(store)
-    except InputError as refusal:
-        yield Damage("searches", str(refusal))
+    except InputError as error:
+        yield Damage("searches", str(error))
 
 
 def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Leftover]:
-    """What can go, and why. Nothing is removed by asking.
+    """What can be removed, and why. Removes nothing.
 
-    Raises `InputError` while somebody is at work in the store, which this waits to see where there is any lease.
+    Raises `InputError` while a process works in the store; if there is any lock, this waits to see whether its holder
+    is alive.
     """
     if working := live_locks(store):
-        at_work = ", ".join(f"{key} is being worked on by {holder}" for key, holder in working.items())
-        raise InputError(at_work, location=str(store), hint="wait until that has ended")
+        at_work = ", ".join(f"{key} is in use by {holder}" for key, holder in working.items())
+        raise InputError(at_work, location=str(store), hint="wait until it has ended")
     return [
         *_unwanted(store),
         *(
-            Leftover(key, "its holder is gone", size, _removal(store, key))
+            Leftover(key, "its holder has died", size, _removal(store, key))
             for key, size in store.sizes("locks").items()
         ),
         *(Leftover(d, "a draft", size, partial(store.discard, d)) for d, size in store.drafts().items()),
@@ -126,18 +127,18 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
         attempt = "/".join(key.split("/")[:2])
         attempts[attempt] = attempts.get(attempt, 0) + size
     for attempt, size in attempts.items():
-        yield Leftover(attempt, "Ray's own notes of an attempt that is over", size, _removal(store, attempt))
+        yield Leftover(attempt, "Ray's own state of an attempt that has ended", size, _removal(store, attempt))
     committed = set()
-    for room in ROOMS:
-        for key, size in directories(store, room).items():
+    for kind in DEPTHS:
+        for key, size in directories(store, kind).items():
             fingerprint, why = key.split("/")[1], ""
             if store.manifest(key) is None:
-                why = "its commit never ended"
-            elif room == "snapshots" and fingerprint in committed:
-                why = "the step is done"
-            elif room != "corpora" and fingerprint not in keep:
+                why = "its commit never finished"
+            elif kind == "snapshots" and fingerprint in committed:
+                why = "the step is finished"
+            elif kind != "corpora" and fingerprint not in keep:
                 why = "no run or search refers to its step"
-            elif room == "steps":
+            elif kind == "steps":
                 committed.add(fingerprint)
             if why:
                 yield Leftover(key, why, size, _removal(store, key))
@@ -149,17 +150,17 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
 def _uploads(store: ObjectStore) -> Iterator[Leftover]:
     if uploads.are_seen(store):
         for upload in uploads.unfinished(store):
-            yield Leftover(upload.key, "an upload that never ended", 0, partial(uploads.abort, store, upload))
+            yield Leftover(upload.key, "an unfinished upload", 0, partial(uploads.abort, store, upload))
 
 
 def _unused(days: float) -> Iterator[Leftover]:
-    """Copies in this node's cache that nobody has asked for since."""
+    """Copies in this node's cache that were not used since."""
     folder = cache_folder()
     cache = ObjectStore(str(folder))
     for copy in sorted(path for path in folder.glob("*") if path.is_dir()):
         if time() - copy.stat().st_mtime > days * 24 * 3600:
             size = sum(cache.sizes(copy.name).values())
-            yield Leftover(str(copy), f"not asked for in {days:g} days", size, partial(_evict, cache, copy))
+            yield Leftover(str(copy), f"unused for {days:g} days", size, partial(_evict, cache, copy))
 
 
 def _evict(cache: ObjectStore, copy: Path) -> None:

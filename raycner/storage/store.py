@@ -1,7 +1,7 @@
 """The object store: bytes under keys, and directories that are committed as a whole, on anything that pyarrow.fs opens.
 
 A directory exists when its MANIFEST does: the manifest names every file with its size and sha256, is written last and
-removed first, so that nobody ever sees half a directory, even when a process is killed. Keys are segments of
+removed first, so no process ever sees half a directory, even when a process is killed. Keys are segments of
 letters, digits, '.', '_' and '-', separated by '/'. Any other name in the store is not a key and never listed; the
 drafts of local writes have such names, so what a killed process leaves is invisible (until its folder is
 removed; of an object store, ask for a lifecycle rule that aborts incomplete multipart uploads).
@@ -62,11 +62,11 @@ _MANIFESTS = TypeAdapter(Manifest)
 
 
 class ObjectStore:
-    """A place where things last: a folder, or a bucket of s3://, gs:// or any other URI that pyarrow.fs opens.
+    """Persistent storage: a folder, or a bucket of s3://, gs:// or any other URI that pyarrow.fs opens.
 
-    Opening asks the place once whether it is there; a local folder is made when first written to. Pickles as its URI.
+    Opening checks once that the place exists; a local folder is created by the first write. Pickles as its URI.
 
-    Every verb raises `InputError` when the place cannot be reached, read or written, or when a key is none.
+    Every method raises `InputError` when the place cannot be reached, read or written, or when a key is invalid.
     """
 
     def __init__(self, uri: str) -> None:
@@ -88,7 +88,7 @@ class ObjectStore:
             raise InputError("no such bucket", location=self._shown, hint="create it, or choose another store")
 
     def __str__(self) -> str:
-        """The address as a message may say it: without user names and options."""
+        """The address for messages: without user names and options."""
         return self._shown
 
     def __repr__(self) -> str:
@@ -112,14 +112,14 @@ class ObjectStore:
         return {name: size for name, size in self._found(prefix).items() if is_key(name)}
 
     def drafts(self) -> dict[str, int]:
-        """What killed processes have left half written on a local filesystem: names, which are no keys, and bytes.
+        """Files that killed processes left half written on a local filesystem: names, which are not keys, and bytes.
 
-        Of an object store there are none to be seen: what was begun there and never ended is an upload.
+        An object store shows none: there, an unfinished write is an upload.
         """
         return {name: size for name, size in self._found("").items() if DRAFT.search(name)}
 
     def discard(self, draft: str) -> None:
-        """Remove a draft; nothing there is no error."""
+        """Remove a draft; a missing one is no error."""
         if not DRAFT.search(draft):
             raise ValueError(f"{draft!r} is no draft")
         with self._refusing("written"), suppress(FileNotFoundError):
@@ -135,8 +135,8 @@ class ObjectStore:
             sink.write(data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put an object at `key` unless there is one; whether this call did. Of two at once, one: on a local filesystem
-        always, elsewhere unless they meet within one request."""
+        """Write an object at `key` unless there is one; whether this call did. Of two concurrent calls one succeeds: on a
+        local filesystem always, elsewhere unless they overlap within one request."""
         if not self._is_local:
             if self.exists(key):
                 return False
@@ -153,7 +153,7 @@ class ObjectStore:
         return True
 
     def remove(self, key: str) -> None:
-        """Remove the object or the folder at `key`, a manifest before the files it names. Nothing there is no error."""
+        """Remove the object or the folder at `key`, a manifest before the files it names. A missing one is no error."""
         path = self._path(key)
         kind = self._info(path).type
         with self._refusing("written"):
@@ -171,7 +171,7 @@ class ObjectStore:
     def push(self, directory: Path, key: str) -> None:
         """Commit a directory of files at `key`, in place of an earlier one: the files first, the manifest last.
 
-        What is committed there already, undamaged, stays untouched, so that many may push the same at once. A manifest
+        What is already committed there, undamaged, stays untouched, so several processes may push the same at once. A manifest
         that lies in `directory` from an earlier commit is rewritten; empty folders are not stored.
         """
         if not directory.is_dir():
@@ -238,7 +238,7 @@ class ObjectStore:
             return Path(self._path(key))
         return cached(fingerprint(manifest), partial(self.pull, key))
 
-    # ---- how
+    # ---- implementation
 
     def _found(self, prefix: str) -> dict[str, int]:
         folder = self._path(prefix) if prefix else self._root
