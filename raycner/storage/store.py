@@ -135,8 +135,11 @@ class ObjectStore:
             sink.write(data)
 
     def create(self, key: str, data: bytes) -> bool:
-        """Write an object at `key` unless there is one; whether this call did. Of two concurrent calls one succeeds: on a
-        local filesystem always, elsewhere unless they overlap within one request."""
+        """Write an object at `key` unless there is one; whether this call did.
+
+        Of two concurrent calls one succeeds: on a local filesystem always, elsewhere unless they overlap within one
+        request.
+        """
         if not self._is_local:
             if self.exists(key):
                 return False
@@ -171,8 +174,8 @@ class ObjectStore:
     def push(self, directory: Path, key: str) -> None:
         """Commit a directory of files at `key`, in place of an earlier one: the files first, the manifest last.
 
-        What is already committed there, undamaged, stays untouched, so several processes may push the same at once. A manifest
-        that lies in `directory` from an earlier commit is rewritten; empty folders are not stored.
+        What is already committed there, undamaged, stays untouched, so several processes may push the same at once.
+        A manifest that lies in `directory` from an earlier commit is rewritten; empty folders are not stored.
         """
         if not directory.is_dir():
             raise NotADirectoryError(directory)
