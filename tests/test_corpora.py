@@ -22,7 +22,7 @@ from raycner.data.entities import Entity, decode, encode
 from raycner.data.layouts import layout as layouts
 from raycner.data.layouts.demo import Demo
 from raycner.data.layouts.few_nerd import FINE, TYPES
-from raycner.data.layouts.layout import LAYOUTS, FileLayout, Row, layout_of
+from raycner.data.layouts.layout import LAYOUTS, FileLayout, Row, build_layout
 from raycner.data.scenarios.scenario import Split
 from raycner.data.sources import find
 from raycner.errors import InputError
@@ -900,7 +900,7 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
 )
 def test_impossible_settings_are_refused(layout: str, settings: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"scenario\.corpus"):
-        layout_of({"name": layout, **settings}, "scenario.corpus")
+        build_layout({"name": layout, **settings}, "scenario.corpus")
 
 
 @pytest.mark.s3

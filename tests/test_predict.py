@@ -19,7 +19,7 @@ from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
 from raycner.data.sources import find
 from raycner.errors import InputError
-from raycner.inference.predictor import Found, Predictor
+from raycner.inference.predictor import PredictedEntity, Predictor
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
@@ -39,7 +39,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def places(found: list[Found]) -> list[tuple[int, int, str]]:
+def places(found: list[PredictedEntity]) -> list[tuple[int, int, str]]:
     return [(f.start, f.end, f.type) for f in found]
 
 
@@ -235,7 +235,7 @@ def test_a_name_that_several_runs_begin_with_is_refused(tmp_path: Path, capsys: 
 
 
 def test_found_are_ordered() -> None:
-    assert Found(0, 1, "x", 0.5, "a") < Found(0, 2, "x", 0.1, "a")
+    assert PredictedEntity(0, 1, "x", 0.5, "a") < PredictedEntity(0, 2, "x", 0.1, "a")
 
 
 def test_one_sentence_or_one_text_gets_one_list(predictor: Predictor) -> None:
