@@ -149,7 +149,8 @@ class ComputeConfig:
     max_failures: int = 3
     """How often a worker group restarts after one of its workers failed."""
     max_concurrent_trials: int = 0
-    """The most trials of a search that run at once; 0: as many as the machine or cluster can hold."""
+    """The most trials of a search that run at once; 0: as many as the machine or cluster can hold. On a cluster that
+    scales up, nodes start for so many."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
     tracker: str = "none"

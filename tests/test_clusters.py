@@ -2,31 +2,51 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import jsonschema
 import kubernetes_validate
 import pytest
 import ray.autoscaler
 import yaml
+from botocore.validate import ParamValidator
 from pydantic import ConfigDict, TypeAdapter
+from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typing_extensions import TypedDict
 
 from raycner.__main__ import main
 from raycner.config import RunConfig
+from raycner.tuning.search import concurrency
 
 ROOT = Path(__file__).parents[1]
 PLACES = sorted(path.parent.name for path in ROOT.glob("clusters/*/compute.yaml"))
 LAUNCHED = ("aws_gpu", "gcp_gpu", "on_premise")
 """Raised by `ray up`."""
 KUBERNETES = "1.33"
+PACKAGE = {"raycner", "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+"""What pip needs to install raycner at the pinned versions."""
+JOB = {"raycner", "jobs", "clusters", "search_spaces"}
+"""What a job needs."""
 
 
 def read(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+
+
+def kubernetes(kind: str) -> Any:
+    """The one object of this kind that `kubectl apply` creates."""
+    documents = yaml.safe_load_all((ROOT / "clusters/kuberay_gpu/ray.yaml").read_text(encoding="utf-8"))
+    (document,) = (document for document in documents if document["kind"] == kind)
+    return document
+
+
+def ray_job() -> Any:
+    return kubernetes("RayJob")
 
 
 def pinned(package: str) -> str:
@@ -51,8 +71,23 @@ def test_a_place_is_a_layer_of_store_and_compute(place: str) -> None:
     assert set(read(f"clusters/{place}/compute.yaml")) == {"store", "compute"}
     job = config(place)
     if place != "laptop":
-        assert job.compute.workers >= 2 and job.compute.gpus_per_worker >= 1
-        assert "://" in job.store or job.store.startswith("/"), "what all nodes see"
+        assert job.compute.workers == 1 and job.compute.gpus_per_worker == 1, "runs and trials go in parallel"
+        assert "://" in job.store or job.store.startswith("/"), "all nodes reach it"
+
+
+@pytest.mark.parametrize("place", ["aws_gpu", "gcp_gpu", "kuberay_gpu"])
+@pytest.mark.parametrize("gpus_now", [0, 1])
+def test_a_search_requests_every_gpu_that_can_start(place: str, gpus_now: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.10:6379")
+    compute = config(place).compute
+    assert concurrency(compute, {"CPU": 8.0 * gpus_now, "GPU": float(gpus_now)}) == gpus_at_most(place)
+
+
+def gpus_at_most(place: str) -> int:
+    if place == "kuberay_gpu":
+        (group,) = ray_job()["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+        return int(group["maxReplicas"])
+    return int(read(f"clusters/{place}/ray.yaml")["max_workers"])
 
 
 @pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("clusters/*/*")))
@@ -83,16 +118,97 @@ def test_a_token_guards_it(place: str) -> None:
         assert role == "worker" or "--dashboard-host=127.0.0.1" in start
 
 
+@pytest.mark.parametrize("place", LAUNCHED)
+def test_the_package_and_the_token_go_to_the_nodes_and_nothing_else(place: str) -> None:
+    cluster_file = read(f"clusters/{place}/ray.yaml")
+    mounts = {f"~/raycner/{name}": name for name in PACKAGE} | {"~/.ray/auth_token": "~/.ray/auth_token"}
+    assert cluster_file["file_mounts"] == mounts
+    assert all((ROOT / name).exists() for name in PACKAGE)
+    assert ".*" in cluster_file["rsync_exclude"], "no hidden file, such as .env, in any folder"
+
+
+@pytest.mark.parametrize(("place", "extras"), [("aws_gpu", "s3"), ("gcp_gpu", "gcp"), ("on_premise", "")])
+def test_setup_uses_no_python_of_the_image(place: str, extras: str) -> None:
+    """Ubuntu's `python3` may be too old, and its pip refuses to install."""
+    prepared = prepare_config(read(f"clusters/{place}/ray.yaml"))
+    commands = [command for role in ("", "head_", "worker_") for command in prepared[f"{role}setup_commands"]]
+    programs = [part.split()[0] for command in commands for part in re.split(r"[;|&]+", command)]
+    assert not [program for program in programs if re.match("pip|python|conda", program.rpartition("/")[2])]
+    assert any(re.search(r"uv venv .*--python 3\.11 ~/venv", command) for command in commands)
+    wanted = ",".join(filter(None, ["cluster", extras]))
+    assert any("--constraint ~/raycner/constraints.txt" in c and c.endswith(f'raycner[{wanted}]"') for c in commands)
+    for role in ("head", "worker"):
+        assert all("~/venv/bin" in command for command in prepared[f"{role}_start_ray_commands"])
+
+
+def test_what_the_launcher_imports_is_pinned() -> None:
+    for package in ("boto3", "google-api-python-client", "google-auth-httplib2", "httplib2"):
+        assert pinned(package)
+
+
+def test_nodes_of_aws_name_an_image_that_fits_torch() -> None:
+    """Without ImageId, Ray takes an image with Ubuntu 18.04."""
+    for name, node in read("clusters/aws_gpu/ray.yaml")["available_node_types"].items():
+        image = node["node_config"].get("ImageId", "")
+        assert re.fullmatch(
+            r"resolve:ssm:/aws/service/deeplearning/ami/x86_64/\S+-ubuntu-24\.04/latest/ami-id", image
+        ), name
+
+
+def test_nodes_of_google_name_an_image_that_fits_torch() -> None:
+    floor = int(re.findall(r"driver (\d+) or later", (ROOT / "docs/clusters.md").read_text("utf-8"))[0])
+    for node in read("clusters/gcp_gpu/ray.yaml")["available_node_types"].values():
+        for disk in node["node_config"]["disks"]:
+            family = disk["initializeParams"]["sourceImage"].rpartition("/")[2]
+            (ubuntu, driver) = re.findall(r"-ubuntu-(\d+)-nvidia-(\d+)$", family)[0]
+            assert int(ubuntu) >= 2404 and int(driver) >= floor
+
+
+def test_the_driver_floor_is_that_of_the_pinned_torch() -> None:
+    """Each major version of CUDA needs a driver; CUDA 13 needs 580."""
+    floors = {"2.13.0": "CUDA 13.0", "CUDA 13.0": "580"}
+    text = " ".join((ROOT / "docs/clusters.md").read_text("utf-8").split())
+    cuda = floors[pinned("torch")]
+    assert f"built for {cuda}" in text and f"driver {floors[cuda]} or later" in text
+
+
+def test_disks_of_aws_are_encrypted_and_metadata_needs_a_session() -> None:
+    for node in read("clusters/aws_gpu/ray.yaml")["available_node_types"].values():
+        assert all(disk["Ebs"]["Encrypted"] for disk in node["node_config"]["BlockDeviceMappings"])
+        metadata = node["node_config"]["MetadataOptions"]
+        assert metadata["HttpTokens"] == "required" and metadata["HttpPutResponseHopLimit"] == 1
+
+
+def test_what_aws_is_asked_for_exists() -> None:
+    """Against boto3's own model of RunInstances: a misspelt key is rejected."""
+    request = boto3.session.Session().client("ec2", region_name="us-west-2").meta.service_model
+    shape = request.operation_model("RunInstances").input_shape
+    for node in read("clusters/aws_gpu/ray.yaml")["available_node_types"].values():
+        errors = ParamValidator().validate(node["node_config"] | {"MinCount": 1, "MaxCount": 1}, shape)
+        assert not errors.has_errors(), errors.generate_report()
+
+
+def test_only_the_head_of_google_may_start_machines() -> None:
+    types = read("clusters/gcp_gpu/ray.yaml")["available_node_types"]
+    for name, node in types.items():
+        (account,) = node["node_config"]["serviceAccounts"]
+        scopes = {scope.rpartition("/")[2] for scope in account["scopes"]}
+        assert scopes - {"compute"} == {"devstorage.read_write", "logging.write"}
+        assert ("compute" in scopes) == (name == "head")
+    accounts = {node["node_config"]["serviceAccounts"][0]["email"] for node in types.values()}
+    assert len(accounts) == 2
+
+
 @pytest.mark.parametrize("place", ["aws_gpu", "gcp_gpu"])
 def test_the_nodes_hold_the_workers(place: str) -> None:
     cluster_file, compute = read(f"clusters/{place}/ray.yaml"), config(place).compute
     types = cluster_file["available_node_types"]
-    assert types[cluster_file["head_node_type"]]["resources"]["CPU"] == 0, "what trains trains on nodes with GPUs"
+    assert types[cluster_file["head_node_type"]]["resources"]["CPU"] == 0, "training runs on nodes with GPUs"
     nodes = [node for name, node in types.items() if name != cluster_file["head_node_type"]]
     for node in nodes:
-        there = node["resources"]
-        per_node = min(there["GPU"] // compute.gpus_per_worker, there["CPU"] // compute.cpus_per_worker)
-        assert per_node * min(node["max_workers"], cluster_file["max_workers"]) >= compute.workers
+        resources = node["resources"]
+        per_node = min(resources["GPU"] // compute.gpus_per_worker, resources["CPU"] // compute.cpus_per_worker)
+        assert per_node * min(node["max_workers"], cluster_file["max_workers"]) >= compute.max_concurrent_trials
 
 
 @pytest.mark.parametrize(
@@ -103,7 +219,7 @@ def test_the_nodes_hold_the_workers(place: str) -> None:
     ],
 )
 def test_the_spot_market_comes_first_and_something_else_after(place: str, is_spot: Any) -> None:
-    """Of types that would do alike, the autoscaler takes the last name."""
+    """Of types that fit equally well, the autoscaler takes the last name."""
     types = read(f"clusters/{place}/ray.yaml")["available_node_types"]
     workers = sorted((name for name in types if name != "head"), reverse=True)
     assert [is_spot(types[name]["node_config"]) for name in workers] == [True, False]
@@ -157,9 +273,8 @@ class JobSpec(TypedDict, total=False):
 
 @pytest.fixture(scope="module")
 def job() -> JobSpec:
-    cluster_file = read("clusters/kuberay_gpu/ray.yaml")
-    assert (cluster_file["apiVersion"], cluster_file["kind"]) == ("ray.io/v1", "RayJob")
-    return TypeAdapter(JobSpec).validate_python(cluster_file["spec"])
+    assert ray_job()["apiVersion"] == "ray.io/v1"
+    return TypeAdapter(JobSpec).validate_python(ray_job()["spec"])
 
 
 def templates(job: JobSpec) -> Iterator[dict[str, Any]]:
@@ -174,6 +289,18 @@ def test_the_pods_are_pods(job: JobSpec) -> None:
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
+def test_only_the_cluster_reaches_the_pods(job: JobSpec) -> None:
+    policy = kubernetes("NetworkPolicy")
+    kubernetes_validate.validate(policy, KUBERNETES, strict=True)
+    labels = policy["spec"]["podSelector"]["matchLabels"]
+    assert all(labels.items() <= template["metadata"]["labels"].items() for template in templates(job))
+    inside, submission, metrics = policy["spec"]["ingress"]
+    assert inside == {"from": [{"podSelector": {"matchLabels": labels}}]}
+    assert submission["ports"] == [{"port": 8265}] and metrics["ports"] == [{"port": 8080}]
+    submitter = {"podSelector": {"matchLabels": {"batch.kubernetes.io/job-name": ray_job()["metadata"]["name"]}}}
+    assert submitter in submission["from"], "the pod of the job that KubeRay names after the RayJob"
+
+
 def test_a_misspelt_pod_is_none() -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": {"contaners": []}}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -185,7 +312,24 @@ def test_the_ray_of_the_image_is_ours(job: JobSpec) -> None:
     assert job["rayClusterSpec"]["rayVersion"] == version
     images = {container["image"] for template in templates(job) for container in template["spec"]["containers"]}
     assert [image.rpartition(":")[2].endswith(f"-ray{version}") for image in images] == [True]
-    assert f"FROM rayproject/ray:{version}-py311-gpu" in (ROOT / "clusters/kuberay_gpu/Dockerfile").read_text("utf-8")
+
+
+def test_the_image_has_the_pinned_ray_the_package_and_the_jobs() -> None:
+    folder = ROOT / "clusters/kuberay_gpu"
+    lines = (folder / "Dockerfile").read_text("utf-8").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    assert steps[0] == ["FROM", f"rayproject/ray:{pinned('ray')}-py311-gpu"]
+    assert {instruction for instruction, _ in steps} == {"FROM", "RUN", "WORKDIR", "COPY"}, "and so it stays user ray"
+    copies = [words.split() for instruction, words in steps if instruction == "COPY"]
+    assert all(words[0] == "--chown=ray:users" for words in copies)
+    assert all(words[1:-1] == [words[-1]] or words[-1] == "./" for words in copies), "a folder keeps its name"
+    sources = {word for words in copies for word in words[1:-1]}
+    assert sources == PACKAGE | JOB
+    assert all((ROOT / name).exists() for name in sources)
+    (install,) = (words for instruction, words in steps if instruction == "RUN" and "pip" in words)
+    assert "--constraint constraints.txt" in install and install.endswith('".[cluster,s3]"')
+    ignored = (folder / "Dockerfile.dockerignore").read_text("utf-8").split()
+    assert ignored == ["*", *(f"!{word}" for words in copies for word in words[1:-1]), "**/.*", "**/__pycache__"]
 
 
 def test_a_pod_has_the_gpu_of_its_worker(job: JobSpec) -> None:
@@ -211,13 +355,42 @@ def test_the_job_is_begun_again_and_guarded(job: JobSpec) -> None:
 # ---- what a job brings along
 
 
-def test_a_job_brings_the_code_and_nothing_large() -> None:
-    cluster_file = read("jobs/runtime_env.yaml")
-    assert cluster_file["working_dir"] == "."
-    assert {".git", ".venv", "/store", "/data"} <= set(cluster_file["excludes"])
-    assert not any(
-        name.strip("/") in ("raycner", "jobs", "clusters", "search_spaces") for name in cluster_file["excludes"]
-    )
+@pytest.mark.parametrize("include_gitignore", [True, False])
+def test_a_job_uploads_its_code_and_nothing_else(tmp_path: Path, include_gitignore: bool) -> None:
+    """By the function of Ray that packs the folder of a job."""
+    folder, package = tmp_path / "folder", tmp_path / "package.zip"
+    code = {"raycner/config.py", "raycner/data/metrics.py", "jobs/demo.yaml", "jobs/rows/tag_systems.yaml"}
+    code |= {"jobs/runtime_env.yaml", "clusters/aws_gpu/compute.yaml", "search_spaces/dld.py"}
+    private = {".env", "secrets.txt", "store/runs/one.json", "data/corpus/train.txt", ".git/config", ".venv/bin/python"}
+    private |= {"raycner/.env", "jobs/.env", "jobs/.secrets/key", "raycner/__pycache__/config.pyc", "notes/letter.txt"}
+    private |= {
+        "report.html",
+        "results/jobs/demo.yaml",
+        "README.md",
+        "build/lib/raycner/config.py",
+        "tracking/run.jsonl",
+    }
+    for name in code | private:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name, encoding="utf-8")
+    (folder / ".gitignore").write_text((ROOT / ".gitignore").read_text("utf-8"), encoding="utf-8")
+    excludes = read("jobs/runtime_env.yaml")["excludes"]
+    create_package(str(folder), package, include_gitignore=include_gitignore, excludes=excludes)
+    with zipfile.ZipFile(package) as uploaded:
+        assert set(uploaded.namelist()) == code
+
+
+def test_a_job_uploads_the_folders_that_it_needs(tmp_path: Path) -> None:
+    runtime_env, package = read("jobs/runtime_env.yaml"), tmp_path / "package.zip"
+    assert runtime_env["working_dir"] == "."
+    create_package(str(ROOT), package, include_gitignore=True, excludes=runtime_env["excludes"])
+    with zipfile.ZipFile(package) as uploaded:
+        assert {name.partition("/")[0] for name in uploaded.namelist()} == JOB
+
+
+def test_a_job_is_submitted_with_the_token() -> None:
+    script = (ROOT / "jobs/submit.sh").read_text("utf-8")
+    assert 'export RAY_AUTH_MODE="${RAY_AUTH_MODE:-token}"' in script
 
 
 def test_a_submitted_job_needs_a_store_that_outlives_it(

@@ -229,14 +229,15 @@ def _scheduler(study: Study, steps: int) -> TrialScheduler:
 def concurrency(compute: ComputeConfig, cluster_resources: Mapping[str, float]) -> int:
     """How many trials run at once: as many as the cluster has resources for, or `max_concurrent_trials` if fewer.
 
-    Raises `InputError` if not even one fits, because it would wait for ever.
+    On the cluster at RAY_ADDRESS, `max_concurrent_trials` is taken as it is: nodes start for trials that wait. Raises
+    `InputError` if not even one fits, because it would wait for ever.
     """
+    if compute.max_concurrent_trials and os.environ.get("RAY_ADDRESS"):
+        return compute.max_concurrent_trials
     needed = _needed(compute)
     fitting = min(int(cluster_resources.get(kind, 0.0) / amount) for kind, amount in needed.items() if amount)
     if fitting:
         return min(fitting, compute.max_concurrent_trials or fitting)
-    if compute.max_concurrent_trials and os.environ.get("RAY_ADDRESS"):
-        return compute.max_concurrent_trials
     has = " and ".join(f"{cluster_resources.get(kind, 0.0):g} {kind}" for kind in needed)
     needs = " and ".join(f"{amount:g} {kind}" for kind, amount in needed.items() if amount)
     hint = "lower compute.workers, cpus_per_worker or gpus_per_worker; or, if the cluster scales up on demand, "
