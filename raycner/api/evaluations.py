@@ -114,7 +114,7 @@ class Evaluation:
 
     def show(self, console: Console | None = None) -> None:
         """Print the tables."""
-        console = console or Console()
+        console = console or Console(markup=False)
         console.print(evaluation_view(self.evaluation, console.width), highlight=False)
 
     def write_html(self, file: str | PathLike[str]) -> None:
@@ -139,7 +139,7 @@ class Evaluation:
 @contextmanager
 def _counter(progress: bool | Console) -> Iterator[Callable[[int], object]]:
     """Shows on a terminal how many sentences are predicted."""
-    console = progress if isinstance(progress, Console) else Console(stderr=True)
+    console = progress if isinstance(progress, Console) else Console(stderr=True, markup=False)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} sentences predicted"))
     hidden = progress is False or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as display:

@@ -11,6 +11,6 @@ STYLE = "white-space: pre; overflow-x: auto; line-height: normal; font-family: M
 
 def as_html(show: Callable[[Console], None]) -> str:
     """The HTML of what `show` prints on a console."""
-    console = Console(record=True, file=StringIO(), width=WIDTH, force_jupyter=False)
+    console = Console(record=True, file=StringIO(), width=WIDTH, force_jupyter=False, markup=False)
     show(console)
     return console.export_html(inline_styles=True, code_format=f'<pre style="{STYLE}">{{code}}</pre>')

@@ -21,7 +21,7 @@ def event_handler(progress: Progress, display: Display = ProgressDisplay) -> Ite
         with display(progress) as handler:
             yield handler
     elif progress is True:
-        with display(Console()) as handler:
+        with display(Console(markup=False)) as handler:
             yield handler
     elif progress is False:
         yield ignore_events

@@ -108,7 +108,7 @@ class Report:
 
     def show(self, console: Console | None = None, *, details: bool = False) -> None:
         """Print the tables; with `details`, also the step matrix of each of several runs."""
-        show(self.data, console or Console(), details=details)
+        show(self.data, console or Console(markup=False), details=details)
 
     def markdown(self) -> str:
         """The tables as GitHub markdown."""

@@ -120,7 +120,7 @@ class Search:
 
     def show(self, console: Console | None = None) -> None:
         """Print the trials and the winner."""
-        render_search(self.record, self._store, console or Console())
+        render_search(self.record, self._store, console or Console(markup=False))
 
     def _runs(self, names: tuple[str, ...]) -> list[Run]:
         return [Run(RunLedger.open(self._store, name), self._store) for name in names]

@@ -54,7 +54,7 @@ class Store:
 
     def show(self, console: Console | None = None) -> None:
         """Print its runs, searches, corpora and steps, with their sizes."""
-        console = console or Console()
+        console = console or Console(markup=False)
         console.print(contents_view(self._store, console.width), highlight=False)
 
     def __repr__(self) -> str:

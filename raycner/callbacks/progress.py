@@ -34,9 +34,9 @@ class ProgressDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         columns = (
-            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[activity]}", table_column=Column(no_wrap=True)),
+            TextColumn("{task.fields[activity]}", markup=False, table_column=Column(no_wrap=True)),
         )
         self._bar = _Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._bar.add_task("", total=1.0, activity="", visible=False)

@@ -32,7 +32,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.reports import compare
 
-    with progress(args, Console(stderr=True)) as handler:
+    with progress(args, Console(stderr=True, markup=False)) as handler:
         report = compare(
             args.configs,
             args.rows,

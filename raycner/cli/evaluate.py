@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         resamples=args.bootstrap,
         seed=args.seed,
         examples=args.examples,
-        progress=Console(stderr=True),
+        progress=Console(stderr=True, markup=False),
     )
     seqeval = evaluation.seqeval() if args.seqeval else ""
     if args.json:
@@ -85,7 +85,9 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     if args.html:
         evaluation.write_html(args.html)
-        Console(stderr=True).print(f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True, markup=False).print(
+            f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True
+        )
     else:
         evaluation.show(console)
     if seqeval:

@@ -28,7 +28,7 @@ def progress(args: argparse.Namespace, console: Console) -> "Iterator[Progress]"
 
 def print_report(report: "Report", args: argparse.Namespace, console: Console) -> None:
     """Print a report, or write it as a page, as the options of `add_report` ask."""
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, markup=False)
     if args.html:
         report.write_html(args.html)
         errors.print(f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)

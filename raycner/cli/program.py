@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     141  the reader of standard output closed it
     143  terminated by SIGTERM, as clusters do
     """
-    console = Console(soft_wrap=False)
-    errors = Console(stderr=True)
+    console = Console(soft_wrap=False, markup=False)
+    errors = Console(stderr=True, markup=False)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     termination = Termination()

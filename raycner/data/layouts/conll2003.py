@@ -18,4 +18,4 @@ class Conll2003(ColumnLayout, TagLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         names = NAMES | {name: name for name in NAMES.values()}
-        yield from from_tags(lambda: self.tagged(files), notes, scheme=self.scheme, repair=self.repair, names=names)
+        yield from from_tags(lambda: self.tagged(files), notes, notation=self.notation, repair=self.repair, names=names)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from raycner.data.entities import Entity
+from raycner.data.layouts.columns import refuse_carriage_return
 from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, filled, from_spans
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
@@ -32,6 +33,7 @@ def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
     """The sentences of a file: each a list of numbered lines, split into cells."""
     block: list[tuple[int, list[str]]] = []
     for number, line in file.lines():
+        refuse_carriage_return(file, number, line)
         cells = re.split("[ \t]+", line.strip(" \t"))
         if cells != [""] and not line.startswith("#"):
             if len(cells) <= NAME + 1:

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from raycner.data.layouts.columns import ColumnLayout
 from raycner.data.layouts.layout import LAYOUTS, Row, from_tags
 from raycner.data.sources import RawFile
+from raycner.data.tag_notation import Notation
 
 FINE = {
     "location": "GPE bodiesofwater island mountain other park road/railway/highway/transit",
@@ -38,4 +39,6 @@ class FewNerd(ColumnLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         names = {kind: kind if self.grain == "fine" else kind.partition("-")[0] for kind in TYPES}
-        yield from from_tags(lambda: self.tagged(files), notes, scheme="IO", repair=self.repair, names=names)
+        yield from from_tags(
+            lambda: self.tagged(files), notes, notation=Notation("IO"), repair=self.repair, names=names
+        )

@@ -10,7 +10,6 @@ from raycner.data.layouts.layout import (
     Row,
     SpanLayout,
     Spanned,
-    Tagged,
     TagLayout,
     brief,
     filled,
@@ -19,6 +18,7 @@ from raycner.data.layouts.layout import (
     span,
 )
 from raycner.data.sources import RawFile
+from raycner.data.tag_notation import Tagged
 from raycner.errors import InputError
 
 
@@ -32,7 +32,9 @@ class Jsonl(TagLayout, SpanLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         if "tags" in next(every(files)).fields:
-            yield from from_tags(lambda: map(_object_tags, every(files)), notes, scheme=self.scheme, repair=self.repair)
+            yield from from_tags(
+                lambda: map(_object_tags, every(files)), notes, notation=self.notation, repair=self.repair
+            )
         else:
             spanned = map(_object_spans, every(files))
             yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)

@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
-from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, detect, flaw, split_tag
+from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, flaw, split_tag
 from raycner.data.sources import Part, RawFile, find, shown
+from raycner.data.tag_notation import CanonicalTags, Notation, Tagged, WrittenScheme, detected, refuse_several
+from raycner.data.type_names import TypeNames
 from raycner.errors import InputError
-from raycner.hashing import Plain, not_hashed
+from raycner.hashing import Plain, not_hashed, omit_default_from_hash
 from raycner.registry import Registry
 from raycner.settings import build
 
@@ -112,8 +114,23 @@ class RepairLayout(FileLayout):
 class TagLayout(RepairLayout):
     """A layout of tags."""
 
-    scheme: Literal["detect", "BIO", "BIOES", "IO", "IOB1"] = "detect"
-    """How tags encode entities; `detect` infers it from all tags of the corpus and notes the result."""
+    scheme: WrittenScheme = "detect"
+    """How tags encode entities; `detect` infers it from all tags of the corpus and notes the result, or refuses tags
+    that look like none. BIOES also reads BILOU, and BMES also BMEWO."""
+    outside: str = omit_default_from_hash(OUTSIDE)
+    """The tag of a word in no entity."""
+    affix: Literal["prefix", "suffix"] = omit_default_from_hash("prefix")
+    """Where a tag has its B or I: prefix as in B-PER, suffix as in PER-B."""
+
+    @property
+    def notation(self) -> Notation:
+        """How the files write tags."""
+        return Notation(self.scheme, self.outside, self.affix, self.tag_hint)
+
+    @property
+    def tag_hint(self) -> str:
+        """What a reader of the wrong tags can set."""
+        return 'check "tags"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +156,6 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"seed={seed} must be from 0 to 2**32 - 1")
 
 
-class Tagged(NamedTuple):
-    """A sentence that a file encodes with tags."""
-
-    file: RawFile
-    lines: Sequence[int]
-    """The line of each word."""
-    words: tuple[str, ...]
-    tags: Sequence[str]
-
-    def location(self, word: int) -> str:
-        return f"{self.file.name}:{self.lines[word]}"
-
-
 class Spanned(NamedTuple):
     """A sentence that a file encodes with spans."""
 
@@ -165,7 +169,7 @@ def from_tags(
     read: Callable[[], Iterable[Tagged]],
     notes: list[str],
     *,
-    scheme: Literal["detect"] | Scheme,
+    notation: Notation,
     repair: Repair,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[Row]:
@@ -173,47 +177,57 @@ def from_tags(
 
     `names` maps every type that the files may have to its name in the corpus.
     """
-    if scheme == "detect":
-        scheme = detect(sentence.tags for sentence in read())
-        notes.append(f"tags read as {scheme} (detected)")
+    if notation.scheme == "detect":
+        notation = detected(read, notation)
+        notes.append(f"tags read as {notation.scheme} (detected)")
+    scheme, canonical = notation.tag_scheme, CanonicalTags(notation)
     repaired = 0
     for sentence in read():
-        if set(sentence.tags) == {OUTSIDE}:
+        tags = [canonical[tag] for tag in sentence.tags]
+        if set(tags) == {OUTSIDE}:
             yield Row(sentence.file.part, sentence.words, ())
             continue
-        _refuse_unknown(sentence, scheme, names)
-        for word, breach in breaches(sentence.tags, scheme):
+        _refuse_unknown(sentence, tags, scheme, names, notation)
+        for word, breach in breaches(tags, scheme):
             if repair == "strict":
                 raise InputError(f"{breach} (tags are {scheme})", location=sentence.location(word), hint=REPAIR_HINT)
             repaired += 1
-        entities = decode(sentence.tags)
+        entities = decode(tags)
         if names is not None:
             entities = [Entity(entity.start, entity.end, names[entity.type]) for entity in entities]
         yield Row(sentence.file.part, sentence.words, entities)
+    notes += canonical.notes()
     if repaired:
         notes.append(f"{repaired} tags that broke {scheme} were repaired")
 
 
 def from_spans(read: Iterable[Spanned], notes: list[str], *, repair: Repair, nested: bool) -> Iterator[Row]:
     """Rows from spans."""
+    names = TypeNames()
     dropped = 0
     for sentence in read:
+        location = f"{sentence.file.name}:{sentence.line}"
+        spans = [Entity(span.start, span.end, names[span.type]) for span in sentence.spans]
+        if not all(span.type for span in spans):
+            raise InputError("a type without a visible character", location=location, hint="name the type")
         length = len(sentence.words)
-        contradiction = flaw(sentence.spans, length, nested=nested)
+        contradiction = flaw(spans, length, nested=nested)
         if contradiction and repair == "strict":
-            raise InputError(contradiction, location=f"{sentence.file.name}:{sentence.line}", hint=REPAIR_HINT)
+            raise InputError(contradiction, location=location, hint=REPAIR_HINT)
         entities: list[Entity] = []
-        for span in sorted(sentence.spans):
+        for span in sorted(spans):
             if not flaw([*entities[-1:], span], length, nested=nested):
                 entities.append(span)
-        dropped += len(sentence.spans) - len(entities)
+        dropped += len(spans) - len(entities)
         yield Row(sentence.file.part, sentence.words, entities)
+    notes += names.notes()
     if dropped:
         notes.append(f"{dropped} spans that left their sentence or overlapped an earlier one were dropped")
 
 
 REPAIR_HINT = "fix the file, or set scenario.corpus.repair=lenient"
 _SPELLING = {
+    "BMES": "O, B-TYPE, M-TYPE, E-TYPE, S-TYPE or W-TYPE",
     "BIO": "O, B-TYPE, I-TYPE",
     "IOB1": "O, I-TYPE, B-TYPE",
     "BIOES": "O, B-TYPE, I-TYPE, E-TYPE, S-TYPE",
@@ -221,16 +235,23 @@ _SPELLING = {
 }
 
 
-def _refuse_unknown(sentence: Tagged, scheme: Scheme, names: Mapping[str, str] | None) -> None:
-    for word, tag in enumerate(sentence.tags):
+def _refuse_unknown(
+    sentence: Tagged, tags: Sequence[str], scheme: Scheme, names: Mapping[str, str] | None, notation: Notation
+) -> None:
+    for word, tag in enumerate(tags):
+        if tag == OUTSIDE:
+            continue
+        location = sentence.location(word)
+        refuse_several(tag, location)
         if not belongs(tag, scheme):
-            settings = "set scenario.corpus.scheme or scenario.corpus.tag_column"
-            hint = f"{scheme} writes {_SPELLING[scheme]}; if the file does not, {settings}"
-            raise InputError(f"tag {tag!r} is not {scheme}", location=sentence.location(word), hint=hint)
+            written = notation.scheme if notation.scheme == "BMES" else scheme
+            settings = f"set scenario.corpus.scheme or {notation.setting}"
+            hint = f"{written} writes {_SPELLING[written]}; if the file does not, {settings}"
+            raise InputError(f"tag {sentence.tags[word]!r} is not {written}", location=location, hint=hint)
         kind = split_tag(tag)[1]
-        if kind and names is not None and kind not in names:
+        if names is not None and kind not in names:
             hint = f"known: {', '.join(names)}; for other types use the layout columns"
-            raise InputError(f"type {kind!r} is not one of this corpus", location=sentence.location(word), hint=hint)
+            raise InputError(f"type {kind!r} is not one of this corpus", location=location, hint=hint)
 
 
 T = TypeVar("T")

@@ -15,7 +15,6 @@ from raycner.data.layouts.layout import (
     Row,
     SpanLayout,
     Spanned,
-    Tagged,
     TagLayout,
     brief,
     from_spans,
@@ -23,6 +22,7 @@ from raycner.data.layouts.layout import (
     span,
 )
 from raycner.data.sources import RawFile
+from raycner.data.tag_notation import Tagged
 from raycner.errors import InputError
 
 BATCH_ROWS = 1000
@@ -45,7 +45,7 @@ class TableLayout(TagLayout, SpanLayout):
             yield from from_tags(
                 lambda: (row for file in files for row in _tagged(file, self.table)),
                 notes,
-                scheme=self.scheme,
+                notation=self.notation,
                 repair=self.repair,
             )
         else:
