@@ -159,7 +159,7 @@ def test_comments_of_conll_u_are_ignored_and_hashes_are_words(read: Callable[...
     assert "'# sent_id = w-1'" in refusal(lambda: read(text, **settings)).what
     expected = [(("Anna", "#"), (PER,)), (("#", "ran"), (Entity(1, 2, "X"),))]
     assert entities(read(text, comment="#", **settings)) == expected
-    assert entities(read("#\tO\nAnna\tPER\n\n", comment="#")) == [(("#", "Anna"), (Entity(1, 2, "PER"),))]
+    assert entities(read("#\t_\nAnna\tPER\n\n", comment="#", outside="_")) == [(("#", "Anna"), (Entity(1, 2, "PER"),))]
 
 
 def test_a_header_is_ignored_where_it_is_set(read: Callable[..., Corpus]) -> None:

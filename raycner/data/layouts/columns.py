@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from raycner.data.entities import OUTSIDE, split_tag
 from raycner.data.layouts.layout import LAYOUTS, RepairLayout, Row, TagLayout, filled, from_tags
 from raycner.data.sources import RawFile
-from raycner.data.tag_notation import Tagged
+from raycner.data.tag_notation import OTHER_OUTSIDE, Tagged
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
 
@@ -66,7 +66,7 @@ class ColumnLayout(RepairLayout):
         return not (self.comment in cells and is_tagged)
 
     def _is_tag(self, cell: str) -> bool:
-        return split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
+        return cell.lower() in OTHER_OUTSIDE or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
 
     def _columns(self, width: int, location: str) -> tuple[int, int]:
         """The columns of word and tag. Raises `InputError` if a line of this width does not have both."""
