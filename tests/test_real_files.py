@@ -12,6 +12,7 @@ from raycner.config import RunConfig
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import LAYOUTS
+from raycner.data.sources import find
 from raycner.data.type_names import appearance, visible
 from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
@@ -237,3 +238,59 @@ def test_a_path_is_printed_as_it_is(tmp_path: Path, capsys: Any) -> None:
     words = ["scenario.corpus.name=columns", f"scenario.corpus.path={folder}", f"store={tmp_path / 'store'}"]
     assert main(["prepare", *words]) == 0
     assert "[old]/[/old]" in capsys.readouterr().out.replace("\n", "")
+
+
+# ---- which files
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ("train.conll train.conll~ dev.conll test.conll", "train dev test"),
+        ("train.conll train.conll.bak dev.orig.conll test.conll", "train test"),
+        ("train.conll #train.conll# dev.conll", "train dev"),
+        ("train.conll dev.conll test.conll test.pred dev_predictions.conll", "train dev test"),
+        ("train.conll train-dev.conll test.conll", "train test"),
+        ("train.conll device.conll testimony.conll latest.conll", "train"),
+        ("contest_train.conll contest_dev.conll", "train dev"),
+        ("trainData.txt testData.txt eng.testA", "train dev test"),
+        ("trainset.txt devset.txt testset.txt", "train dev test"),
+        ("train.conll devel.conll val.conll", "train dev dev"),
+    ],
+)
+def test_backups_predictions_and_other_words_are_no_parts(names: str, parts: str, tmp_path: Path) -> None:
+    for name in names.split():
+        (tmp_path / name).touch()
+    notes: list[str] = []
+    assert [file.part for file in find(str(tmp_path), notes)] == parts.split()
+    used = len(parts.split())
+    assert bool(notes) == (used < len(names.split()))
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("train.conll~", "left out, as backups or predictions: train.conll~"),
+        ("test.pred", "left out, as backups or predictions: test.pred"),
+        ("train-dev.conll", "left out, as their names tell several parts: train-dev.conll"),
+        ("TrainTest.conll", "left out, as their names tell several parts: TrainTest.conll"),
+        ("device.conll", "left out, as their names are none of train, dev, test: device.conll"),
+    ],
+)
+def test_what_is_left_out_is_noted(name: str, note: str, tmp_path: Path) -> None:
+    for file in ("train.conll", name):
+        (tmp_path / file).touch()
+    notes: list[str] = []
+    find(str(tmp_path), notes)
+    assert notes == [note]
+
+
+def test_a_pattern_in_which_few_names_tell_a_part_is_refused(tmp_path: Path) -> None:
+    for name in ("doc1", "device", "testimony", "training_plan"):
+        (tmp_path / f"{name}.txt").touch()
+        (tmp_path / f"{name}.ann").touch()
+    error = refusal(lambda: find(f"{tmp_path}/**/*.*", []))
+    assert error.what == "only 2 of 8 files tell their part by name, such as training_plan.ann"
+    (tmp_path / "training_plan.txt").unlink()
+    (tmp_path / "training_plan.ann").unlink()
+    assert {file.part for file in find(f"{tmp_path}/**/*.*", [])} == {"train"}

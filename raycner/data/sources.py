@@ -3,7 +3,7 @@
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
@@ -139,9 +139,10 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
     """The files of a source, by part and then by name.
 
     `source` is a file (which is all training), a folder, or a pattern such as `news/*.conll`; local, or a URI. In a
-    pattern, `**` stands for any folders. In folders and patterns a file's name gives its part: train*, dev* (valid*,
-    testa), test* (testb); where it does not, the nearest folder's that does. A folder's other files are none of the
-    corpus's; a pattern that matches no telling name is all training.
+    pattern, `**` stands for any folders. In folders and patterns a file's name gives its part: train, dev (valid,
+    testa), test (testb), as a whole word; where it does not, the nearest folder's that does. A folder's other files are
+    none of the corpus's; a pattern that matches no telling name is all training. Backups, predictions and files whose
+    names tell several parts are left out and noted. Raises `InputError` where most files of a pattern tell no part.
     """
     root, pattern = _parted(source)
     filesystem, base = _filesystem(root, source)
@@ -157,18 +158,26 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
             f"cannot be listed: {error}", location=shown(source), hint="set scenario.corpus.path"
         ) from None
     inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
-    names = sorted(name for name in inside if _matches(name, pattern))
+    names = _without_extra(sorted(name for name in inside if _matches(name, pattern)), notes)
     parts = {name: part for name in names if (part := part_of(name)) is not None}
     if pattern and not parts:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
-        what = f"no training file among {', '.join(names[:6]) or 'no files at all'}"
+        what = f"no training file among {_listed(names) or 'no files at all'}"
         hint = "name files train*, dev*, test*, or give one file as scenario.corpus.path"
         raise InputError(what, location=shown(source), hint=hint)
-    if pattern and len(parts) < len(names):
-        notes.append(
-            f"left out, as their names are none of train, dev, test: {', '.join(n for n in names if n not in parts)}"
-        )
+    others = [name for name in names if name not in parts]
+    ambiguous = [name for name in others if len(_parts_in(PurePosixPath(name).name)) > 1]
+    if ambiguous:
+        notes.append(f"left out, as their names tell several parts: {_listed(ambiguous)}")
+    if pattern and len(others) > len(parts):
+        what = f"only {len(parts)} of {len(names)} files tell their part by name, such as {min(parts)}"
+        hint = "put the files into folders train, dev and test, or narrow the pattern"
+        raise InputError(what, location=shown(source), hint=hint)
+    suffixes = {PurePosixPath(name).suffix for name in parts}
+    unnamed = [name for name in others if name not in ambiguous and (pattern or PurePosixPath(name).suffix in suffixes)]
+    if unnamed:
+        notes.append(f"left out, as their names are none of train, dev, test: {_listed(unnamed)}")
     ordered = sorted(parts, key=lambda name: (PARTS.index(parts[name]), name))
     return [RawFile(f"{shown(root).rstrip('/')}/{name}", parts[name], filesystem, inside[name]) for name in ordered]
 
@@ -220,11 +229,52 @@ def _follows(segments: Sequence[str], pattern: Sequence[str]) -> bool:
     return fnmatchcase(segments[0], pattern[0]) and _follows(segments[1:], pattern[1:])
 
 
-_PART = re.compile(r"(?<![a-z])(?:(?P<dev>dev|val(?:id|(?![a-z]))|testa(?![a-z]))|(?P<test>test)|(?P<train>train))")
+_NAMES: Mapping[Part, str] = {
+    "dev": "dev(?:el(?:opment)?)?|val(?:id(?:ation)?)?|testa",
+    "test": "test(?:ing|b)?",
+    "train": "train(?:ing)?",
+}
+_NAME = "|".join(f"(?P<{part}>{names})" for part, names in _NAMES.items())
+_PART = re.compile(f"(?<![a-z])(?:{_NAME})(?:set|data|file|split)?(?![a-z])")
+"""The words that name a part: whole ones, so that neither `device` nor `latest` names any."""
+_BACKUP = re.compile(r"~$|^#.*#$|\.(?:bak|orig|old|save|swp|tmp|rej)(?=$|\.)| (?:- )?copy(?=$|\.)")
+_PREDICTIONS = re.compile(r"(?<![a-z])pred(?:s|icted|ictions?)?(?![a-z])")
 
 
 def part_of(name: str) -> Part | None:
-    """The part in the name of a file, or else of its nearest folder that names one."""
-    matches = (_PART.search(segment) for segment in reversed(PurePosixPath(name.lower()).parts))
-    match = next(filter(None, matches), None)
-    return next(part for part in PARTS if match[part]) if match else None
+    """The part in the name of a file, or else of its nearest folder that names one.
+
+    >>> part_of("train/doc_1.txt"), part_of("eng.testa"), part_of("device.txt"), part_of("train-dev.txt")
+    ('train', 'dev', None, None)
+    """
+    for segment in reversed(PurePosixPath(name).parts):
+        if parts := _parts_in(segment):
+            return parts[0] if len(parts) == 1 else None
+    return None
+
+
+def _parts_in(segment: str) -> list[Part]:
+    """The parts that a name names, in the order of `PARTS`; `trainData` is two words."""
+    words = re.sub("(?<=[a-z])(?=[A-Z][a-z])", "_", segment).lower()
+    named = {match.lastgroup for match in _PART.finditer(words)}
+    return [part for part in PARTS if part in named]
+
+
+def _is_extra(name: str) -> bool:
+    """Whether the name is that of a backup or of predictions."""
+    file = PurePosixPath(name.lower()).name
+    return bool(_BACKUP.search(file) or _PREDICTIONS.search(file))
+
+
+def _without_extra(names: Sequence[str], notes: list[str]) -> list[str]:
+    """The names without backups and predictions, which are noted."""
+    extra = [name for name in names if _is_extra(name)]
+    if extra:
+        notes.append(f"left out, as backups or predictions: {_listed(extra)}")
+    return [name for name in names if name not in set(extra)]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+    return ", ".join(names[:6]) + more

@@ -5,6 +5,7 @@ Shapes: B sentences, T words, L pieces, H width.
 
 import copy
 import hashlib
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
@@ -94,12 +95,15 @@ class Transformer(Encoder):
                     setattr(shape, name, config.dropout)
             if fresh:
                 options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
-                model = AutoModel.from_pretrained(path, **options)
+                model, report = AutoModel.from_pretrained(path, output_loading_info=True, **options)
+                _require_weights(model, report["missing_keys"], config.path)
             else:
                 model = AutoModel.from_config(shape, attn_implementation=attention)
             self.tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, add_prefix_space=True)
-        except (OSError, ValueError) as error:
-            reason = str(error).splitlines()[0]
+        except InputError:
+            raise
+        except (OSError, ValueError, RuntimeError) as error:  # the last for weights of other shapes
+            reason = str(error).partition("\n")[0]
             hint = "name a folder with config.json, weights and tokenizer, or a hub id that can be reached"
             raise InputError(
                 f"no encoder at {config.path!r} ({reason})", location="model.encoder.path", hint=hint
@@ -112,8 +116,9 @@ class Transformer(Encoder):
         self.model = model
         self.width = int(shape.hidden_size)
         self.config = config
-        positions = getattr(shape, "max_position_embeddings", None) or config.max_length
-        self.max_length = min(config.max_length, self.tokenizer.model_max_length, positions)
+        _require_rows(self.tokenizer, model, config.path)
+        _read_words_as_inside_a_text(self.tokenizer, config.path)
+        self.max_length = min(config.max_length, _longest_input(self.tokenizer, config.path), _positions(model))
         self.pad = self.tokenizer.pad_token_id or 0
         template = self.tokenizer(["a"], is_split_into_words=True)["input_ids"]
         bare = self.tokenizer(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
@@ -218,6 +223,72 @@ class Transformer(Encoder):
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())
+
+
+def _require_weights(model: nn.Module, missing: Iterable[str], path: str) -> None:
+    """Raise `InputError` for a checkpoint without some of the weights; a pooler is not used."""
+    parameters = {name for name, _ in model.named_parameters()}
+    absent = sorted(name for name in parameters & set(missing) if not name.startswith("pooler."))
+    if absent:
+        what = f"the checkpoint {path!r} lacks {len(absent)} of its weights, such as {absent[0]}"
+        hint = "name a complete checkpoint of this architecture (config.json)"
+        raise InputError(what, location="model.encoder.path", hint=hint)
+
+
+def _require_rows(tokenizer: Any, model: Any, path: str) -> None:
+    """Raise `InputError` for a tokenizer with more pieces than the word-embedding table has rows."""
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        return
+    rows, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        what = f"the tokenizer of {path!r} has ids up to {largest}, the embedding table {rows} rows"
+        hint = "name a checkpoint whose tokenizer belongs to its weights"
+        raise InputError(what, location="model.encoder.path", hint=hint)
+
+
+def _read_words_as_inside_a_text(tokenizer: Any, path: str) -> None:
+    """Make a tokenizer that marks leading spaces read every word as it does after another one.
+
+    Tokenizers of byte-level families do so by `add_prefix_space`, which some of their classes ignore: a space is then
+    prepended. Raises `InputError` where that has no effect.
+    """
+    from tokenizers import normalizers
+
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or _reads_words_as_inside_a_text(tokenizer):
+        return
+    prepended = normalizers.Prepend(" ")
+    backend.normalizer = normalizers.Sequence([backend.normalizer, prepended]) if backend.normalizer else prepended
+    if not _reads_words_as_inside_a_text(tokenizer):
+        what = f"the tokenizer of {path!r} reads a word by itself otherwise than inside a text"
+        hint = "name a checkpoint whose tokenizer obeys add_prefix_space"
+        raise InputError(what, location="model.encoder.path", hint=hint)
+
+
+def _reads_words_as_inside_a_text(tokenizer: Any) -> bool:
+    """Whether "b" has the pieces that it has in "a b"."""
+    word = tokenizer(["b"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+    before, text = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("a", "a b"))
+    return bool(text[len(before) :] == word)
+
+
+def _longest_input(tokenizer: Any, path: str) -> int:
+    """The tokenizer's own limit, in pieces."""
+    limit = int(tokenizer.model_max_length)
+    if limit < 3:
+        what = f"the tokenizer of {path!r} reads at most {limit} pieces"
+        raise InputError(what, location="model.encoder.path", hint="set model_max_length in tokenizer_config.json")
+    return limit
+
+
+def _positions(model: nn.Module) -> int:
+    """The pieces that have a position: in the families of RoBERTa, positions begin after that of padding."""
+    declared = getattr(model.config, "max_position_embeddings", None) or -1
+    limits = [declared] if declared > 0 else []  # -1: positions are relative
+    for name, module in model.named_modules():
+        if "position" in name and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    return min(limits, default=sys.maxsize)
 
 
 class TouchedEmbedding(nn.Module):
