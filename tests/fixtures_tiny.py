@@ -41,7 +41,7 @@ TEMPLATES = [
 
 def spoken(number: int, seed: int) -> list[tuple[list[str], list[Entity]]]:
     """So many sentences of a small world with four types; neighbours of one type, and names that two types share."""
-    draw, said = random.Random(seed), []
+    draw, sentences = random.Random(seed), []
     for _ in range(number):
         words: list[str] = []
         entities = []
@@ -51,8 +51,8 @@ def spoken(number: int, seed: int) -> list[tuple[list[str], list[Entity]]]:
             if token != kind:
                 entities.append(Entity(len(words), len(words) + len(spelt), kind))
             words += spelt
-        said.append((words, entities))
-    return said
+        sentences.append((words, entities))
+    return sentences
 
 
 def write_columns(folder: Path, train: int) -> str:

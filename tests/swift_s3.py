@@ -103,8 +103,8 @@ def configure(root: Path) -> dict[str, int]:
     ports = dict(zip(KINDS, free_ports(len(KINDS)), strict=True))
     for kind, port in ports.items():
         text = COMMON + (PROXY if kind == "proxy" else STORAGE)
-        said = text.format(kind=kind, port=port, etc=etc, root=root, user=getpass.getuser())
-        (etc / f"{kind}-server.conf").write_text(said)
+        content = text.format(kind=kind, port=port, etc=etc, root=root, user=getpass.getuser())
+        (etc / f"{kind}-server.conf").write_text(content)
         if kind != "proxy":
             ring = RingBuilder(4, 1, 1)  # 2**4 partitions, one replica, movable after one hour
             place = {"ip": "127.0.0.1", "port": port, "replication_ip": "127.0.0.1", "replication_port": port}

@@ -36,10 +36,10 @@ def networks(seed: int = 0) -> tuple[Any, Any]:
     with torch.no_grad():
         new.rows += 0.3 * torch.randn_like(new.rows)
     states = States.of_words(torch.randn(1, 4, WIDTH))
-    return said_by(new, states), said_by(old, states)
+    return network_of(new, states), network_of(old, states)
 
 
-def said_by(head: StepwiseHead, states: States) -> Any:
+def network_of(head: StepwiseHead, states: States) -> Any:
     class Reading(SimpleNamespace):
         def __call__(self, batch: Batch) -> Any:
             return head(states, batch)
@@ -53,35 +53,35 @@ def divergence(z_old: Sequence[float], z: Sequence[float], temperature: float) -
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_add_ner_is_what_it_is_by_hand(temperature: float) -> None:
+def test_add_ner_equals_the_calculation_by_hand(temperature: float) -> None:
     student, teacher = networks()
-    said = AddNER(kd_weight=3.0, temperature=temperature).losses(student, teacher, BATCH)
+    terms = AddNER(kd_weight=3.0, temperature=temperature).losses(student, teacher, BATCH)
     z, z_old = student(BATCH).logits[0].tolist(), teacher(BATCH).logits[0].tolist()
     ce = -sum(math.log(softmax(z[word][6:])[tag]) for word, tag in ((0, 0), (1, 1), (3, 2)))
     kd = [
         sum(divergence(z_old[word][block], z[word][block], temperature) for word in (0, 1, 3))
         for block in (slice(0, 3), slice(3, 6))
     ]
-    assert (said["ce"].total.item(), said["ce"].count.item()) == (pytest.approx(ce, rel=1e-5), 3)
-    assert (said["kd"].total.item(), said["kd"].count.item()) == (pytest.approx(3 * sum(kd) / 2, rel=1e-5), 3)
+    assert (terms["ce"].total.item(), terms["ce"].count.item()) == (pytest.approx(ce, rel=1e-5), 3)
+    assert (terms["kd"].total.item(), terms["kd"].count.item()) == (pytest.approx(3 * sum(kd) / 2, rel=1e-5), 3)
 
 
 def test_each_block_is_taught_by_one_loss_only() -> None:
     student, teacher = networks()
-    said = AddNER().losses(student, teacher, BATCH)
-    ce, kd = (torch.autograd.grad(said[name].total, student.head.rows, retain_graph=True)[0] for name in ("ce", "kd"))
+    terms = AddNER().losses(student, teacher, BATCH)
+    ce, kd = (torch.autograd.grad(terms[name].total, student.head.rows, retain_graph=True)[0] for name in ("ce", "kd"))
     assert not ce[:6].any() and ce[6:].any(-1).all()
     assert kd[:6].any(-1).all() and not kd[6:].any(), "a new block takes no mass from an old one"
 
 
-def test_what_just_grew_has_forgotten_nothing() -> None:
+def test_growing_changes_no_old_output() -> None:
     _, teacher = networks()
     grown = copy.deepcopy(teacher.head)
     grown.grow(THREE, GrowthConfig())
     states = States.of_words(torch.randn(1, 4, WIDTH))
-    said = AddNER().losses(said_by(grown, states), said_by(teacher.head, states), BATCH)
-    assert said["kd"].total.item() == pytest.approx(0, abs=1e-6)
-    assert said["ce"].total.item() > 0
+    terms = AddNER().losses(network_of(grown, states), network_of(teacher.head, states), BATCH)
+    assert terms["kd"].total.item() == pytest.approx(0, abs=1e-6)
+    assert terms["ce"].total.item() > 0
 
 
 def test_padding_weighs_nothing() -> None:
@@ -92,6 +92,6 @@ def test_padding_weighs_nothing() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"temperature": 0.0}, {"kd_weight": -1.0}])
-def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_values_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="kd_weight is not negative"):
         build(Method, {"name": "add_ner", **wrong})

@@ -129,7 +129,9 @@ def test_a_run_is_what_the_ledger_says(run: Run, store: Path) -> None:
     assert "step" in run._repr_html_() and "<script" not in run._repr_html_()
 
 
-def test_the_same_call_trains_nothing_and_says_so(run: Run, store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_same_call_again_trains_nothing_and_reports_it(
+    run: Run, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = runs.weights(store)
     again = raycner.run(run.job)
     assert again.name == run.name and runs.weights(store) == before
@@ -195,7 +197,7 @@ def test_a_step_is_used_by_its_number(step: int, number: int, run: Run) -> None:
 
 
 @pytest.mark.parametrize("step", [0, 4, -4])
-def test_a_step_that_is_not_finished_is_refused(step: int, run: Run) -> None:
+def test_a_step_that_is_not_finished_is_rejected(step: int, run: Run) -> None:
     with pytest.raises(InputError, match=f"no step {step} is finished; finished are 1, 2, 3"):
         run.predictor(step)
 

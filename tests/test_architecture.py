@@ -1,4 +1,4 @@
-"""Who may import whom: the laws of the house, read from the source, and the promise that reports need no torch."""
+"""Which module may import which, read from the source; and reports run without torch."""
 
 import ast
 import subprocess
@@ -13,8 +13,8 @@ import pytest
 
 import raycner
 
-HOUSE = Path(raycner.__file__).parent
-FLOORS = [
+PACKAGE = Path(raycner.__file__).parent
+LAYERS = [
     ("errors",),
     ("hashing", "registry", "plugins"),
     ("renames",),
@@ -37,7 +37,7 @@ FLOORS = [
     ("cli", "__main__"),
 ]
 """Lowest first."""
-HEIGHT = {room: height for height, floor in enumerate(FLOORS) for room in floor}
+HEIGHT = {subpackage: height for height, layer in enumerate(LAYERS) for subpackage in layer}
 HEAVY = {"torch", "transformers", "ray", "optuna"}
 
 
@@ -55,8 +55,8 @@ class Edge(NamedTuple):
 @cache
 def modules() -> dict[str, Path]:
     named = {}
-    for path in sorted(HOUSE.rglob("*.py")):
-        parts = ("raycner", *path.relative_to(HOUSE).with_suffix("").parts)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = ("raycner", *path.relative_to(PACKAGE).with_suffix("").parts)
         named[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return named
 
@@ -80,8 +80,8 @@ def imports(module: str, path: Path) -> Iterator[Edge]:
                 yield Edge(module, node.lineno, inner if inner in modules() else origin)
 
 
-def room(module: str) -> str:
-    """The floor's own name: raycner.data.entities is of `data`; a library is of its own."""
+def subpackage(module: str) -> str:
+    """The subpackage of a module: `data` for raycner.data.entities; a library is its own."""
     parts = module.split(".")
     return parts[1] if parts[0] == "raycner" and len(parts) > 1 else parts[0]
 
@@ -94,28 +94,32 @@ def none_of(offending: list[Edge]) -> None:
     assert not offending, "\n".join(map(str, offending))
 
 
-def test_the_house_was_read() -> None:
+def test_every_module_was_parsed() -> None:
     assert len(modules()) > 30
     assert Edge("raycner.methods.dld", 0, "raycner.networks.losses") in {edge._replace(line=0) for edge in edges()}
-    assert {room(module) for module in modules()} - set(HEIGHT) == {"raycner"}, "a room without a floor"
+    assert {subpackage(module) for module in modules()} - set(HEIGHT) == {"raycner"}, "a subpackage without a layer"
 
 
-def test_no_import_turns_back_up() -> None:
-    between = [edge for edge in edges() if room(edge.source) in HEIGHT and room(edge.target) in HEIGHT and ours(edge)]
-    none_of([edge for edge in between if HEIGHT[room(edge.target)] > HEIGHT[room(edge.source)]])
+def test_no_import_points_upwards() -> None:
+    between = [
+        edge
+        for edge in edges()
+        if subpackage(edge.source) in HEIGHT and subpackage(edge.target) in HEIGHT and ours(edge)
+    ]
+    none_of([edge for edge in between if HEIGHT[subpackage(edge.target)] > HEIGHT[subpackage(edge.source)]])
 
 
-def test_the_package_itself_imports_none_of_its_rooms_until_it_is_asked() -> None:
+def test_the_package_imports_its_subpackages_lazily() -> None:
     code = "import sys, raycner; print(*sorted(m for m in sys.modules if m.startswith('raycner.')))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == ""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == ""
 
 
-def test_nobody_imports_what_stands_outside_the_package() -> None:
+def test_no_module_imports_code_outside_the_package() -> None:
     none_of([edge for edge in edges() if edge.target.split(".")[0] in {"search_spaces", "jobs", "clusters", "tests"}])
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_no_import_cycles() -> None:
     graph: dict[str, set[str]] = {module: set() for module in modules()}
     for edge in edges():
         if edge.target in graph:
@@ -153,12 +157,12 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         ("jinja2", ("raycner.reporting.html.page",)),
     ],
 )
-def test_a_library_enters_by_its_own_doors(library: str, allowed: tuple[str, ...]) -> None:
+def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: tuple[str, ...]) -> None:
     entering = [edge for edge in edges() if edge.target.split(".")[0] == library]
     none_of([edge for edge in entering if not edge.source.startswith(allowed)])
 
 
-def test_the_lower_floors_know_nothing_heavy() -> None:
+def test_the_lower_layers_import_nothing_heavy() -> None:
     light = {
         "errors",
         "hashing",
@@ -172,10 +176,10 @@ def test_the_lower_floors_know_nothing_heavy() -> None:
         "reporting",
     }
     heavy = [edge for edge in edges() if edge.target.split(".")[0] in HEAVY]
-    none_of([edge for edge in heavy if room(edge.source) in light])
+    none_of([edge for edge in heavy if subpackage(edge.source) in light])
 
 
-def test_methods_know_neither_each_other_nor_how_they_are_trained() -> None:
+def test_methods_import_neither_each_other_nor_training() -> None:
     files = [edge for edge in edges() if edge.source.startswith("raycner.methods.")]
     none_of(
         [
@@ -186,16 +190,16 @@ def test_methods_know_neither_each_other_nor_how_they_are_trained() -> None:
             and edge.target not in {"raycner.methods.method", "raycner.methods.wrapper"}
         ]
     )
-    own = [edge for edge in edges() if room(edge.source) == "methods" and ours(edge)]
-    none_of([edge for edge in own if room(edge.target) in {"storage", "config", "training", "orchestration"}])
+    own = [edge for edge in edges() if subpackage(edge.source) == "methods" and ours(edge)]
+    none_of([edge for edge in own if subpackage(edge.target) in {"storage", "config", "training", "orchestration"}])
 
 
-def test_heads_do_not_know_why_they_are_distilled() -> None:
-    none_of([e for e in edges() if e.source.startswith("raycner.networks.heads") and room(e.target) == "methods"])
+def test_heads_do_not_import_methods() -> None:
+    none_of([e for e in edges() if e.source.startswith("raycner.networks.heads") and subpackage(e.target) == "methods"])
 
 
-def test_who_composes_networks_names_no_kind_of_head() -> None:
-    """What a head supports is said by its class attributes."""
+def test_code_that_composes_networks_names_no_kind_of_head() -> None:
+    """Class attributes of a head state what it supports."""
     heads = [edge for edge in edges() if edge.target.startswith("raycner.networks.heads.")]
     composers = ("raycner.config", "raycner.networks.network", "raycner.inference.", "raycner.training.")
     named = [edge for edge in heads if edge.source.startswith(composers)]
@@ -204,33 +208,33 @@ def test_who_composes_networks_names_no_kind_of_head() -> None:
 
 def test_planning_is_pure() -> None:
     reached = [edge for edge in edges() if edge.source == "raycner.training.plan" and ours(edge)]
-    none_of([edge for edge in reached if room(edge.target) == "storage"])
+    none_of([edge for edge in reached if subpackage(edge.target) == "storage"])
 
 
-def test_every_room_has_a_noun() -> None:
+def test_no_module_has_a_vague_name() -> None:
     nameless = {"util", "utils", "common", "base", "helper", "helpers", "misc", "core"}
-    paths = [path.relative_to(HOUSE) for path in modules().values()]
+    paths = [path.relative_to(PACKAGE) for path in modules().values()]
     assert not [str(path) for path in paths if nameless & {*path.parts, path.stem}]
 
 
 def test_a_report_on_the_terminal_draws_nothing() -> None:
     drawing = {"matplotlib", "jinja2", "datasets", "seqeval"}
     code = f"import sys, raycner.__main__; print(*sorted({drawing!r} & sys.modules.keys()))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == ""
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert process.stdout.strip() == ""
 
 
 @pytest.mark.parametrize(
-    "rooms",
+    "subpackages",
     [
         ("raycner.storage", "raycner.data"),
         ("raycner.analysis", "raycner.reporting"),
         ("raycner.__main__", "raycner.cli"),
     ],
 )
-def test_reports_answer_where_there_is_no_torch(rooms: tuple[str, ...]) -> None:
-    inside = [m for m in modules() if m.startswith(rooms)]
+def test_reports_answer_where_there_is_no_torch(subpackages: tuple[str, ...]) -> None:
+    inside = [m for m in modules() if m.startswith(subpackages)]
     code = f"import importlib, sys\nfor m in {inside}: importlib.import_module(m)\n"
     code += f"print(*sorted({HEAVY!r} & sys.modules.keys()))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (said.returncode, said.stdout.strip(), said.stderr) == (0, "", "")
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (process.returncode, process.stdout.strip(), process.stderr) == (0, "", "")

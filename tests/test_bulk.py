@@ -49,7 +49,7 @@ def test_outputs_in_the_folder_that_is_read_are_not_read(source: Path, trained: 
     assert "a.txt.jsonl" not in asked.missing
 
 
-def test_what_cannot_be_asked_is_refused(source: Path, tmp_path: Path, trained: str) -> None:
+def test_invalid_arguments_are_rejected(source: Path, tmp_path: Path, trained: str) -> None:
     (source / "b_20b.txt").write_text(LINES[0])
     with pytest.raises(InputError, match="one output"):
         bulk(source, tmp_path / "out", trained)
@@ -87,9 +87,9 @@ def test_the_entities_are_those_of_one_file_at_a_time_and_the_line_resumes(
     out = tmp_path / "out"
     line = ["predict", "columns", str(source), "--store", trained, "--ray", "2", "--output", str(out)]
     assert main(line) == 2
-    said = capfd.readouterr()
-    assert "4 files read, 6 passages" in said.out
-    assert "broken.jsonl:2" in said.err
+    output = capfd.readouterr()
+    assert "4 files read, 6 passages" in output.out
+    assert "broken.jsonl:2" in output.err
     made = list(files(out))
     assert bulk(source, out, trained).missing == ["broken.jsonl.jsonl"]
     for name, file in (("a.txt", "a.txt"), ("b_20b.txt", "b b.txt"), ("below/c.jsonl", "below/c.jsonl")):

@@ -51,7 +51,7 @@ def test_read_out_changes_no_weight_and_no_raw_count(stores: dict[str, Path]) ->
     assert all(r.calibration is None for r in raw)
 
 
-def test_counts_stand_beside_the_raw(stores: dict[str, Path]) -> None:
+def test_calibrated_counts_are_reported_next_to_raw_ones(stores: dict[str, Path]) -> None:
     for record in runs.ledger(stores["read_out"]).records():
         assert record.calibration is not None and record.calibration.delta in GRID
         assert (record.calibration.test == record.test) == (record.calibration.delta == 0)
@@ -89,7 +89,7 @@ def test_one_pass_chooses_as_eleven_would(stores: dict[str, Path]) -> None:
     assert calibrate(network, None, experience.dev) == max(GRID, key=lambda delta: (scores[delta], -delta))
 
 
-def test_carrying_moves_the_shift_from_the_read_out_into_every_answer(stores: dict[str, Path]) -> None:
+def test_baking_in_moves_the_shift_into_every_output(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
     batch = SplitLoader(experience.dev[0], network).batch(range(6))
     before, predictions = network.forward_eval(batch).logits, network.predict(batch, new_type_bias=2.0)
@@ -154,7 +154,7 @@ def test_the_joint_bound_and_calibrated_teachers_run(way: tuple[str, ...], tmp_p
     assert all(record.calibration is not None for record in ledger.records())
 
 
-def test_a_head_without_a_bias_is_refused(tmp_path: Path) -> None:
+def test_a_head_without_a_bias_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="shifts a bias that head 'cosine' does not have"):
         runs.small(tmp_path, "model.head.name=cosine", "optim.calibration=carried")
     assert RunConfig.load(["model.head.name=cosine", "eval.calibration=read_out"]).eval.calibration == "read_out"

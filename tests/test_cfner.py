@@ -51,8 +51,8 @@ def units(seed: int, number: int, width: int = 16, dtype: torch.dtype = torch.fl
 
 def distances(points: Tensor, candidates: int = 0) -> Tensor:
     """[N, M] Euclidean distances in float64, infinite from each point to itself."""
-    known = points[: candidates or None].double()
-    apart = (points.double()[:, None] - known).norm(dim=-1)
+    pool = points[: candidates or None].double()
+    apart = (points.double()[:, None] - pool).norm(dim=-1)
     return apart.fill_diagonal_(float("inf"))
 
 
@@ -69,12 +69,12 @@ def test_neighbours_are_those_of_brute_force(
     points = F.normalize(torch.tensor(rows, dtype=torch.float64).reshape(-1, 3), dim=-1)
     with patch.object(neighbours, "TILE", tile):
         near = nearest(points, count, candidates)
-    known = min(candidates or len(points), len(points))
-    assert near.shape == (len(points), max(0, min(count, known - 1)))
+    size = min(candidates or len(points), len(points))
+    assert near.shape == (len(points), max(0, min(count, size - 1)))
     for point, mine in enumerate(near.tolist()):
         assert point not in mine
         assert len(set(mine)) == len(mine)
-        assert all(0 <= other < known for other in mine)
+        assert all(0 <= other < size for other in mine)
     if near.size(1):
         apart = distances(points, candidates)
         best = apart.topk(near.size(1), largest=False).values
@@ -166,8 +166,8 @@ def never_in_doubt(step: Step) -> Step:
 
 def spoken(step: Step, position: int) -> tuple[Tensor, Tensor]:
     """The teacher's states and logits of one sentence."""
-    said = step.teacher(SplitLoader(step.split, step.teacher).batch([position]))
-    return said.states[0], said.logits[0]
+    output = step.teacher(SplitLoader(step.split, step.teacher).batch([position]))
+    return output.states[0], output.logits[0]
 
 
 def pools(step: Step) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
@@ -181,7 +181,7 @@ def pools(step: Step) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
     return new, old
 
 
-def said_of(matches: Matches) -> dict[tuple[int, int], list[tuple[int, int]]]:
+def neighbours_by_word(matches: Matches) -> dict[tuple[int, int], list[tuple[int, int]]]:
     """Each matched word's neighbours, as (sentence, word)."""
     named = list(zip(matches.sentences.tolist(), matches.words.tolist(), strict=True))
     return {name: [named[i] for i in row if i >= 0] for name, row in zip(named, matches.nearest.tolist(), strict=True)}
@@ -190,41 +190,41 @@ def said_of(matches: Matches) -> dict[tuple[int, int], list[tuple[int, int]]]:
 def test_words_are_matched_within_their_pool_by_the_teachers_states(step: Step) -> None:
     new, old = pools(step)
     assert min(len(new), len(old)) > 4
-    found = said_of(step.annotated(CFNER()).column(Matches))
-    assert list(found) == sorted(new + old), "in the order of the split"
+    matches = neighbours_by_word(step.annotated(CFNER()).column(Matches))
+    assert list(matches) == sorted(new + old), "in the order of the split"
     for pool in (new, old):
         states = torch.stack([F.normalize(spoken(step, at)[0][word], dim=-1) for at, word in pool])
         apart = distances(states)
         best = apart.topk(3, largest=False).values
         for word, one in enumerate(pool):
-            mine = [pool.index(other) for other in found[one]]
+            mine = [pool.index(other) for other in matches[one]]
             torch.testing.assert_close(apart[word, mine], best[word], rtol=0, atol=1e-6)
 
 
 def test_only_the_beginning_of_a_pool_may_be_searched(step: Step) -> None:
     new, old = pools(step)
-    found = said_of(step.annotated(CFNER(candidates=4)).column(Matches))
+    matches = neighbours_by_word(step.annotated(CFNER(candidates=4)).column(Matches))
     for pool in (new, old):
-        assert {len(found[word]) for word in pool} == {3}
-        assert {other for word in pool for other in found[word]} <= set(pool[:4])
+        assert {len(matches[word]) for word in pool} == {3}
+        assert {other for word in pool for other in matches[word]} <= set(pool[:4])
 
 
 @pytest.mark.parametrize(("new_types", "old_types"), [(True, False), (False, True), (False, False)])
 def test_an_effect_that_is_off_matches_nothing(step: Step, new_types: bool, old_types: bool) -> None:
     new, old = pools(step)
-    found = said_of(step.annotated(CFNER(new_types=new_types, old_types=old_types)).column(Matches))
-    assert list(found) == (new if new_types else []) + (old if old_types else [])
+    matches = neighbours_by_word(step.annotated(CFNER(new_types=new_types, old_types=old_types)).column(Matches))
+    assert list(matches) == (new if new_types else []) + (old if old_types else [])
 
 
 @pytest.mark.parametrize("left", [1, 2, 3])
-def test_who_is_alone_has_no_neighbour(step: Step, left: int) -> None:
+def test_a_word_alone_in_its_pool_has_no_neighbour(step: Step, left: int) -> None:
     """K' = min(K, N - 1)."""
     never_in_doubt(step)
     with_new = [i for i, s in enumerate(step.split.sentences()) if len(s.entities) == 1]
     single = [i for i in with_new if sum(e.end - e.start for e in step.split[i].entities) == 1][:left]
     step.split = dataclasses.replace(step.split, rows=step.split.rows[single])
-    found = said_of(step.annotated(CFNER()).column(Matches))
-    assert [len(others) for others in found.values()] == [left - 1] * left
+    matches = neighbours_by_word(step.annotated(CFNER()).column(Matches))
+    assert [len(others) for others in matches.values()] == [left - 1] * left
     terms = step.losses(CFNER(), range(left))
     assert torch.isfinite(terms["dce"].total)
     if left == 1:
@@ -243,7 +243,7 @@ def test_ranks_share_the_reading_and_agree_on_the_matches(
     class Deaf(Teacher):
         def survey(self, split: Split, look: Callable[[Batch, Any], Any]) -> list[Any]:
             read.append(super().survey(split, look))
-            return [kept for part in reversed(read) for kept in part]  # however they were gathered
+            return [item for part in reversed(read) for item in part]  # however they were gathered
 
     monkeypatch.setattr(ranks, "world_size", lambda: world_size)
     monkeypatch.setattr(ranks, "gather", lambda items, _: items)
@@ -260,24 +260,24 @@ def test_ranks_share_the_reading_and_agree_on_the_matches(
 def test_a_batch_brings_the_sentences_of_its_neighbours_each_once(step: Step) -> None:
     method, positions = CFNER(), [5, 2, 9]
     split = step.annotated(method)
-    found = said_of(split.column(Matches))
+    matches = neighbours_by_word(split.column(Matches))
     feed = SplitLoader(split, step.student)
     batch = method.collate(feed, positions)
-    beside = [position for other in batch.column(Neighbours).sentences for position in other.positions.tolist()]
-    wanted = {at for (position, _), others in found.items() if position in positions for at, _ in others}
-    assert sorted(beside) == sorted(wanted)
-    said = torch.cat(
+    neighbours = [position for other in batch.column(Neighbours).sentences for position in other.positions.tolist()]
+    wanted = {at for (position, _), others in matches.items() if position in positions for at, _ in others}
+    assert sorted(neighbours) == sorted(wanted)
+    logits = torch.cat(
         [step.student.forward_eval(other).logits.flatten(0, 1) for other in batch.column(Neighbours).sentences]
     )
     near = batch.column(Neighbours).nearest
     assert near.shape == (*batch.mask.shape, 3)
     for row, position in enumerate(positions):
         for word in range(batch.mask.size(1)):
-            others = found.get((position, word), [])
+            others = matches.get((position, word), [])
             assert (near[row, word] >= 0).sum() == len(others)
             for slot, (at, there) in zip(near[row, word].tolist(), others, strict=False):
                 alone = step.student.forward_eval(feed.batch([at])).logits[0, there]
-                torch.testing.assert_close(said[slot], alone)
+                torch.testing.assert_close(logits[slot], alone)
 
 
 def test_asking_before_the_epoch_is_asking_with_every_batch_while_the_student_stands_still(step: Step) -> None:
@@ -310,12 +310,12 @@ def test_a_batch_without_matched_words_looks_at_nothing(step: Step) -> None:
 
 
 def test_the_network_looks_as_it_is_without_learning_from_it(step: Step) -> None:
-    """In eval mode and without gradient, and goes on in training mode."""
+    """In eval mode and without gradient; training mode is restored."""
     batch = step.batch(CFNER(), range(4))
     glances: list[tuple[bool, bool]] = []
 
-    def listen(network: Network, _: Any, said: TagOutput) -> None:
-        glances.append((network.training, said.logits.requires_grad))
+    def listen(network: Network, _: Any, output: TagOutput) -> None:
+        glances.append((network.training, output.logits.requires_grad))
 
     step.student.register_forward_hook(listen)
     CFNER().losses(step.student.train(), step.recalling(CFNER()), batch)
@@ -364,44 +364,44 @@ ONE = TypeInventory().grow(("animal",))
 TWO = ONE.grow(("city",))
 TARGETS = torch.tensor([[0, 3, 0, 4, 0]])
 NEAR = torch.tensor([[[-1, -1], [0, 2], [1, -1], [-1, -1], [2, 1]]])
-"""The second word lies near the first and third of the words beside, and so on; the first and fourth near none."""
+"""The second word is near the first and third of the neighbouring words, and so on; the first and fourth near none."""
 
 
-class Saying:
-    """A network that says one thing of its batch, and another of every batch beside it."""
+class FixedNetwork:
+    """A network with one fixed output for its batch, and another for the neighbours' batch."""
 
-    def __init__(self, inventory: TypeInventory, seed: int, beside: Tensor | None = None) -> None:
-        self.inventory, self._beside = inventory, beside
+    def __init__(self, inventory: TypeInventory, seed: int, neighbours: Tensor | None = None) -> None:
+        self.inventory, self._neighbours = inventory, neighbours
         self.head = SimpleNamespace(num_old=1 + 2 * inventory.num_old)
         features = torch.from_numpy(np.random.RandomState(seed).standard_normal((1, 5, 4)) * 2)
         weight = torch.from_numpy(np.random.RandomState(seed + 1).standard_normal((1 + 2 * len(inventory), 4)))
-        self.said = TagOutput(features @ weight.T, features, weight, States.of_words(features))
+        self.output = TagOutput(features @ weight.T, features, weight, States.of_words(features))
 
     def __call__(self, _: Batch) -> TagOutput:
-        return self.said
+        return self.output
 
     def forward_eval(self, _: Batch) -> Any:
-        return dataclasses.replace(self.said, logits=self._beside)
+        return dataclasses.replace(self.output, logits=self._neighbours)
 
 
 def toy(seed: int, epoch: int = 0) -> tuple[Any, Any, Batch, dict[str, Any]]:
     """Student, teacher and batch, and the same as numpy: p, q over all tags, r over old ones, the teacher's logits."""
-    beside = torch.from_numpy(np.random.RandomState(seed + 7).standard_normal((1, 3, 5)) * 2)
-    student, teacher = Saying(TWO, seed, beside), Saying(ONE, seed + 3)
+    neighbours = torch.from_numpy(np.random.RandomState(seed + 7).standard_normal((1, 3, 5)) * 2)
+    student, teacher = FixedNetwork(TWO, seed, neighbours), FixedNetwork(ONE, seed + 3)
     other = Batch(torch.tensor([9]), {}, torch.ones(1, 3, dtype=torch.bool), torch.zeros(1, 3, dtype=torch.long))
     batch = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS, epoch=epoch)
     batch = batch.with_column(Neighbours(NEAR, None, (other,)))
-    lent = beside[0].numpy()
-    known = [[i for i in row if i >= 0] for row in NEAR[0].tolist()]
+    lent = neighbours[0].numpy()
+    rows = [[i for i in row if i >= 0] for row in NEAR[0].tolist()]
     return (
         student,
         teacher,
         batch,
         {
-            "p": softmax(student.said.logits[0].numpy()),
-            "q": [softmax(lent[i]).mean(0) if i else None for i in known],
-            "r": [softmax(lent[i][:, :3]).mean(0) if i else None for i in known],
-            "z_old": teacher.said.logits[0].numpy(),
+            "p": softmax(student.output.logits[0].numpy()),
+            "q": [softmax(lent[i]).mean(0) if i else None for i in rows],
+            "r": [softmax(lent[i][:, :3]).mean(0) if i else None for i in rows],
+            "z_old": teacher.output.logits[0].numpy(),
         },
     )
 
@@ -422,26 +422,26 @@ def mixed(n: dict[str, Any], word: int) -> float:
 
 
 @given(seed=st.integers(0, 1000), weight=st.floats(0, 4))
-def test_both_effects_are_what_they_are_by_hand(seed: int, weight: float) -> None:
+def test_both_effects_equal_the_calculation_by_hand(seed: int, weight: float) -> None:
     student, teacher, batch, n = toy(seed)
-    said = CFNER(top_k=2, kd_weight=weight).losses(student, teacher, batch)
+    terms = CFNER(top_k=2, kd_weight=weight).losses(student, teacher, batch)
     dce = -math.log((n["p"][1, 3] + n["q"][1][3]) / 2 + 1e-10) - math.log(n["p"][3, 4])
     odce = distilled(n, 0) + mixed(n, 2) + mixed(n, 4)
-    assert (said["dce"].total.item(), said["dce"].count.item()) == (pytest.approx(dce), 2)
-    assert (said["odce"].total.item(), said["odce"].count.item()) == (pytest.approx(weight * odce), 3)
+    assert (terms["dce"].total.item(), terms["dce"].count.item()) == (pytest.approx(dce), 2)
+    assert (terms["odce"].total.item(), terms["odce"].count.item()) == (pytest.approx(weight * odce), 3)
     shared = CFNER(top_k=2, kd_weight=weight, weighting="word").losses(student, teacher, batch)
     assert [(shared[k].total.item(), shared[k].count.item()) for k in ("dce", "odce")] == [
-        (said[k].total.item(), 5) for k in ("dce", "odce")
+        (terms[k].total.item(), 5) for k in ("dce", "odce")
     ]
 
 
 @given(seed=st.integers(0, 1000))
-def test_neighbours_that_say_the_same_change_nothing(seed: int) -> None:
+def test_neighbours_with_equal_predictions_change_nothing(seed: int) -> None:
     """With q := p the direct effect is cross-entropy, however many neighbours say it."""
     student, teacher, batch, n = toy(seed)
-    student._beside = student.said.logits[:, [1, 1, 1]]
-    said = CFNER(top_k=2).losses(student, teacher, batch)["dce"]
-    assert said.total.item() == pytest.approx(-math.log(n["p"][1, 3]) - math.log(n["p"][3, 4]))
+    student._neighbours = student.output.logits[:, [1, 1, 1]]
+    term = CFNER(top_k=2).losses(student, teacher, batch)["dce"]
+    assert term.total.item() == pytest.approx(-math.log(n["p"][1, 3]) - math.log(n["p"][3, 4]))
 
 
 def test_the_weight_grows_with_the_past() -> None:
@@ -462,8 +462,8 @@ def test_the_weight_grows_with_the_past() -> None:
 
 def test_the_confidence_falls_along_a_line_and_rests() -> None:
     published = CFNER(curriculum=True)
-    said = [published.confidence(epoch) for epoch in range(12)]
-    assert said == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0])
+    weights = [published.confidence(epoch) for epoch in range(12)]
+    assert weights == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0])
     other = CFNER(curriculum=True, confidence_start=1.0, confidence_end=0.5, confidence_epochs=3)
     assert [other.confidence(epoch) for epoch in range(4)] == [1.0, 0.75, 0.5, 0.5]
     assert CFNER(curriculum=True, confidence_epochs=1).confidence(0) == 0.0
@@ -478,12 +478,12 @@ def test_o_words_are_mixed_where_the_student_is_sure(seed: int, epoch: int) -> N
     for word in (2, 4):
         sure = n["p"][word, :3].max() >= max(0.9 - 0.1 * epoch, 0.0)
         odce += mixed(n, word) if sure else distilled(n, word)
-    said = method.losses(student, teacher, batch)
-    assert said["odce"].total.item() == pytest.approx(odce)
+    terms = method.losses(student, teacher, batch)
+    assert terms["odce"].total.item() == pytest.approx(odce)
     without = CFNER(top_k=2, kd_weight=1.0).losses(student, teacher, batch)
-    assert said["dce"].total.item() == without["dce"].total.item(), "new types have no curriculum"
+    assert terms["dce"].total.item() == without["dce"].total.item(), "new types have no curriculum"
     if epoch >= 9:
-        assert said["odce"].total.item() == without["odce"].total.item()
+        assert terms["odce"].total.item() == without["odce"].total.item()
 
 
 def test_batches_know_the_epoch(tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ def test_dld_composes_with_it(step: Step) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "settings",
     [
         {"kd_weight": -1.0},
         {"top_k": 0},
@@ -528,6 +528,6 @@ def test_dld_composes_with_it(step: Step) -> None:
     ],
     ids=str,
 )
-def test_settings_out_of_range_are_refused(said: dict[str, Any]) -> None:
+def test_settings_out_of_range_are_rejected(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        build(METHODS["cfner"], said)
+        build(METHODS["cfner"], settings)

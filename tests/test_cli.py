@@ -17,8 +17,8 @@ KINDS = ("method", "model.encoder", "scenario.corpus")
 CONLL = "Ada B-person\nsaw O\nOslo B-city\n. O\n\n" * 30
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line that a refused command leaves; nothing else may be printed."""
+def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a rejected command prints; it prints nothing else."""
     assert main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -43,7 +43,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ],
 )
 def test_a_bad_command_gets_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert expected in refused(capsys, *arguments)
+    assert expected in error_line(capsys, *arguments)
 
 
 def test_options_may_stand_among_config_files() -> None:
@@ -120,14 +120,14 @@ def test_bad_settings_get_one_line(
 ) -> None:
     chosen = {kind for kind in KINDS for s in settings if s.startswith((f"{kind}.name", f"{kind}="))}
     small = [s for s in runs.SMALL if not s.startswith(tuple(f"{kind}." for kind in chosen))]
-    line = refused(capsys, "run", *small, f"store={tmp_path / 'store'}", *settings)
+    line = error_line(capsys, "run", *small, f"store={tmp_path / 'store'}", *settings)
     assert expected in line
-    assert not list(tmp_path.glob("store/steps/*")), "a refused run left a step"
+    assert not list(tmp_path.glob("store/steps/*")), "a rejected run left a step"
 
 
-def test_a_missing_corpus_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_corpus_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = tmp_path / "nowhere"
-    line = refused(capsys, "run", f"scenario.corpus={{name: columns, path: {where}}}", f"store={tmp_path / 'store'}")
+    line = error_line(capsys, "run", f"scenario.corpus={{name: columns, path: {where}}}", f"store={tmp_path / 'store'}")
     assert str(where) in line
     assert not (tmp_path / "store" / "corpora").exists()
 
@@ -136,17 +136,19 @@ def test_a_broken_line_is_named_by_file_and_number(
     columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (columns / "train.conll").write_text(CONLL + "Bo\n", encoding="utf-8")
-    line = refused(capsys, "prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}")
+    line = error_line(
+        capsys, "prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}"
+    )
     assert f"{columns / 'train.conll'}:{CONLL.count(chr(10)) + 1}" in line
 
 
-def test_a_store_that_cannot_be_written_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_that_cannot_be_written_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
-    line = refused(capsys, "run", *runs.SMALL, f"store={tmp_path / 'file' / 'store'}")
+    line = error_line(capsys, "run", *runs.SMALL, f"store={tmp_path / 'file' / 'store'}")
     assert "file" in line
 
 
-def test_a_method_on_a_head_it_cannot_train_is_refused(
+def test_a_method_on_a_head_it_cannot_train_is_rejected(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from raycner.methods.extend_ner import ExtendNER
@@ -157,7 +159,7 @@ def test_a_method_on_a_head_it_cannot_train_is_refused(
 
     monkeypatch.setattr(ExtendNER, "heads", (Spans,))
     settings = [s for s in runs.SMALL if not s.startswith("method.")]
-    line = refused(capsys, "run", *settings, f"store={tmp_path}", "method.name=extend_ner")
+    line = error_line(capsys, "run", *settings, f"store={tmp_path}", "method.name=extend_ner")
     assert "method.name: method 'extend_ner' trains Spans, not head 'linear'" in line
 
 
@@ -181,7 +183,7 @@ def test_plan_marks_what_the_store_has(tmp_path: Path, capsys: pytest.CaptureFix
     assert (printed.count("in the store"), printed.count("missing")) == (1, 2)
 
 
-def test_prepare_says_what_it_read(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_prepare_prints_what_it_read(columns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (columns / "dev.conll").unlink()
     assert main(["prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
@@ -204,20 +206,20 @@ def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pyte
     assert document["schema"] == 2 and len(document["runs"]) == 2
     assert main(["report", "--store", str(tmp_path), "demo-fg_pg-extend"]) == 0
     assert "finetuning" not in capsys.readouterr().out
-    assert "no run is called 'nosuch'" in refused(capsys, "report", "--store", str(tmp_path), "nosuch")
+    assert "no run is called 'nosuch'" in error_line(capsys, "report", "--store", str(tmp_path), "nosuch")
 
 
-def test_report_of_an_empty_store_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "raycner run" in refused(capsys, "report", "--store", str(tmp_path))
+def test_report_of_an_empty_store_prints_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "raycner run" in error_line(capsys, "report", "--store", str(tmp_path))
 
 
-def test_another_method_drops_settings_aloud(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_method_drops_settings_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", *runs.SMALL, f"store={tmp_path}", "method.name=finetuning"]) == 0
     assert "method.name=finetuning drops base of dld" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("verb", ["prepare", "plan"])
-def test_a_long_corpus_says_how_far_it_is_read(
+def test_reading_a_long_corpus_prints_progress(
     verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("raycner.data.corpora.PROGRESS_EVERY", 100)

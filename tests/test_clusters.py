@@ -200,7 +200,7 @@ def test_only_the_head_of_google_may_start_machines() -> None:
 
 
 @pytest.mark.parametrize("place", ["aws_gpu", "gcp_gpu"])
-def test_the_nodes_hold_the_workers(place: str) -> None:
+def test_the_nodes_have_room_for_the_workers(place: str) -> None:
     cluster_file, compute = read(f"clusters/{place}/ray.yaml"), config(place).compute
     types = cluster_file["available_node_types"]
     assert types[cluster_file["head_node_type"]]["resources"]["CPU"] == 0, "training runs on nodes with GPUs"

@@ -1,4 +1,4 @@
-"""The schema of a run: layers, refusals, and every registered kind said in YAML and read back."""
+"""The schema of a run: overrides, errors, and every registered kind written as YAML and read back."""
 
 import dataclasses
 import json
@@ -40,11 +40,11 @@ def load(*layers: str) -> RunConfig:
     return RunConfig.load(layers)
 
 
-def refusal(*layers: str) -> str:
-    with pytest.raises(InputError) as refused:
+def error_line(*layers: str) -> str:
+    with pytest.raises(InputError) as error:
         load(*layers)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def written(path: Path, text: str) -> str:
@@ -52,7 +52,7 @@ def written(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_later_layers_win(tmp_path: Path) -> None:
+def test_later_overrides_win(tmp_path: Path) -> None:
     one = written(tmp_path / "one.yaml", "seed: 1\noptim: {lr: 2e-3, epochs: 5, first: {epochs: 7}}\n")
     two = written(tmp_path / "two.yaml", "optim: {epochs: 6}\nstore: there\n")
     merged = load(one, two, "seed=3")
@@ -64,7 +64,7 @@ def test_later_layers_win(tmp_path: Path) -> None:
     assert load(written(tmp_path / "empty.yaml", "")) == RunConfig()
 
 
-def test_overrides_say_what_yaml_says() -> None:
+def test_overrides_parse_like_yaml() -> None:
     assert load("optim.lr=2e-3").optim.lr == 0.002
     assert load("optim.lr=0.5").optim.lr == 0.5
     assert load("scenario.order=[b, a]").scenario.order == ("b", "a")
@@ -151,16 +151,18 @@ def test_overrides_say_what_yaml_says() -> None:
         ("no/such/file.yaml", "no/such/file.yaml: cannot read it"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_where_it_was_said(layer: str, line: str) -> None:
-    assert line in refusal(layer)
+def test_invalid_settings_are_rejected_with_their_location(layer: str, line: str) -> None:
+    assert line in error_line(layer)
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [", "\x00"])
 def test_a_file_that_is_no_settings_is_named(tmp_path: Path, text: str) -> None:
-    assert refusal(written(tmp_path / "odd.yaml", text)).startswith(str(tmp_path / "odd.yaml"))
+    assert error_line(written(tmp_path / "odd.yaml", text)).startswith(str(tmp_path / "odd.yaml"))
 
 
-def test_another_name_drops_the_old_kinds_settings_aloud(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_name_drops_the_settings_of_the_old_kind_with_a_note(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     job = written(
         tmp_path / "job.yaml",
         "method: {name: dld, weight_positive: 3, base: {name: extend_ner, kd_weight: 2}}\n"
@@ -196,7 +198,7 @@ def test_a_method_and_a_head_must_fit() -> None:
 
     try:
         assert isinstance(load("model.head.name=deaf").model.head, DeafConfig)
-        line = refusal("model.head.name=deaf", "method.name=extend_ner")
+        line = error_line("model.head.name=deaf", "method.name=extend_ner")
         assert line.startswith("method.name: method 'extend_ner' trains TagHead, not head 'deaf'; choose")
     finally:
         del HEADS["deaf"]
@@ -205,7 +207,7 @@ def test_a_method_and_a_head_must_fit() -> None:
 def test_the_sequence_norm_needs_one_worker() -> None:
     cosine = "model.head={name: cosine, norm_axis: sequence}"
     assert load(cosine, "compute.workers=1").compute.workers == 1
-    assert refusal(cosine, "compute.workers=2").startswith("model.head.norm_axis: ")
+    assert error_line(cosine, "compute.workers=2").startswith("model.head.norm_axis: ")
     assert load("model.head.name=cosine", "compute.workers=2").compute.workers == 2
 
 
@@ -287,8 +289,8 @@ def kinds() -> Iterator[Any]:
 @given(data=st.data())
 def test_every_kind_survives_json_and_yaml(abstract: type[Any], kind: type[Any], data: st.DataObject) -> None:
     value = data.draw(fields(kind))
-    for said in (json.loads(json.dumps(plain(value))), yaml.safe_load(yaml.safe_dump(plain(value)))):
-        again = build(abstract, said)
+    for document in (json.loads(json.dumps(plain(value))), yaml.safe_load(yaml.safe_dump(plain(value)))):
+        again = build(abstract, document)
         assert again == value
         assert type(again) is kind
         assert canonical(again) == canonical(value)
@@ -361,19 +363,19 @@ def test_a_ledger_of_the_version_before_is_read_in_todays_form() -> None:
     assert recorded(today) == today
 
 
-def test_where_things_lie_is_not_hashed() -> None:
+def test_paths_are_not_hashed() -> None:
     assert canonical(Pretrained(path="a")) == canonical(Pretrained(path="b"))
     assert canonical(Bilstm(vectors="a")) == canonical(Bilstm())
-    said = json.loads(canonical(load("store=x", "compute.workers=2")))
-    assert not {"store", "compute"} & said.keys()
-    assert {"scenario", "model", "method", "optim", "seed"} <= said.keys()
+    document = json.loads(canonical(load("store=x", "compute.workers=2")))
+    assert not {"store", "compute"} & document.keys()
+    assert {"scenario", "model", "method", "optim", "seed"} <= document.keys()
 
 
-def test_a_step_may_be_told_otherwise_than_the_run() -> None:
-    told = RunConfig.load(["method.name=extend_ner", "at.2.method.kd_weight=0.5", "at={3: {optim: {epochs: 7}}}"])
-    assert told.for_step(0) is told
-    assert (told.for_step(1).method.kd_weight, told.for_step(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
-    assert (told.for_step(2).method.kd_weight, told.for_step(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
+def test_a_step_may_override_settings_of_the_run() -> None:
+    config = RunConfig.load(["method.name=extend_ner", "at.2.method.kd_weight=0.5", "at={3: {optim: {epochs: 7}}}"])
+    assert config.for_step(0) is config
+    assert (config.for_step(1).method.kd_weight, config.for_step(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
+    assert (config.for_step(2).method.kd_weight, config.for_step(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -386,7 +388,7 @@ def test_a_step_may_be_told_otherwise_than_the_run() -> None:
         ("at.2.method.kd_weight=-1", "at.2.method: "),
     ],
 )
-def test_what_a_step_cannot_be_told(layer: str, line: str) -> None:
-    with pytest.raises(InputError) as refused:
+def test_settings_that_a_step_cannot_override(layer: str, line: str) -> None:
+    with pytest.raises(InputError) as error:
         RunConfig.load(["method.name=extend_ner", layer])
-    assert line in str(refused.value)
+    assert line in str(error.value)

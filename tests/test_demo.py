@@ -11,11 +11,11 @@ from raycner.data.layouts import demo
 
 def names(part: str, number: int = 2000) -> dict[str, Counter[str]]:
     """How often each surface form occurs, by type."""
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for words, entities in demo.sentences(part, number, 0):
         for entity in entities:
-            found[entity.type][" ".join(words[entity.start : entity.end])] += 1
-    return found
+            counts[entity.type][" ".join(words[entity.start : entity.end])] += 1
+    return counts
 
 
 def test_sentences_are_well_formed() -> None:
@@ -49,21 +49,21 @@ def test_there_are_eight_types_and_none_is_rare() -> None:
 def test_types_share_sentences() -> None:
     kinds = [{entity.type for entity in entities} for _, entities in demo.sentences("train", 2000, 0)]
     assert sum(map(len, kinds)) / len(kinds) > 2.5
-    together = {frozenset((one, two)) for found in kinds for one in found for two in found if one != two}
+    together = {frozenset((one, two)) for types in kinds for one in types for two in types if one != two}
     assert len(together) >= 0.9 * 8 * 7 / 2
 
 
 @pytest.mark.parametrize("part", ["dev", "test"])
 def test_a_good_part_of_the_names_was_never_trained_on(part: str) -> None:
-    known = names("train")
+    trained = names("train")
     for kind, forms in names(part, 500).items():
-        unseen = sum(count for form, count in forms.items() if form not in known[kind])
+        unseen = sum(count for form, count in forms.items() if form not in trained[kind])
         assert unseen > 0.25 * sum(forms.values()), kind
 
 
 def test_words_were_held_out_too_and_not_only_their_combinations() -> None:
-    known = {word for words, _ in demo.sentences("train", 5000, 0) for word in words}
-    new = {word for words, _ in demo.sentences("test", 500, 0) for word in words} - known
+    trained = {word for words, _ in demo.sentences("train", 5000, 0) for word in words}
+    new = {word for words, _ in demo.sentences("test", 500, 0) for word in words} - trained
     assert {"Dmitri", "pelican"} <= new
 
 

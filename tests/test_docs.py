@@ -148,7 +148,7 @@ def test_a_heading_that_is_gone_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "known", "path"),
+    ("page", "kinds", "path"),
     [
         ("methods", METHODS, "method"),
         ("heads", HEADS, "model.head"),
@@ -157,9 +157,9 @@ def test_a_heading_that_is_gone_is_noticed() -> None:
         ("protocols", PROTOCOLS, "scenario.protocol"),
     ],
 )
-def test_the_reference_has_every_kind_and_every_setting(page: str, known: dict[str, Any], path: str) -> None:
+def test_the_reference_has_every_kind_and_every_setting(page: str, kinds: dict[str, Any], path: str) -> None:
     text = reference.pages()[page]
-    for name, kind in known.items():
+    for name, kind in kinds.items():
         (own,) = re.findall(rf"^## {name}$(.*?)(?=^## |\Z)", text, re.M | re.S)
         for field in dataclasses.fields(kind):
             assert f"`{path}.{field.name}`" in own

@@ -23,7 +23,7 @@ def started(store: Path, *settings: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(runs.command(store, *settings), stdout=pipe, stderr=subprocess.STDOUT, text=True)
 
 
-def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: Path) -> None:
+def test_the_second_driver_waits_and_reuses_the_steps_of_the_first(tmp_path: Path) -> None:
     first = started(tmp_path, *LONG)
     wait_until(lambda: any(tmp_path.glob("locks/runs/*")), first)
     second = started(tmp_path, *LONG)
@@ -36,7 +36,7 @@ def test_the_second_driver_waits_and_takes_what_the_first_has_trained(tmp_path: 
     assert ObjectStore(str(tmp_path)).list("locks") == []
 
 
-def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None:
+def test_a_run_writes_its_ledger_only_after_it_owns_the_lock(tmp_path: Path) -> None:
     """Else it would wipe what the first driver has put on record."""
     config = runs.small(tmp_path)
     before = run(config, runs.silent)
@@ -59,7 +59,7 @@ def test_a_run_begins_its_ledger_only_when_it_is_its_own(tmp_path: Path) -> None
     [0, pytest.param(1, marks=[pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)])],
     ids=["alone", "with Ray"],
 )
-def test_a_driver_that_receives_sigterm_leaves_all_in_order(
+def test_a_driver_that_receives_sigterm_shuts_down_cleanly(
     workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

@@ -59,9 +59,9 @@ class Mlp(HeadConfig):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder from which `import raycner` finds a copy of the package with two more files."""
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("checkout")
     package = folder / "raycner"
     shutil.copytree(Path(raycner.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     examples = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -71,29 +71,29 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(house: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def command(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", *arguments]
-    return subprocess.run(line, cwd=house, capture_output=True, text=True, timeout=240, check=False)
+    return subprocess.run(line, cwd=checkout, capture_output=True, text=True, timeout=240, check=False)
 
 
-def test_it_is_listed(house: Path) -> None:
-    done = command(house, "raycner", "plan", *runs.SMALL, "method.name=no_such_thing_at_all")
+def test_it_is_listed(checkout: Path) -> None:
+    done = command(checkout, "raycner", "plan", *runs.SMALL, "method.name=no_such_thing_at_all")
     assert done.returncode == 2
     assert "my_method" in done.stderr
 
 
-def test_it_runs_and_its_fields_are_settings(house: Path, tmp_path: Path) -> None:
+def test_it_runs_and_its_fields_are_settings(checkout: Path, tmp_path: Path) -> None:
     settings = [setting for setting in runs.SMALL if not setting.startswith("method.")]
     mine = ["method.name=my_method", "method.kd_weight=2", f"store={tmp_path}"]
-    done = command(house, "raycner", "run", *settings, *mine)
+    done = command(checkout, "raycner", "run", *settings, *mine)
     assert done.returncode == 0, done.stderr
     assert runs.ledger(tmp_path).config["method"] == {"name": "my_method", "kd_weight": 2.0}
     assert runs.ledger(tmp_path).finished
 
 
-def test_a_head_runs_with_growth_and_calibration(house: Path, tmp_path: Path) -> None:
+def test_a_head_runs_with_growth_and_calibration(checkout: Path, tmp_path: Path) -> None:
     mine = ["model.head={name: mlp, hidden: 12}", "model.growth={imprint: train, freeze_old: true}"]
-    done = command(house, "raycner", "run", *runs.SMALL, *mine, "eval.calibration=read_out", f"store={tmp_path}")
+    done = command(checkout, "raycner", "run", *runs.SMALL, *mine, "eval.calibration=read_out", f"store={tmp_path}")
     assert done.returncode == 0, done.stderr
     assert runs.ledger(tmp_path).finished
 
@@ -101,8 +101,8 @@ def test_a_head_runs_with_growth_and_calibration(house: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("file", "name", "least"), [("test_methods.py", "my_method", 10), ("test_heads.py", "mlp", 20)]
 )
-def test_it_is_under_contract(house: Path, file: str, name: str, least: int) -> None:
-    done = command(house, "pytest", str(ROOT / "tests" / file), "-k", name, "-p", "no:cacheprovider")
+def test_it_is_under_contract(checkout: Path, file: str, name: str, least: int) -> None:
+    done = command(checkout, "pytest", str(ROOT / "tests" / file), "-k", name, "-p", "no:cacheprovider")
     assert done.returncode == 0, done.stdout
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed is not None and int(passed[1]) >= least

@@ -42,17 +42,17 @@ def tags_of(prefixes: str) -> st.SearchStrategy[list[str]]:
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES", "IOB1"])
-@given(said=annotated())
-def test_every_scheme_that_parts_neighbours_is_read_back(said: tuple[list[Entity], int], scheme: Scheme) -> None:
-    entities, length = said
+@given(sentence=annotated())
+def test_every_scheme_that_parts_neighbours_is_read_back(sentence: tuple[list[Entity], int], scheme: Scheme) -> None:
+    entities, length = sentence
     tags = encode(entities, length, scheme)
     assert len(tags) == length
     assert decode(tags) == entities
 
 
-@given(said=annotated(gap=1))
-def test_io_is_read_back_when_no_neighbours_touch(said: tuple[list[Entity], int]) -> None:
-    entities, length = said
+@given(sentence=annotated(gap=1))
+def test_io_is_read_back_when_no_neighbours_touch(sentence: tuple[list[Entity], int]) -> None:
+    entities, length = sentence
     assert decode(encode(entities, length, "IO")) == entities
 
 
@@ -71,16 +71,16 @@ def test_bilou_and_bare_types_are_read() -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@given(said=st.lists(annotated(), min_size=1, max_size=4))
+@given(sentences=st.lists(annotated(), min_size=1, max_size=4))
 def test_a_well_spelt_corpus_is_detected_as_what_it_can_be_strictly_read_as(
-    said: list[tuple[list[Entity], int]], scheme: Scheme
+    sentences: list[tuple[list[Entity], int]], scheme: Scheme
 ) -> None:
-    corpus = [encode(entities, length, scheme) for entities, length in said]
-    found = detect(corpus)
-    assert all(belongs(tag, found) for tags in corpus for tag in tags)
-    assert not [wrong for tags in corpus for wrong in breaches(tags, found)]
-    if any(entities for entities, _ in said) and scheme != "IOB1":
-        assert found == scheme
+    corpus = [encode(entities, length, scheme) for entities, length in sentences]
+    detected = detect(corpus)
+    assert all(belongs(tag, detected) for tags in corpus for tag in tags)
+    assert not [wrong for tags in corpus for wrong in breaches(tags, detected)]
+    if any(entities for entities, _ in sentences) and scheme != "IOB1":
+        assert detected == scheme
 
 
 def test_detection_of_iob1_needs_both_of_its_signs() -> None:
@@ -110,9 +110,9 @@ def test_what_breaks_no_rule_is_what_encoding_writes(data: st.DataObject, scheme
     ],
 )
 def test_breaches_name_word_and_fault(scheme: Scheme, tags: str, word: int, wrong: str) -> None:
-    [(found, said)] = breaches(tags.split(), scheme)
-    assert found == word
-    assert said.startswith(wrong)
+    [(position, fault)] = breaches(tags.split(), scheme)
+    assert position == word
+    assert fault.startswith(wrong)
 
 
 @pytest.mark.parametrize("tag", ["", "B", "I-", "b_PER", "B_PER", "o", "E.x"])
@@ -127,16 +127,16 @@ def test_a_tag_belongs_to_the_schemes_that_have_its_kind() -> None:
     assert [scheme for scheme in SCHEMES if belongs("B-x", scheme)] == ["BIO", "BIOES", "IOB1"]
 
 
-@given(said=annotated())
-def test_flat_entities_have_no_flaw_until_one_is_doubled_or_pushed_out(said: tuple[list[Entity], int]) -> None:
-    entities, length = said
+@given(sentence=annotated())
+def test_flat_entities_have_no_flaw_until_one_is_doubled_or_pushed_out(sentence: tuple[list[Entity], int]) -> None:
+    entities, length = sentence
     assert flaw(entities, length) == ""
     if entities:
         assert "overlap" in flaw([*entities, entities[0]], length)
         assert "outside" in flaw(entities, entities[-1].end - 1)
 
 
-def test_gold_beats_what_the_teacher_says() -> None:
+def test_gold_takes_precedence_over_pseudo_labels() -> None:
     gold, apart, across = Entity(2, 4, "x"), Entity(0, 2, "y"), Entity(3, 5, "y")
     sentence = Sentence(0, ("w",) * 5, frozenset({gold}), frozenset({apart, across}))
     assert sentence.labelled() == [apart, gold]

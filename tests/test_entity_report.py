@@ -140,7 +140,7 @@ def sampled(number: int, seed: int) -> list[ScoredSentence]:
     return scored
 
 
-def test_intervals_hold_the_score_and_hold_still() -> None:
+def test_intervals_contain_the_score_and_are_reproducible() -> None:
     counts = count(sampled(400, 1))
     report, intervals = score(counts), bootstrap(counts, 1000, 3)
     assert intervals == bootstrap(counts, 1000, 3) != bootstrap(counts, 1000, 4)

@@ -39,8 +39,8 @@ HOSTILE = '</td></table><script src="http://evil.example/x.js">alert(1)</script>
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The one line that a refused command leaves."""
+def error_line(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The one line that a rejected command prints."""
 
     def line(*arguments: str) -> str:
         assert main(["evaluate", *arguments]) == 2
@@ -188,21 +188,21 @@ def test_roberta_counts_its_positions_from_the_padding_row(tiny_bert: str, tmp_p
     assert predictor.unread == 60 - 38
 
 
-def test_a_checkpoint_with_code_of_its_own_is_refused_and_nothing_is_run(
-    tiny_bert: str, tmp_path: Path, refused: Callable[..., str]
+def test_a_checkpoint_with_its_own_code_is_rejected_and_nothing_runs(
+    tiny_bert: str, tmp_path: Path, error_line: Callable[..., str]
 ) -> None:
     folder = classifier(tmp_path / "model", tiny_bert, SCHEMES["BIO"])
     config = json.loads((folder / "config.json").read_text())
     config["auto_map"] = {"AutoModelForTokenClassification": "modeling.Evil"}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "modeling.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    line = refused(str(folder), str(write_columns(tmp_path / "test.conll")))
+    line = error_line(str(folder), str(write_columns(tmp_path / "test.conll")))
     assert "code of its own (auto_map: AutoModelForTokenClassification)" in line
     assert not (tmp_path / "ran").exists()
 
 
 def test_pickled_weights_are_loaded_only_when_allowed(
-    tiny_bert: str, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    tiny_bert: str, tmp_path: Path, error_line: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from safetensors.torch import load_file
 
@@ -211,25 +211,27 @@ def test_pickled_weights_are_loaded_only_when_allowed(
     torch.save(load_file(weights), folder / "pytorch_model.bin")
     weights.unlink()
     file = str(write_columns(tmp_path / "test.conll"))
-    assert "cannot load a token classifier" in refused(str(folder), file)
+    assert "cannot load a token classifier" in error_line(str(folder), file)
     assert main(["evaluate", str(folder), file, "--allow-pickle", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sentences"] == 40
 
 
-def test_what_is_no_token_classifier_is_refused(tiny_bert: str, tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_folders_without_a_token_classifier_are_rejected(
+    tiny_bert: str, tmp_path: Path, error_line: Callable[..., str]
+) -> None:
     file = str(write_columns(tmp_path / "test.conll"))
-    assert "no token classifier (architectures: BertModel)" in refused(tiny_bert, file)
+    assert "no token classifier (architectures: BertModel)" in error_line(tiny_bert, file)
     (tmp_path / "empty").mkdir()
-    assert "neither an exported step nor a token classifier" in refused(str(tmp_path / "empty"), file)
+    assert "neither an exported step nor a token classifier" in error_line(str(tmp_path / "empty"), file)
     torn = tmp_path / "torn"
     torn.mkdir()
     (torn / "config.json").write_text("{", encoding="utf-8")
-    assert "cannot load a token classifier" in refused(str(torn), file)
-    assert "cannot load a token classifier" in refused("nobody/has-this-model", file, "--store", str(tmp_path / "s"))
-    assert "no run is called 'nosuch'" in refused("nosuch", file, "--store", str(tmp_path / "s"))
+    assert "cannot load a token classifier" in error_line(str(torn), file)
+    assert "cannot load a token classifier" in error_line("nobody/has-this-model", file, "--store", str(tmp_path / "s"))
+    assert "no run is called 'nosuch'" in error_line("nosuch", file, "--store", str(tmp_path / "s"))
 
 
-def test_missing_weights_are_refused(tiny_bert: str, tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_missing_weights_are_rejected(tiny_bert: str, tmp_path: Path, error_line: Callable[..., str]) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = classifier(tmp_path / "model", tiny_bert, SCHEMES["BIO"])
@@ -237,7 +239,7 @@ def test_missing_weights_are_refused(tiny_bert: str, tmp_path: Path, refused: Ca
         name: value for name, value in load_file(folder / "model.safetensors").items() if "classifier" not in name
     }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    line = refused(str(folder), str(write_columns(tmp_path / "test.conll")))
+    line = error_line(str(folder), str(write_columns(tmp_path / "test.conll")))
     assert "no weights for classifier.bias, classifier.weight" in line
 
 
@@ -266,18 +268,18 @@ def test_the_test_part_is_scored_as_the_ledger_has_it(step: int, trained: str) -
 
 
 def test_a_step_can_be_read_out_otherwise(
-    trained: str, exported: Path, tmp_path: Path, refused: Callable[..., str], capsys: pytest.CaptureFixture[str]
+    trained: str, exported: Path, tmp_path: Path, error_line: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     predictor = load_predictor("columns", trained, read_out={"decoding": "constrained"})
     assert isinstance(predictor, Predictor) and predictor._network.config.head.decoding == "constrained"  # type: ignore[attr-defined]
     words = ["evaluate", "columns", "--test", "--store", trained, "--json"]
     assert main([*words, "eval.decoding=constrained"]) == 0
     assert json.loads(capsys.readouterr().out)["micro"]["f1"] > 0.5
-    assert "eval.decoding" in refused(*words[1:], "eval.decoding=nosuch")
-    assert "eval.counting: no such setting of this verb" in refused(*words[1:], "eval.counting=conlleval")
-    assert "head 'linear' has no threshold" in refused(*words[1:], "eval.threshold=0.5")
+    assert "eval.decoding" in error_line(*words[1:], "eval.decoding=nosuch")
+    assert "eval.counting: no such setting of this verb" in error_line(*words[1:], "eval.counting=conlleval")
+    assert "head 'linear' has no threshold" in error_line(*words[1:], "eval.threshold=0.5")
     file = str(write_columns(tmp_path / "a.conll"))
-    assert "without decoding" in refused(str(exported), file, "eval.decoding=argmax")
+    assert "without decoding" in error_line(str(exported), file, "eval.decoding=argmax")
 
 
 def test_a_run_that_version_01_recorded_is_read(trained: str, tmp_path: Path) -> None:
@@ -413,7 +415,7 @@ def test_every_layout_gives_the_same_scores(exported: Path, tmp_path: Path) -> N
         ("a.xml", "", "i2b2"),
     ],
 )
-def test_a_name_tells_its_layout(name: str, content: str, layout: str, tmp_path: Path) -> None:
+def test_a_file_name_determines_its_layout(name: str, content: str, layout: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content, encoding="utf-8")
     assert layout_of(single(str(tmp_path / name))) == layout
 
@@ -524,32 +526,34 @@ def test_predicted_types_without_gold_are_errors_and_named(trained: str, tmp_pat
     ],
 )
 def test_bad_input_gets_one_line(
-    content: str, arguments: list[str], expected: str, exported: Path, tmp_path: Path, refused: Callable[..., str]
+    content: str, arguments: list[str], expected: str, exported: Path, tmp_path: Path, error_line: Callable[..., str]
 ) -> None:
     (tmp_path / "test.conll").write_text(content, encoding="utf-8")
-    assert expected in refused(str(exported), str(tmp_path / "test.conll"), *arguments)
+    assert expected in error_line(str(exported), str(tmp_path / "test.conll"), *arguments)
 
 
-def test_bad_places_get_one_line(exported: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
-    assert "no such file or folder" in refused(str(exported), str(tmp_path / "nowhere.conll"))
+def test_bad_paths_get_one_line(exported: Path, tmp_path: Path, error_line: Callable[..., str]) -> None:
+    assert "no such file or folder" in error_line(str(exported), str(tmp_path / "nowhere.conll"))
     (tmp_path / "a.pdf").touch()
-    assert "the name does not tell its layout; add --layout" in refused(str(exported), str(tmp_path / "a.pdf"))
-    assert "neither files nor a test part" in refused(str(exported))
-    assert "a folder has no test part of its own" in refused(str(exported), "--test")
+    assert "the name does not tell its layout; add --layout" in error_line(str(exported), str(tmp_path / "a.pdf"))
+    assert "neither files nor a test part" in error_line(str(exported))
+    assert "a folder has no test part of its own" in error_line(str(exported), "--test")
     file = str(write_columns(tmp_path / "a.conll"))
-    assert "cannot be written" in refused(str(exported), file, "--html", str(tmp_path / "a.pdf" / "page.html"))
+    assert "cannot be written" in error_line(str(exported), file, "--html", str(tmp_path / "a.pdf" / "page.html"))
     copy = tmp_path / "copy"
     shutil.copytree(exported, copy)
     (copy / "weights.safetensors").write_bytes(b"torn")
-    assert "no exported network" in refused(str(copy), file)
+    assert "no exported network" in error_line(str(copy), file)
 
 
-def test_nested_gold_is_scored_but_not_by_seqeval(exported: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_nested_gold_is_scored_but_not_by_seqeval(
+    exported: Path, tmp_path: Path, error_line: Callable[..., str]
+) -> None:
     entities = [[0, 2, "person"], [0, 1, "city"]]
     (tmp_path / "a.jsonl").write_text(json.dumps({"tokens": ["Ada", "Bo"], "entities": entities}), encoding="utf-8")
     reading = {"nested": True}
     assert evaluate(exported, [tmp_path / "a.jsonl"], reading=reading).report.scores.micro.support == 2
-    line = refused(str(exported), str(tmp_path / "a.jsonl"), "nested=true", "--seqeval")
+    line = error_line(str(exported), str(tmp_path / "a.jsonl"), "nested=true", "--seqeval")
     assert "cannot spell nested entities" in line
 
 
@@ -662,8 +666,8 @@ def test_a_browser_draws_the_page(width: int, tmp_path: Path) -> None:
     title = re.search(r"<title>(.*?)</title>", dumped)
     assert title, dumped[:500]
     measured, *plots = title[1].split("; ")
-    _, across, room = measured.split()
-    assert int(across) <= int(room), "the page itself scrolls sideways"
+    _, across, available = measured.split()
+    assert int(across) <= int(available), "the page itself scrolls sideways"
     assert len(plots) == 4
     for plot in plots:
         _, wide, high, shapes = plot.split()

@@ -150,7 +150,7 @@ def test_workers_count_what_one_process_counts(store: Path, tmp_path: Path) -> N
     assert together.records() == alone.records()
 
 
-# ---- names and refusals
+# ---- names and errors
 
 
 def test_an_evaluation_is_named_by_what_it_reads() -> None:
@@ -175,12 +175,12 @@ def test_an_evaluation_is_named_by_what_it_reads() -> None:
         (["method={name: finetuning}", "model.head.name=spans", "eval.threshold=2.0"], "threshold 2.0: a probability"),
     ],
 )
-def test_one_line_says_what_to_write(layers: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError) as refused:
+def test_errors_are_one_line_with_a_hint(layers: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError) as error:
         RunConfig.load(layers)
-    assert line in str(refused.value)
+    assert line in str(error.value)
     assert main(["run", *layers]) == 2
-    assert str(refused.value)[:40] in " ".join(capsys.readouterr().err.split())
+    assert str(error.value)[:40] in " ".join(capsys.readouterr().err.split())
 
 
 def test_settings_of_the_version_before_are_read_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -190,7 +190,7 @@ def test_settings_of_the_version_before_are_read_with_a_note(tmp_path: Path, cap
     assert RunConfig.load(["optim.conlleval=false", "optim.calibration=carried"]).eval == EvalConfig()
 
 
-def test_a_test_set_without_a_type_of_the_run_is_refused(store: Path, tmp_path: Path) -> None:
+def test_a_test_set_without_a_type_of_the_run_is_rejected(store: Path, tmp_path: Path) -> None:
     rows = "\n".join(
         f"{word} {tag}".strip() for _ in range(9) for word, tag in (("Rye", "B-food"), ("is", "O"), ("", ""))
     )

@@ -30,8 +30,8 @@ sys.modules["raycner"] = None
 from transformers import pipeline
 find = pipeline("token-classification", model=sys.argv[1], aggregation_strategy="first", device="cpu")
 texts = json.load(sys.stdin)
-found = find(texts)
-print(json.dumps([[[f["start"], f["end"], f["entity_group"], float(f["score"])] for f in said] for said in found]))
+entities = find(texts)
+print(json.dumps([[[f["start"], f["end"], f["entity_group"], float(f["score"])] for f in text] for text in entities]))
 """
 
 
@@ -40,11 +40,11 @@ def by_transformers(folder: Path, texts: list[str]) -> list[list[tuple[int, int,
     command = [sys.executable, "-c", READ, str(folder)]
     done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
-    return [[tuple(entity) for entity in found] for found in json.loads(done.stdout)]
+    return [[tuple(entity) for entity in entities] for entities in json.loads(done.stdout)]
 
 
-def places(found: list[PredictedEntity]) -> list[tuple[int, int, str]]:
-    return [(f.start, f.end, f.type) for f in found]
+def places(entities: list[PredictedEntity]) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.type) for f in entities]
 
 
 @pytest.fixture(scope="module", params=["linear", "cosine"])
@@ -76,10 +76,10 @@ def test_transformers_alone_finds_the_same(bert_run: str, tmp_path: Path, capsys
     folder = tmp_path / "exported"
     assert main(["export", "columns:1", str(folder), "--store", bert_run]) == 0
     assert "transformers.pipeline" in capsys.readouterr().out
-    said = Predictor.of("columns:1", bert_run).text(TEXTS)
-    found = by_transformers(folder, TEXTS)
-    assert sum(map(len, said)) > 100
-    assert [places(f) for f in said] == [[entity[:3] for entity in f] for f in found]
+    ours = Predictor.of("columns:1", bert_run).text(TEXTS)
+    theirs = by_transformers(folder, TEXTS)
+    assert sum(map(len, ours)) > 100
+    assert [places(f) for f in ours] == [[entity[:3] for entity in f] for f in theirs]
     assert sorted(path.suffix for path in folder.iterdir() if path.stat().st_size > 20_000) == [".safetensors"]
 
 
@@ -88,13 +88,13 @@ def test_scores_are_the_probabilities_of_a_linear_head(bert_run: str, tmp_path: 
     if "cosine" in (tmp_path / "exported" / "README.md").read_text():
         assert "other scores" in (tmp_path / "exported" / "README.md").read_text()
         return
-    (said,) = Predictor.of("columns", bert_run).text(TEXTS[:1])
-    (found,) = by_transformers(tmp_path / "exported", TEXTS[:1])
-    alone = [(f.confidence, score) for f, (*_, score) in zip(said, found, strict=True) if " " not in f.text]
+    (ours,) = Predictor.of("columns", bert_run).text(TEXTS[:1])
+    (theirs,) = by_transformers(tmp_path / "exported", TEXTS[:1])
+    alone = [(f.confidence, score) for f, (*_, score) in zip(ours, theirs, strict=True) if " " not in f.text]
     assert all(confidence == pytest.approx(score, abs=1e-5) for confidence, score in alone)
 
 
-def test_the_encoder_may_lie_elsewhere_now(bert_run: str, tiny_bert: str, tmp_path: Path) -> None:
+def test_the_encoder_may_have_moved(bert_run: str, tiny_bert: str, tmp_path: Path) -> None:
     copied = shutil.copytree(tiny_bert, tmp_path / "elsewhere")
     there = Predictor.of("columns", bert_run, encoder=str(copied))
     assert there.text(TEXTS[:9]) == Predictor.of("columns", bert_run).text(TEXTS[:9])
@@ -111,10 +111,10 @@ def test_the_real_encoder_is_exported_as_it_is(minilm: str, trained_layers: list
     rates = ["optim.first.epochs=2", "optim.batch_size=8", "scenario.protocol.first=4"]
     run(RunConfig.load([*layers, *own, *rates]), runs.silent)
     export("columns", tmp_path / "exported", ObjectStore(f"{tmp_path}/store"))
-    said = Predictor.of("columns", f"{tmp_path}/store").text(TEXTS[:40])
-    assert sum(map(len, said)) > 40
-    found = by_transformers(tmp_path / "exported", TEXTS[:40])
-    assert [places(f) for f in said] == [[entity[:3] for entity in f] for f in found]
+    ours = Predictor.of("columns", f"{tmp_path}/store").text(TEXTS[:40])
+    assert sum(map(len, ours)) > 40
+    theirs = by_transformers(tmp_path / "exported", TEXTS[:40])
+    assert [places(f) for f in ours] == [[entity[:3] for entity in f] for f in theirs]
 
 
 def test_other_networks_come_back_as_they_were(
@@ -154,7 +154,7 @@ def test_every_head_with_a_pretrained_encoder_stands_alone(
     assert Predictor.load(moved).text(TEXTS[:20]) == ours.text(TEXTS[:20])
 
 
-def test_the_card_says_what_and_whence(trained: str, tmp_path: Path) -> None:
+def test_the_model_card_states_contents_and_origin(trained: str, tmp_path: Path) -> None:
     export("columns:2", tmp_path / "exported", ObjectStore(trained))
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---")[1])
@@ -192,12 +192,12 @@ def test_an_empty_folder_is_filled(trained: str, tmp_path: Path) -> None:
     assert (tmp_path / "empty" / "raycner.json").exists()
 
 
-def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_an_export_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no exported network"):
         Predictor.load(tmp_path)
 
 
-def test_linear_rows_say_what_the_head_says(tiny_bert: str) -> None:
+def test_linear_rows_equal_the_head(tiny_bert: str) -> None:
     torch.manual_seed(0)
     network = Network(
         build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}, "head": {"scheme": "BIOES"}})

@@ -72,7 +72,7 @@ def test_a_setting_may_be_of_the_new_step_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("news")
-def test_old_steps_are_never_trained_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_old_steps_are_never_trained_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert extend(tmp_path, "optim.first.epochs=3") == 2
     assert "step 1 would be trained again" in capsys.readouterr().err
     (tmp_path / "news" / "train.txt").write_text("Ada B-person\n. O\n" * 9, encoding="utf-8")
@@ -85,7 +85,7 @@ def test_old_steps_are_never_trained_anew(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     ("types", "expected"), [("person", "learned twice"), ("fod", "type 'fod' is not annotated"), ("", "not annotated")]
 )
-def test_types_that_cannot_be_learned_are_refused(
+def test_types_that_cannot_be_learned_are_rejected(
     types: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "both", {"food", "person"}, 3)
@@ -94,7 +94,7 @@ def test_types_that_cannot_be_learned_are_refused(
     assert expected in capsys.readouterr().err
 
 
-def test_a_run_of_another_protocol_is_refused(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_of_another_protocol_is_rejected(trained: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["extend", "columns", "--types", "x", "--source", "y", "--store", trained]) == 2
     assert "its protocol is fg_pg, whose steps are fixed" in capsys.readouterr().err
 

@@ -48,8 +48,8 @@ def write(folder: Path, sentences: int, dev: int, words: int = 48) -> None:
 def test_66_types_in_8_tasks(tmp_path: Path) -> None:
     write(tmp_path, sentences=120, dev=20)
     store = tmp_path / "store"
-    told = [*SETTINGS, f"scenario.corpus.path={tmp_path}", f"store={store}"]
-    done = subprocess.run([sys.executable, "-c", MEASURED, *told], capture_output=True, text=True, check=False)
+    arguments = [*SETTINGS, f"scenario.corpus.path={tmp_path}", f"store={store}"]
+    done = subprocess.run([sys.executable, "-c", MEASURED, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = list(runs.ledger(store).records())
     assert [len(step.new) for step in steps] == [len(names.split()) for names in FINE.values()]

@@ -35,19 +35,19 @@ from raycner.training.teacher import Teacher
 def test_a_threshold_keeps_its_share(confidences: list[float], share: float) -> None:
     tau = threshold(confidences, share)
     assert tau in confidences
-    kept, wanted = sum(sure >= tau for sure in confidences), math.ceil(round(share * len(confidences), 6))
-    assert kept >= wanted, "ties stay together"
+    count, wanted = sum(sure >= tau for sure in confidences), math.ceil(round(share * len(confidences), 6))
+    assert count >= wanted, "ties stay together"
     assert sum(sure > tau for sure in confidences) < wanted
-    assert kept == wanted or len(set(confidences)) < len(confidences)
+    assert count == wanted or len(set(confidences)) < len(confidences)
 
 
-def test_nothing_said_has_no_threshold() -> None:
+def test_no_predictions_give_threshold_zero() -> None:
     assert threshold([], 0.5) == 0.0
     assert [threshold([i / 10 for i in range(1, 11)], share) for share in (0.1, 0.3, 0.7)] == [1.0, 0.8, 0.4]
 
 
 class Step:
-    """The second step over the tiny corpus: a teacher that says what it is told to, and the student it grew into."""
+    """The second step over the tiny corpus: a teacher with scripted predictions, and the student grown from it."""
 
     def __init__(self, config: RunConfig, corpus: Corpus) -> None:
         first, second, *_ = Scenario(config.scenario, [corpus])
@@ -62,18 +62,18 @@ class Step:
         self.split = second.train
         self.teacher = Teacher(self.network, Path())
 
-    def say(self, monkeypatch: pytest.MonkeyPatch, said: Sequence[Prediction]) -> None:
-        monkeypatch.setattr(self.teacher, "predictions", lambda _: said)
+    def say(self, monkeypatch: pytest.MonkeyPatch, predictions: Sequence[Prediction]) -> None:
+        monkeypatch.setattr(self.teacher, "predictions", lambda _: predictions)
 
     def first_words(self, monkeypatch: pytest.MonkeyPatch) -> list[Prediction]:
         """In every other sentence, an animal in the first word and another in the last two, the later the surer."""
-        said: list[Prediction] = []
+        predictions: list[Prediction] = []
         for i, sentence in enumerate(self.split.sentences()):
             end, sure = len(sentence.words), (1 + i) / (1 + len(self.split))
-            found = {Entity(0, 1, "animal"): sure, Entity(end - 2, end, "animal"): sure}
-            said.append(found if i % 2 == 0 else {})
-        self.say(monkeypatch, said)
-        return said
+            entities = {Entity(0, 1, "animal"): sure, Entity(end - 2, end, "animal"): sure}
+            predictions.append(entities if i % 2 == 0 else {})
+        self.say(monkeypatch, predictions)
+        return predictions
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ def gold_of(split: Split, position: int) -> set[Entity]:
 def test_the_surest_triplets_are_kept_and_accounted_for(
     step: Step, share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = step.first_words(monkeypatch)
+    predictions = step.first_words(monkeypatch)
     split = GenCNER(keep_ratio=share).annotate(step.split, step.teacher)
-    beside = [
-        [sure for e, sure in found.items() if (e.start, e.end) not in {(g.start, g.end) for g in gold_of(split, i)}]
-        for i, found in enumerate(said)
+    proposals = [
+        [sure for e, sure in entities.items() if (e.start, e.end) not in {(g.start, g.end) for g in gold_of(split, i)}]
+        for i, entities in enumerate(predictions)
     ]
-    proposed = [sure for sentence in beside for sure in sentence]
+    proposed = [sure for sentence in proposals for sure in sentence]
     assert split.pseudo_stats is not None
     record = split.pseudo_stats["animal"]
     assert record.proposed == len(proposed)
@@ -105,26 +105,29 @@ def test_the_surest_triplets_are_kept_and_accounted_for(
     right = sum(len(split[i].pseudo & set(corpus.entities(int(row)))) for i, row in enumerate(split.rows))
     assert record.right == right
     assert all(
-        sure >= record.threshold for i, found in enumerate(said) for e, sure in found.items() if e in split[i].pseudo
+        sure >= record.threshold
+        for i, entities in enumerate(predictions)
+        for e, sure in entities.items()
+        if e in split[i].pseudo
     )
 
 
 def test_a_type_may_have_a_confidence_of_its_own(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = step.first_words(monkeypatch)
+    predictions = step.first_words(monkeypatch)
     split = GenCNER(thresholds={"animal": 0.8}).annotate(step.split, step.teacher)
     assert split.pseudo_stats is not None
     assert split.pseudo_stats["animal"].threshold == 0.8
-    for i, found in enumerate(said):
-        assert split[i].pseudo <= {e for e, sure in found.items() if sure >= 0.8}
+    for i, entities in enumerate(predictions):
+        assert split[i].pseudo <= {e for e, sure in entities.items() if sure >= 0.8}
 
 
 @pytest.mark.parametrize("collisions", ["identical", "overlapping"])
 def test_what_gives_way_to_gold(step: Step, collisions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row, gold = next((i, e) for i, s in enumerate(step.split.sentences()) for e in s.entities)
-    said: list[Prediction] = [{} for _ in range(len(step.split))]
+    predictions: list[Prediction] = [{} for _ in range(len(step.split))]
     longer = Entity(gold.start, min(gold.end + 1, len(step.split[row].words)), "animal")
-    said[row] = {Entity(gold.start, gold.end, "animal"): 0.9, longer: 0.8}
-    step.say(monkeypatch, said)
+    predictions[row] = {Entity(gold.start, gold.end, "animal"): 0.9, longer: 0.8}
+    step.say(monkeypatch, predictions)
     split = GenCNER(keep_ratio=1.0, collisions=collisions).annotate(step.split, step.teacher)
     assert split[row].pseudo == ({longer} if collisions == "identical" else frozenset())
 
@@ -133,7 +136,7 @@ def collated(step: Step, method: GenCNER, positions: Sequence[int]) -> Batch:
     return method.collate(SplitLoader(method.annotate(step.split, step.teacher), step.student), positions)
 
 
-def test_the_teacher_says_of_its_triplets_what_it_would_say_live(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_scores_of_triplets_equal_live_ones(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     step.first_words(monkeypatch)
     batch = collated(step, GenCNER(keep_ratio=0.7), range(12))
     pseudo, taught = batch.column(PseudoSymbols)
@@ -161,8 +164,8 @@ def test_a_teachers_distribution_with_no_mass_on_new_types_sums_to_one(
     assert not q[pseudo][~there[:, None].expand_as(q)[pseudo]].any()
     assert not q[pseudo][:, -1].any(), "the new type comes last"
     kd = GenCNER().losses(step.student, step.teacher, batch)["kd"]
-    p, found = z.softmax(-1)[pseudo], q[pseudo]
-    by_hand = torch.where(found > 0, found * (found / p).log(), 0.0).sum()
+    p, adapted = z.softmax(-1)[pseudo], q[pseudo]
+    by_hand = torch.where(adapted > 0, adapted * (adapted / p).log(), 0.0).sum()
     torch.testing.assert_close(kd.total, by_hand)
     assert kd.count == (batch.targets != IGNORE).sum()
 
@@ -176,14 +179,14 @@ TAUGHT = [[0.0, 2.0, -1.0], [0.3, 1.0, 0.2], [0.2, 0.4, 2.0], [NEVER] * 3]
 @pytest.mark.parametrize("supervise", ["gold", "all"])
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
 @pytest.mark.parametrize("weight", [1.0, 2.5])
-def test_the_loss_is_what_it_is_by_hand(supervise: Any, temperature: float, weight: float) -> None:
+def test_the_loss_equals_the_calculation_by_hand(supervise: Any, temperature: float, weight: float) -> None:
     targets = torch.tensor([[1, 1, 2, END, IGNORE]])
     pseudo = torch.tensor([[True, True, True, False, False]])
     taught = PseudoSymbols(pseudo, torch.tensor([[*TAUGHT, [NEVER] * 3]]))
     batch = Batch(torch.tensor([0]), {}, torch.tensor([[True]]), targets).with_column(taught)
     student: Any = lambda _: TripletOutput(torch.tensor([[*Z, [0.0] * 4]]))  # noqa: E731
     method = GenCNER(supervise=supervise, temperature=temperature, kd_weight=weight)
-    said = method.losses(student, SimpleNamespace(), batch)
+    terms = method.losses(student, SimpleNamespace(), batch)
     ce, kd = 0.0, 0.0
     for i, label in enumerate(targets[0, :4].tolist()):
         if supervise == "all" or i == 3:
@@ -191,9 +194,9 @@ def test_the_loss_is_what_it_is_by_hand(supervise: Any, temperature: float, weig
     for z, taught in zip(Z[:3], TAUGHT[:3], strict=True):
         s, q = softmax([x / temperature for x in z]), softmax([x / temperature for x in taught])
         kd += sum(a * math.log(a / b) for a, b in zip(q, s, strict=False))
-    assert said["ce"].total.item() == pytest.approx(ce, rel=1e-5)
-    assert said["kd"].total.item() == pytest.approx(weight * kd, rel=1e-5)
-    assert (said["ce"].count.item(), said["kd"].count.item()) == (4, 4), "every symbol weighs the same"
+    assert terms["ce"].total.item() == pytest.approx(ce, rel=1e-5)
+    assert terms["kd"].total.item() == pytest.approx(weight * kd, rel=1e-5)
+    assert (terms["ce"].count.item(), terms["kd"].count.item()) == (4, 4), "every symbol weighs the same"
 
 
 def softmax(logits: Sequence[float]) -> list[float]:
@@ -202,7 +205,7 @@ def softmax(logits: Sequence[float]) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ("method.keep_ratio=0", "keep_ratio 0.0: a share"),
         ("method.thresholds={person: 2}", r"thresholds\.person 2\.0 is no confidence"),
@@ -210,12 +213,12 @@ def softmax(logits: Sequence[float]) -> list[float]:
         ("model.head.name=linear", "method 'gen_cner' trains TripletHead, not head 'linear'"),
     ],
 )
-def test_senseless_settings_are_refused(settings: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_invalid_settings_are_rejected(settings: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         RunConfig.load(["method.name=gen_cner", "model.head.name=triplets", settings])
 
 
-def test_a_type_that_is_not_learned_is_refused(tmp_path: Path) -> None:
+def test_a_type_that_is_not_learned_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no type called 'persom' is learned"):
         run(
             runs.small(tmp_path, "model.head.name=triplets", "method={name: gen_cner, thresholds: {persom: 0.5}}"),
@@ -224,9 +227,9 @@ def test_a_type_that_is_not_learned_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["self_training", "gen_cner", "finetuning"])
-def test_the_record_says_what_became_of_pseudo_entities(method: str, tmp_path: Path) -> None:
-    told = ["model.head.name=triplets", f"method.name={method}", "scenario.corpus.sentences=60", "optim.epochs=1"]
-    run(runs.small(tmp_path, *told, "optim.first.epochs=1"), runs.silent)
+def test_the_record_counts_pseudo_entities(method: str, tmp_path: Path) -> None:
+    settings = ["model.head.name=triplets", f"method.name={method}", "scenario.corpus.sentences=60", "optim.epochs=1"]
+    run(runs.small(tmp_path, *settings, "optim.first.epochs=1"), runs.silent)
     first, *later = (record.pseudo for record in runs.ledger(tmp_path).records())
     assert first is None
     for number, pseudo in enumerate(later, start=1):

@@ -100,17 +100,17 @@ def test_predicting_inverts_targets(config: Any, sentences: list[Sentence]) -> N
     targets = head.targets(sentences)
     assert targets.shape == (len(sentences), max(len(s.words) for s in sentences))
     _, batch = read(targets[..., None].float(), targets)
-    said = head.predict(perfect(head, targets), batch)
-    assert [set(found) for found in said] == [set(s.entities) for s in sentences]
-    assert all(0 < sure <= 1 for found in said for sure in found.values())
+    predictions = head.predict(perfect(head, targets), batch)
+    assert [set(entities) for entities in predictions] == [set(s.entities) for s in sentences]
+    assert all(0 < sure <= 1 for entities in predictions for sure in entities.values())
 
 
 @every_head
-def test_targets_are_spelt_as_the_scheme_says(config: Any) -> None:
+def test_targets_follow_the_scheme(config: Any) -> None:
     head = grown(config, TWO, THREE)
     gold = frozenset({Entity(0, 1, "city"), Entity(1, 4, "animal")})
-    said = head.targets([Sentence(0, tuple("abcdef"), gold), Sentence(1, ("a",), frozenset())]).tolist()
-    spelt = [[head.tags[tag] if tag != IGNORE else "" for tag in row] for row in said]
+    targets = head.targets([Sentence(0, tuple("abcdef"), gold), Sentence(1, ("a",), frozenset())]).tolist()
+    spelt = [[head.tags[tag] if tag != IGNORE else "" for tag in row] for row in targets]
     if head.tag_set.scheme == "BIO":
         assert spelt[0] == ["B-city", "B-animal", "I-animal", "I-animal", "O", "O"]
         assert head.tags == ("O", "B-animal", "I-animal", "B-city", "I-city", "B-food", "I-food")
@@ -121,21 +121,21 @@ def test_targets_are_spelt_as_the_scheme_says(config: Any) -> None:
 
 
 @every_head
-def test_a_teacher_does_not_judge_what_was_learned_after_it(config: Any) -> None:
+def test_a_teacher_ignores_types_learned_after_it(config: Any) -> None:
     old, new = grown(config, TWO), grown(config, TWO, THREE)
-    said = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
-    assert old.targets([said])[0, 1:].tolist() == [IGNORE] * 2
-    assert (new.targets([said])[0, 1:] > 0).all()
-    assert old.targets([said])[0, 0] == new.targets([said])[0, 0]
+    sentence = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
+    assert old.targets([sentence])[0, 1:].tolist() == [IGNORE] * 2
+    assert (new.targets([sentence])[0, 1:] > 0).all()
+    assert old.targets([sentence])[0, 0] == new.targets([sentence])[0, 0]
 
 
 @every_head
-def test_the_output_is_what_the_product_of_its_parts_is(config: Any) -> None:
+def test_logits_are_the_product_of_features_and_weights(config: Any) -> None:
     head = grown(config, TWO, THREE)
     states, batch = random_states()
-    said = head(states, batch)
-    torch.testing.assert_close(said.logits, said.features @ said.weight.T)
-    assert said.logits.shape == (2, 5, len(head.tags))
+    output = head(states, batch)
+    torch.testing.assert_close(output.logits, output.features @ output.weight.T)
+    assert output.logits.shape == (2, 5, len(head.tags))
 
 
 @every_head
@@ -235,9 +235,9 @@ def test_every_parameter_gets_a_gradient(config: Any) -> None:
 def test_nothing_to_learn_is_zero_in_the_graph(config: Any) -> None:
     head = grown(config, TWO)
     states, batch = random_states()
-    said = head.loss(head(states, batch.masked()), batch.masked())
-    said.total.backward()
-    assert (said.total.item(), said.count.item()) == (0.0, 0)
+    loss = head.loss(head(states, batch.masked()), batch.masked())
+    loss.total.backward()
+    assert (loss.total.item(), loss.count.item()) == (0.0, 0)
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in head.parameters())
 
 
@@ -259,7 +259,7 @@ def test_a_checkpoint_restores_the_head(config: Any, freeze: bool) -> None:
 
 
 @every_head
-def test_settled_states_depend_on_the_inventory_alone(config: Any) -> None:
+def test_finalized_shapes_depend_on_the_inventory_alone(config: Any) -> None:
     shapes = []
     for freeze in (True, False):
         head = grown(config, TWO)
@@ -381,7 +381,7 @@ def test_linear_logits_have_a_bias() -> None:
     assert fresh[:, :-1].std().item() == pytest.approx(0.3, rel=0.1)
 
 
-def tags_said(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
+def decoded_tags(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
     scores = head(States.of_words(words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
     path = viterbi(scores, mask, head.tag_set.allowed)
     return [[head.tags[tag] for tag, here in zip(p, m, strict=True) if here] for p, m in zip(path, mask, strict=True)]
@@ -393,13 +393,13 @@ def test_constrained_decoding_is_legal_and_is_argmax_where_that_is(scheme: Any, 
     head = grown(HEADS["linear"](scheme=scheme, decoding="constrained"), TWO)
     states, _ = random_states(seed, max(lengths))
     mask = torch.arange(max(lengths))[None] < torch.tensor(lengths)[:, None]
-    said = tags_said(head, states.words, mask)
-    for tags, row, length in zip(said, states.words, lengths, strict=True):
+    predicted_tags = decoded_tags(head, states.words, mask)
+    for tags, row, length in zip(predicted_tags, states.words, lengths, strict=True):
         assert not list(breaches(tags, scheme))
         best = [head.tags[i] for i in (row @ head.weight[:, :-1].T + head.weight[:, -1]).argmax(-1).tolist()[:length]]
         if not list(breaches(best, scheme)):
             assert tags == best
-        alone = tags_said(head, row[None, :length], torch.ones(1, length, dtype=torch.bool))
+        alone = decoded_tags(head, row[None, :length], torch.ones(1, length, dtype=torch.bool))
         assert alone == [tags], "padding never matters"
 
 
@@ -416,19 +416,19 @@ def test_viterbi_is_the_best_of_all_legal_paths(scheme: Any, length: int, seed: 
         if not list(breaches([head.tags[tag] for tag in path], scheme))
     ]
     best = max(legal, key=lambda path: float(sum(scores[0, t, tag] for t, tag in enumerate(path))))
-    found = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head.tag_set.allowed)[0]
-    assert found.tolist() == list(best)
+    decoded = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head.tag_set.allowed)[0]
+    assert decoded.tolist() == list(best)
 
 
-def test_confidence_is_that_of_the_least_sure_word() -> None:
+def test_confidence_is_that_of_the_least_confident_word() -> None:
     head = grown(HEADS["linear"](), TypeInventory().grow(("animal",)), width=3)
     with torch.no_grad():
         head.rows.zero_()
         head.rows[:, :3] = torch.eye(3)
     words = torch.tensor([[[0.0, 3.0, 0.0], [0.0, 0.0, 1.0], [2.0, 0.0, 0.0]]])
     states, batch = read(words)
-    (said,) = head.predict(states, batch)
-    assert said.keys() == {Entity(0, 2, "animal")}
-    assert said[Entity(0, 2, "animal")] == pytest.approx(float(words[0, 1].softmax(-1)[2]))
+    (entities,) = head.predict(states, batch)
+    assert entities.keys() == {Entity(0, 2, "animal")}
+    assert entities[Entity(0, 2, "animal")] == pytest.approx(float(words[0, 1].softmax(-1)[2]))
     out_of_reach = replace(batch, mask=torch.tensor([[True, False, False]]))
     assert head.predict(states, out_of_reach)[0].keys() == {Entity(0, 1, "animal")}

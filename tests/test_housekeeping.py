@@ -41,7 +41,7 @@ def store(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Objec
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lease is watched no longer than a test can wait."""
+    """A lock expires within the time that a test can wait."""
     monkeypatch.setattr(locks, "PATIENCE", 0.2)
     monkeypatch.setattr(locks, "POLL", 0.02)
     monkeypatch.setattr(locks, "HEARTBEAT", 0.02)
@@ -51,7 +51,7 @@ def left(store: ObjectStore, unused_days: float = 30.0) -> dict[str, str]:
     return {one.name: one.why for one in leftovers(store, unused_days)}
 
 
-def found(store: ObjectStore) -> dict[str, str]:
+def damaged(store: ObjectStore) -> dict[str, str]:
     return {damage.key: damage.what for damage in damages(store, lambda _: None)}
 
 
@@ -63,7 +63,7 @@ def first_step(store: ObjectStore) -> str:
 
 
 def test_a_whole_store_is_whole(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
-    assert found(store) == {}
+    assert damaged(store) == {}
     assert main(["store", "verify", "--store", store.uri]) == 0
     assert "everything is as it was committed" in capsys.readouterr().out
 
@@ -84,15 +84,15 @@ def test_a_truncated_file_is_found(
     corpus = f"corpora/{ledger.corpora[0].fingerprint}"
     key = victim.format(step=first_step(store), corpus=corpus, run=ledger.run)
     store.write(key, store.read(key)[:-3])
-    (what,) = found(store).values()
+    (what,) = damaged(store).values()
     assert phrase in what
     assert main(["store", "verify", "--store", store.uri]) == 1
     assert "1 damaged" in capsys.readouterr().out
 
 
-def test_a_step_that_a_ledger_tells_of_must_be_there(store: ObjectStore) -> None:
+def test_a_step_recorded_in_a_ledger_must_exist(store: ObjectStore) -> None:
     store.remove(first_step(store))
-    (what,) = found(store).values()
+    (what,) = damaged(store).values()
     assert "its step 1" in what and "is not in the store" in what
 
 
@@ -105,7 +105,9 @@ def test_nothing_is_left_over_of_a_finished_run(store: ObjectStore, capsys: pyte
     assert "nothing is left over" in capsys.readouterr().out
 
 
-def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unreferenced_files_are_removed_and_others_remain(
+    store: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = set(store.list(""))
     step, fingerprint = first_step(store), first_step(store).partition("/")[2]
     weights = Path(store.uri, step)
@@ -134,13 +136,13 @@ def test_what_nobody_wants_goes_and_all_else_stays(store: ObjectStore, capsys: p
     assert left(store) == expected
     assert main(["store", "gc", "--store", store.uri, "--yes"]) == 0
     assert left(store) == {}
-    kept = {f"steps/searched/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
-    kept |= {f"snapshots/{planned}/epoch-1/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
+    remaining = {f"steps/searched/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
+    remaining |= {f"snapshots/{planned}/epoch-1/{name}" for name in ("MANIFEST", "step.json", "weights.safetensors")}
     lost = {key for key in before if key.startswith(f"steps/{planned}/")}
-    assert set(store.list("")) == before - lost | kept | {"searches/dld-1/steps/searched"}
+    assert set(store.list("")) == before - lost | remaining | {"searches/dld-1/steps/searched"}
 
 
-def test_nothing_is_tidied_while_somebody_works(store: ObjectStore) -> None:
+def test_nothing_is_tidied_while_a_run_is_active(store: ObjectStore) -> None:
     lock = locks.Lock(store, "runs/demo")
     assert lock.take()
     try:
@@ -158,7 +160,7 @@ def test_an_unreadable_ledger_keeps_everything(store: ObjectStore) -> None:
         leftovers(store)
 
 
-def test_a_copy_that_nobody_asked_for_is_evicted(store: ObjectStore, tmp_path: Path) -> None:
+def test_an_unused_copy_is_evicted(store: ObjectStore, tmp_path: Path) -> None:
     cache = ObjectStore(str(tmp_path / "cache"))
     cache.push(Path(store.uri, first_step(store)), "0123abcd")
     (tmp_path / "cache" / "0123abcd.lock").touch()
@@ -177,11 +179,11 @@ def test_a_copy_that_nobody_asked_for_is_evicted(store: ObjectStore, tmp_path: P
 def test_ls_names_all_there_is(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
     store.push(Path(store.uri, first_step(store)), "steps/unwanted")
     assert main(["store", "ls", "--store", store.uri]) == 0
-    said = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     ledger = runs.ledger(store.uri)
-    assert "2 of 2 yes" in said
-    assert ledger.corpora[0].fingerprint in said
-    assert "3 steps" in said and "1 that no run or search refers to" in said
+    assert "2 of 2 yes" in output
+    assert ledger.corpora[0].fingerprint in output
+    assert "3 steps" in output and "1 that no run or search refers to" in output
 
 
 def test_ls_of_an_empty_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,7 +201,7 @@ def test_an_upload_that_never_ended_is_found_and_aborted(s3_uri: str) -> None:
     for key in ("some/folder/steps/a/weights", "another/folder"):
         begun = client.create_multipart_upload(Bucket=bucket, Key=key)
         client.upload_part(Bucket=bucket, Key=key, UploadId=begun["UploadId"], PartNumber=1, Body=b"x")
-    assert unfinished(store) == [], "it may still be going on"
+    assert unfinished(store) == [], "it may still be running"
     at_all = timedelta(seconds=-5)
     (upload,) = unfinished(store, at_all)
     assert upload.key == "steps/a/weights"

@@ -47,7 +47,7 @@ def load(*layers: Path | str) -> RunConfig:
 
 
 def silent(*_: object, **__: object) -> None:
-    """Who is told how a run goes on, and does not care."""
+    """A callback that ignores every event."""
 
 
 def each(name: str, paths: list[Path]) -> pytest.MarkDecorator:
@@ -107,7 +107,7 @@ def test_a_variant_runs_to_its_end(variant: Path, recipe: tuple[Path, ...]) -> N
 
 
 @each("place", PLACES)
-def test_a_place_says_nothing_about_what_is_learned(place: Path) -> None:
+def test_paths_do_not_change_what_is_learned(place: Path) -> None:
     job, there = load(DEMO), load(DEMO, place)
     assert replace(there, compute=job.compute, store=job.store) == job
 
@@ -153,11 +153,11 @@ def test_a_job_is_the_published_setting_of_its_name(job: str, setting: str, type
     assert config.method == Finetuning(), "a job leaves its method to the command line"
 
 
-def test_settings_that_learn_two_types_a_step_say_how_to_train_twice_as_long() -> None:
+def test_jobs_of_two_types_per_step_document_how_to_train_twice_as_long() -> None:
     for job in REPOSITORY.glob("jobs/*_pg2.yaml"):
         if job.stem.startswith(("i2b2", "ontonotes5")):
-            said = job.read_text(encoding="utf-8")
-            assert "jobs/compat.yaml optim.epochs=20 optim.first.epochs=20" in said
+            text = job.read_text(encoding="utf-8")
+            assert "jobs/compat.yaml optim.epochs=20 optim.first.epochs=20" in text
     longer = load(CONLL, COMPAT, "optim.epochs=20", "optim.first.epochs=20").optim
     assert (longer.for_step(0).epochs, longer.for_step(1).epochs) == (20, 20)
 
@@ -236,12 +236,12 @@ def test_the_laptop_needs_no_ray() -> None:
 def test_a_job_of_tasks_is_spankls_setup(job: str, tasks: int, first: tuple[str, ...]) -> None:
     """Every job of tasks in its first order and in its third, which brings the same tasks."""
 
-    def laid(*layers: str) -> Scenario:
+    def prepared(*layers: str) -> Scenario:
         return prepare(load(REPOSITORY / "jobs" / f"{job}.yaml", *layers), silent)[1]
 
     config = load(REPOSITORY / "jobs" / f"{job}.yaml")
     lay_corpora(config.scenario)
-    one, other = laid(), laid("scenario.protocol.permutation=P3")
+    one, other = prepared(), prepared("scenario.protocol.permutation=P3")
     assert (len(one), one[0].inventory.new) == (tasks, first)
     assert [e.inventory.new for e in one] != [e.inventory.new for e in other]
     assert {e.inventory.new for e in one} == {e.inventory.new for e in other}

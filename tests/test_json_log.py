@@ -67,7 +67,7 @@ def test_a_failure_is_an_event(tmp_path: Path, capfd: pytest.CaptureFixture[str]
     assert line["event"] == "failed" and "nobody" in line["reason"]
 
 
-def test_what_is_no_number_stays_json() -> None:
+def test_nan_is_written_as_valid_json() -> None:
     lines = io.StringIO()
     JsonLog(lines)(EpochFinished(number=1, losses={"ce": float("nan")}, dev_score=0.0, seconds=1.0))
     assert json.loads(lines.getvalue(), parse_constant=pytest.fail)["losses"] == {"ce": "NaN"}

@@ -76,14 +76,14 @@ def begin(store: ObjectStore, run: str = "a-run") -> RunLedger:
 
 @given(st.lists(steps, max_size=4), planned, corpora, settings_of_a_run, text)
 @settings(max_examples=60, deadline=None)
-def test_a_ledger_is_read_as_it_was_written(said, plan, learned_from, config, label) -> None:
+def test_a_ledger_is_read_as_it_was_written(records, plan, learned_from, config, label) -> None:
     with TemporaryDirectory() as folder:
         store = ObjectStore(folder)
         ledger = RunLedger.create(store, "r", label=label, config=config, corpora=learned_from, planned=plan)
-        for record in said:
+        for record in records:
             ledger.append(record)
         again = RunLedger.open(store, "r")
-        last = {record.index: record for record in said}
+        last = {record.index: record for record in records}
         assert again.records() == ledger.records() == tuple(last[index] for index in sorted(last))
         assert (again.run, again.label, again.config) == ("r", label, config)
         assert (again.corpora, again.planned) == (tuple(learned_from), tuple(plan))
@@ -96,12 +96,12 @@ def test_a_ledger_is_read_as_it_was_written(said, plan, learned_from, config, la
 
 def test_the_file_is_the_documented_json(store: ObjectStore) -> None:
     begin(store).append(RECORD)
-    said = json.loads(store.read("runs/a-run/ledger.json"))
-    assert said["schema"] == 1
-    assert said["run"] == "a-run"
-    assert said["config"] == {"method": {"name": "dld"}}
-    assert said["planned"][1] == {"index": 1, "fingerprint": "11ff", "new": ["PER"]}
-    assert said["records"] == [json.loads(json.dumps(asdict(RECORD)))]
+    document = json.loads(store.read("runs/a-run/ledger.json"))
+    assert document["schema"] == 1
+    assert document["run"] == "a-run"
+    assert document["config"] == {"method": {"name": "dld"}}
+    assert document["planned"][1] == {"index": 1, "fingerprint": "11ff", "new": ["PER"]}
+    assert document["records"] == [json.loads(json.dumps(asdict(RECORD)))]
 
 
 def test_equal_records_are_spelt_alike(store: ObjectStore) -> None:
@@ -135,17 +135,17 @@ def test_a_run_is_finished_when_every_planned_step_is_on_record(store: ObjectSto
     assert RunLedger.open(store, "a-run").finished
 
 
-def test_create_begins_anew(store: ObjectStore) -> None:
+def test_create_starts_an_empty_ledger(store: ObjectStore) -> None:
     begin(store).append(RECORD)
     assert begin(store).records() == RunLedger.open(store, "a-run").records() == ()
 
 
-def test_keys_of_the_future_are_passed_over(store: ObjectStore) -> None:
+def test_keys_of_newer_versions_are_ignored(store: ObjectStore) -> None:
     begin(store).append(RECORD)
     key = RunLedger.key("a-run")
-    said = json.loads(store.read(key))
-    said["future"] = said["planned"][0]["future"] = said["records"][0]["future"] = {"a": 1}
-    store.write(key, json.dumps(said).encode())
+    document = json.loads(store.read(key))
+    document["future"] = document["planned"][0]["future"] = document["records"][0]["future"] = {"a": 1}
+    store.write(key, json.dumps(document).encode())
     assert RunLedger.open(store, "a-run").records() == (RECORD,)
 
 
@@ -156,7 +156,7 @@ def test_a_run_without_a_ledger(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff", b"[]", b"{}", b'{"schema": 2}', b'{"schema": 1, "run": "a'])
-def test_a_broken_ledger_is_refused_by_name_and_passed_over_aloud(
+def test_a_broken_ledger_is_rejected_by_name_and_skipped_with_a_note(
     store: ObjectStore, garbage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     for run in ("b-run", "a-run", "broken"):
@@ -174,11 +174,11 @@ def test_a_broken_ledger_is_refused_by_name_and_passed_over_aloud(
 
 
 @pytest.mark.parametrize(("field", "value"), [("dev", {"LOC": [1, 2]}), ("index", "one"), ("new", 3)])
-def test_a_record_of_another_shape_is_refused(store: ObjectStore, field: str, value: object) -> None:
+def test_a_record_of_another_shape_is_rejected(store: ObjectStore, field: str, value: object) -> None:
     begin(store).append(RECORD)
     key = RunLedger.key("a-run")
-    said = json.loads(store.read(key))
-    said["records"][0][field] = value
-    store.write(key, json.dumps(said).encode())
+    document = json.loads(store.read(key))
+    document["records"][0][field] = value
+    store.write(key, json.dumps(document).encode())
     with pytest.raises(InputError, match=rf"records\.0\.{field}"):
         RunLedger.open(store, "a-run")

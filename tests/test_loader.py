@@ -16,7 +16,9 @@ from raycner.training import ranks
 from raycner.training.loader import EVAL_BATCH_LIMITS, SplitLoader, cut, epoch_order
 
 Array = NDArray[np.int64]
-lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=120).map(lambda said: np.asarray(said, dtype=np.int64))
+lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=120).map(
+    lambda lengths: np.asarray(lengths, dtype=np.int64)
+)
 
 
 def slots(batch: Array, lengths: Array) -> int:
@@ -57,7 +59,7 @@ def test_a_sentence_without_a_slot_is_a_batch_like_any_other() -> None:
     assert [batch.tolist() for batch in cut(np.arange(3), np.zeros(3, dtype=np.int64), 2, 10)] == [[0, 1], [2]]
 
 
-def test_epochs_and_seeds_are_told_apart() -> None:
+def test_epochs_and_seeds_give_different_orders() -> None:
     lengths = np.full(64, 7)
     drawn = {
         (seed, epoch): [batch.tolist() for batch in epoch_order(lengths, seed=seed, epoch=epoch, size=8, tokens=999)]
@@ -158,7 +160,7 @@ def test_a_batch_is_its_sentences(feed: SplitLoader) -> None:
         assert (batch.targets[row, len(gold) :] == IGNORE).all()
 
 
-def test_a_silenced_batch_keeps_its_sentences_and_nothing_to_learn(feed: SplitLoader) -> None:
+def test_a_masked_batch_keeps_its_sentences_and_has_no_targets(feed: SplitLoader) -> None:
     batch = feed.batch([0, 1])
     silent = batch.masked()
     assert (silent.targets == IGNORE).all()

@@ -1,4 +1,4 @@
-"""A lease is one's own until it is dropped, its holder dies, or it shows no sign of life."""
+"""A lock is held until it is released, its holder dies, or its heartbeat stops."""
 
 import subprocess
 import sys
@@ -36,16 +36,16 @@ def nothing_goes_on_beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         lock.drop()
 
 
-def test_a_lease_has_one_holder_until_it_is_dropped(store: ObjectStore) -> None:
+def test_a_lock_has_one_holder_until_it_is_released(store: ObjectStore) -> None:
     first, second = Lock(store, "steps/a"), Lock(store, "steps/a")
     assert first.take()
     assert not second.take()
-    assert Lock(store, "steps/b").take(), "another piece of work is another lease"
+    assert Lock(store, "steps/b").take(), "another piece of work has another lock"
     first.drop()
     assert second.take()
 
 
-def test_many_ask_and_one_gets_it(store: ObjectStore) -> None:
+def test_of_many_contenders_one_gets_the_lock(store: ObjectStore) -> None:
     taken, ready = [], threading.Barrier(8)
 
     def ask() -> None:
@@ -62,7 +62,7 @@ def test_many_ask_and_one_gets_it(store: ObjectStore) -> None:
     assert len(taken) == 1
 
 
-def test_the_lease_of_a_dead_process_is_taken_at_once(store: ObjectStore) -> None:
+def test_the_lock_of_a_dead_process_is_taken_at_once(store: ObjectStore) -> None:
     code = f"""from raycner.storage.locks import Lock
 from raycner.storage.store import ObjectStore
 assert Lock(ObjectStore({store.uri!r}), "steps/a").take()
@@ -72,9 +72,7 @@ import os; os._exit(1)"""
     assert Lock(store, "steps/a").take()
 
 
-def test_a_lease_elsewhere_without_a_sign_of_life_is_taken_over(
-    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_remote_lock_without_a_heartbeat_is_taken_over(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write("locks/steps/a", b"elsewhere 1 name 7\n")
     waiting = Lock(store, "steps/a")
     assert not waiting.take()
@@ -83,7 +81,7 @@ def test_a_lease_elsewhere_without_a_sign_of_life_is_taken_over(
     assert waiting.take()
 
 
-def test_a_lease_elsewhere_that_shows_life_is_respected(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_remote_lock_with_a_heartbeat_is_respected(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Lock(store, "steps/a")
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
     for beat in range(4):
@@ -92,7 +90,7 @@ def test_a_lease_elsewhere_that_shows_life_is_respected(store: ObjectStore, monk
         time.sleep(0.06)
 
 
-def test_who_lost_a_lease_does_not_drop_another_s(store: ObjectStore) -> None:
+def test_a_process_that_lost_a_lock_does_not_release_anothers(store: ObjectStore) -> None:
     lost = Lock(store, "steps/a")
     assert lost.take()
     store.remove("locks/steps/a")
@@ -101,7 +99,7 @@ def test_who_lost_a_lease_does_not_drop_another_s(store: ObjectStore) -> None:
     assert store.exists("locks/steps/a")
 
 
-def test_a_holder_writes_signs_of_life(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_writes_heartbeats(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "HEARTBEAT", 0.01)
     lock = Lock(store, "steps/a")
     assert lock.take()

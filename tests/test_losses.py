@@ -46,10 +46,10 @@ def both(seed: int, grad: bool = False) -> tuple[Tensor, Tensor, Array, Array]:
 def test_cross_entropy(seed: int) -> None:
     z = normal(seed, B, T, C)
     targets = torch.from_numpy(np.random.RandomState(seed).randint(0, C, (B, T))).where(WHERE, IGNORE)
-    said = losses.cross_entropy(z, targets, WHERE)
+    loss = losses.cross_entropy(z, targets, WHERE)
     p, y = softmax(z.numpy()[WHERE]), targets.numpy()[WHERE]
-    assert value(said) == pytest.approx(-np.log(p[np.arange(len(y)), y]).sum())
-    assert int(said.count) == 4
+    assert value(loss) == pytest.approx(-np.log(p[np.arange(len(y)), y]).sum())
+    assert int(loss.count) == 4
 
 
 LENT = 6
@@ -64,14 +64,14 @@ def test_mixed_cross_entropy(seed: int, classes: int) -> None:
     """Whether the neighbours speak of all tags or of the old ones only."""
     z, lent = normal(seed, B, T, C), normal(seed + 1, LENT, classes).log_softmax(-1)
     targets = torch.from_numpy(np.random.RandomState(seed).randint(0, classes, (B, T))).where(WHERE, IGNORE)
-    said = losses.mixed_cross_entropy(z, lent, NEAR, targets, WHERE)
+    loss = losses.mixed_cross_entropy(z, lent, NEAR, targets, WHERE)
     by_hand = 0.0
     for b, t in WHERE.nonzero().tolist():
         y, p = int(targets[b, t]), softmax(z[b, t].numpy())
         q = np.mean([np.exp(lent[i, y].item()) for i in NEAR[b, t].tolist() if i >= 0])
         by_hand -= np.log((p[y] + q) / 2)
-    assert value(said) == pytest.approx(by_hand)
-    assert int(said.count) == 4
+    assert value(loss) == pytest.approx(by_hand)
+    assert int(loss.count) == 4
 
 
 def test_the_gradient_of_mixed_cross_entropy_is_that_of_cross_entropy_scaled() -> None:
@@ -83,25 +83,25 @@ def test_the_gradient_of_mixed_cross_entropy_is_that_of_cross_entropy_scaled() -
     mixed = losses.mixed_cross_entropy(z, same, itself, targets, WHERE)
     plain = losses.cross_entropy(z, targets, WHERE)
     assert value(mixed) == pytest.approx(value(plain))
-    ours, theirs = (torch.autograd.grad(said.total, z)[0] for said in (mixed, plain))
+    ours, theirs = (torch.autograd.grad(loss.total, z)[0] for loss in (mixed, plain))
     torch.testing.assert_close(ours, 0.5 * theirs)
 
 
-def test_mixed_cross_entropy_stays_finite_where_nobody_believes_in_the_label() -> None:
+def test_mixed_cross_entropy_is_finite_where_the_label_has_no_probability() -> None:
     z = (1e3 * torch.eye(C, dtype=torch.float64)[0]).expand(B, T, C).clone().requires_grad_()
     ones = torch.ones(B, T, dtype=torch.long)
-    said = losses.mixed_cross_entropy(z, z.detach().log_softmax(-1)[0], NEAR.clamp(max=3), ones, WHERE)
-    assert value(said) == pytest.approx(4e3)
-    (gradient,) = torch.autograd.grad(said.total, z)
+    loss = losses.mixed_cross_entropy(z, z.detach().log_softmax(-1)[0], NEAR.clamp(max=3), ones, WHERE)
+    assert value(loss) == pytest.approx(4e3)
+    (gradient,) = torch.autograd.grad(loss.total, z)
     assert torch.isfinite(gradient).all()
 
 
 def test_mixed_cross_entropy_of_nothing_is_nothing_in_the_graph() -> None:
     z = normal(0, B, T, C, grad=True)
     nobody = torch.empty(0, C, dtype=torch.float64)
-    said = losses.mixed_cross_entropy(z, nobody, NEAR, WHERE.long(), NOWHERE)
-    assert (value(said), int(said.count)) == (0.0, 0)
-    said.total.backward()
+    loss = losses.mixed_cross_entropy(z, nobody, NEAR, WHERE.long(), NOWHERE)
+    assert (value(loss), int(loss.count)) == (0.0, 0)
+    loss.total.backward()
     assert z.grad is not None
     assert not z.grad.any()
 
@@ -109,68 +109,68 @@ def test_mixed_cross_entropy_of_nothing_is_nothing_in_the_graph() -> None:
 @given(seed=seeds, warm=temperatures, cool=temperatures)
 def test_distillation(seed: int, warm: float, cool: float) -> None:
     student, teacher, z, z_old = both(seed)
-    said = losses.distillation(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    loss = losses.distillation(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
     q, s = softmax(z_old / cool), softmax(z / warm)[:, :OLD]
-    assert value(said) == pytest.approx((q * (np.log(q) - np.log(s))).sum())
+    assert value(loss) == pytest.approx((q * (np.log(q) - np.log(s))).sum())
     assert (s.sum(-1) < 1).all(), "the student's share of the old tags is not made a whole again"
-    assert int(said.count) == 4
+    assert int(loss.count) == 4
 
 
 @given(seed=seeds)
 def test_squared_error(seed: int) -> None:
     student, teacher, z, z_old = both(seed)
-    said = losses.squared_error(student, teacher, WHERE)
-    assert value(said) == pytest.approx((((z[:, :OLD] - z_old) ** 2).sum(-1) / OLD).sum())
-    assert int(said.count) == 4
+    loss = losses.squared_error(student, teacher, WHERE)
+    assert value(loss) == pytest.approx((((z[:, :OLD] - z_old) ** 2).sum(-1) / OLD).sum())
+    assert int(loss.count) == 4
 
 
 @given(seed=seeds, warm=temperatures, cool=temperatures)
 def test_bernoulli_cross_entropy(seed: int, warm: float, cool: float) -> None:
     student, teacher, z, z_old = both(seed)
-    said = losses.bernoulli_cross_entropy(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
+    loss = losses.bernoulli_cross_entropy(student, teacher, WHERE, student_temperature=warm, teacher_temperature=cool)
     q, z = 1 / (1 + np.exp(-z_old / cool)), z[:, :OLD] / warm
     yes, no = -np.logaddexp(0, -z), -np.logaddexp(0, z)  # the logarithms of sigmoid(z) and of 1 - sigmoid(z)
-    assert value(said) == pytest.approx((-(q * yes + (1 - q) * no).sum(-1) / OLD).sum())
-    assert int(said.count) == 4
+    assert value(loss) == pytest.approx((-(q * yes + (1 - q) * no).sum(-1) / OLD).sum())
+    assert int(loss.count) == 4
 
 
 @given(seed=seeds)
 def test_cosine_distance(seed: int) -> None:
     one, two = normal(seed, B, T, H), normal(seed + 1, B, T, H)
-    said = losses.cosine_distance(one, two, WHERE)
+    loss = losses.cosine_distance(one, two, WHERE)
     f, f_old = one.numpy()[WHERE], two.numpy()[WHERE]
     cosine = (f * f_old).sum(-1) / np.sqrt((f**2).sum(-1) * (f_old**2).sum(-1))
-    assert value(said) == pytest.approx((1 - cosine).sum())
+    assert value(loss) == pytest.approx((1 - cosine).sum())
     assert value(losses.cosine_distance(3 * one, 0.1 * one, WHERE)) == pytest.approx(0, abs=1e-12)
-    assert int(said.count) == 4
+    assert int(loss.count) == 4
 
 
 @given(seed=seeds)
 def test_absolute_difference(seed: int) -> None:
     one, two = normal(seed, B, T, H), normal(seed + 1, B, T, H)
-    said = losses.absolute_difference(one, two, WHERE)
-    assert value(said) == pytest.approx((np.abs(one.numpy()[WHERE] - two.numpy()[WHERE]).sum(-1) / H).sum(), abs=1e-6)
-    assert int(said.count) == 4
+    loss = losses.absolute_difference(one, two, WHERE)
+    assert value(loss) == pytest.approx((np.abs(one.numpy()[WHERE] - two.numpy()[WHERE]).sum(-1) / H).sum(), abs=1e-6)
+    assert int(loss.count) == 4
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_what_only_rounding_parts_is_not_apart(kind: torch.dtype) -> None:
+def test_differences_within_rounding_have_no_gradient(kind: torch.dtype) -> None:
     teacher = normal(0, B, T, H).to(kind)
     student = (teacher * (1 + 4 * torch.finfo(kind).eps)).requires_grad_()
     assert not torch.equal(student, teacher)
-    said = losses.absolute_difference(student, teacher, WHERE)
-    assert value(said) == 0
-    assert not torch.autograd.grad(said.total, student)[0].any()
+    loss = losses.absolute_difference(student, teacher, WHERE)
+    assert value(loss) == 0
+    assert not torch.autograd.grad(loss.total, student)[0].any()
 
 
 @given(seed=seeds, margin=st.floats(0, 3), top=st.integers(1, 6), rivals=st.integers(0, 4))
 def test_margin_ranking(seed: int, margin: float, top: int, rivals: int) -> None:
     right, others = normal(seed, B, T), normal(seed + 1, B, T, rivals)
-    said = losses.margin_ranking(right, others, WHERE, margin=margin, top=top)
+    loss = losses.margin_ranking(right, others, WHERE, margin=margin, top=top)
     strongest = -np.sort(-others.numpy()[WHERE], axis=-1)[:, :top]
     short = np.maximum(0, margin - right.numpy()[WHERE][:, None] + strongest)
-    assert value(said) == pytest.approx(short.mean(-1).sum() if rivals else 0)
-    assert int(said.count) == 4
+    assert value(loss) == pytest.approx(short.mean(-1).sum() if rivals else 0)
+    assert int(loss.count) == 4
 
 
 @given(seed=seeds, scale=st.floats(0.2, 5), margin=st.floats(0, 3))
@@ -184,11 +184,11 @@ def test_nca(seed: int, scale: float, margin: float) -> None:
         s = scale * (row - margin)  # as the published code has it: off every tag, then the largest is zero
         s = s - s.max()
         cancelled += -s[y] + np.log(np.exp(np.delete(s, y)).sum() + 1)
-    said = losses.nca(z, targets, WHERE, scale=scale, margin=margin)
-    assert value(said) == pytest.approx(margined, abs=1e-12)
+    loss = losses.nca(z, targets, WHERE, scale=scale, margin=margin)
+    assert value(loss) == pytest.approx(margined, abs=1e-12)
     as_published = losses.nca_cancelled(z, targets, WHERE, scale=scale)
     assert value(as_published) == pytest.approx(cancelled)
-    assert int(said.count) == int(as_published.count) == 4
+    assert int(loss.count) == int(as_published.count) == 4
 
 
 def test_nca_without_a_margin_is_cross_entropy_where_the_right_tag_leads() -> None:
@@ -243,22 +243,22 @@ def test_gradients_of_the_parts_are_those_of_their_values(decompose: Callable[..
 def test_no_word_means_zero_that_is_still_in_the_graph(divergence: Divergence) -> None:
     student, teacher, *_ = both(0, grad=True)
     targets = torch.full((B, T), IGNORE)
-    for said in (divergence(student, teacher, NOWHERE), losses.cross_entropy(student, targets, NOWHERE)):
-        assert value(said) == 0
-        assert int(said.count) == 0
-        (gradient,) = torch.autograd.grad(said.total, student)
+    for loss in (divergence(student, teacher, NOWHERE), losses.cross_entropy(student, targets, NOWHERE)):
+        assert value(loss) == 0
+        assert int(loss.count) == 0
+        (gradient,) = torch.autograd.grad(loss.total, student)
         assert not gradient.any()
 
 
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_only_the_words_asked_for_are_read(divergence: Divergence) -> None:
     student, teacher, *_ = both(0, grad=True)
-    said = divergence(student, teacher, WHERE)
-    (gradient,) = torch.autograd.grad(said.total, student)
+    loss = divergence(student, teacher, WHERE)
+    (gradient,) = torch.autograd.grad(loss.total, student)
     assert not gradient[~WHERE].any()
     assert gradient[WHERE].any(-1).all()
     wild = teacher.masked_fill(~WHERE[..., None], float("nan"))
-    assert value(divergence(student, wild, WHERE)) == value(said)
+    assert value(divergence(student, wild, WHERE)) == value(loss)
 
 
 @given(seed=seeds, warm=temperatures, cool=temperatures)
@@ -268,19 +268,19 @@ def test_cutting_equals_padding_the_teacher_with_no_mass(seed: int, warm: float,
     padded = torch.cat([teacher, torch.full((B, T, C - OLD), -1e30, dtype=teacher.dtype)], dim=-1)
     whole = losses.distillation(student, padded, WHERE, student_temperature=warm, teacher_temperature=cool)
     assert value(cut) == pytest.approx(value(whole), rel=1e-12)
-    one, two = (torch.autograd.grad(said.total, student)[0] for said in (cut, whole))
+    one, two = (torch.autograd.grad(loss.total, student)[0] for loss in (cut, whole))
     torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-13)
     assert (one[WHERE][:, OLD:] > 0).all(), "new tags are pushed down where the teacher knows better"
 
 
 @given(seed=seeds, temperature=temperatures)
-def test_who_says_what_the_teacher_says_pays_nothing(seed: int, temperature: float) -> None:
+def test_equal_outputs_of_student_and_teacher_have_zero_loss(seed: int, temperature: float) -> None:
     teacher = normal(seed, B, T, OLD)
     student = teacher.clone().requires_grad_()
     same = {"student_temperature": temperature, "teacher_temperature": temperature}
-    for said in (losses.distillation(student, teacher, WHERE, **same), losses.squared_error(student, teacher, WHERE)):
-        assert value(said) == pytest.approx(0, abs=1e-12)
-        assert torch.autograd.grad(said.total, student)[0].abs().max() < 1e-12
+    for loss in (losses.distillation(student, teacher, WHERE, **same), losses.squared_error(student, teacher, WHERE)):
+        assert value(loss) == pytest.approx(0, abs=1e-12)
+        assert torch.autograd.grad(loss.total, student)[0].abs().max() < 1e-12
     entropy = losses.bernoulli_cross_entropy(student, teacher, WHERE, **same)
     assert torch.autograd.grad(entropy.total, student)[0].abs().max() < 1e-12, "the least that a BCE can be"
 
@@ -293,9 +293,9 @@ def test_divergences_are_never_negative(seed: int) -> None:
 
 def test_near_one_hot_teachers_stay_finite() -> None:
     student, teacher, *_ = both(0)
-    said = losses.distillation(student, 1e4 * teacher, WHERE, teacher_temperature=0.01)
+    loss = losses.distillation(student, 1e4 * teacher, WHERE, teacher_temperature=0.01)
     hard = losses.cross_entropy(student, teacher.argmax(-1), WHERE)
-    assert value(said) == pytest.approx(value(hard))
+    assert value(loss) == pytest.approx(value(hard))
 
 
 @given(seed=seeds, negative=st.booleans())
@@ -325,11 +325,11 @@ def test_the_two_decompositions_are_not_the_same() -> None:
     assert (down > 0).any()
 
 
-def test_a_mean_is_weighted_shared_anew_and_joined() -> None:
-    said = LossSum(torch.tensor(6.0), torch.tensor(3))
-    assert (float((0.5 * said).total), int((0.5 * said).count)) == (3.0, 3)
-    assert (float(said.over(WHERE).total), int(said.over(WHERE).count)) == (6.0, 4)
-    both = said + said.over(WHERE)
+def test_a_loss_sum_is_scaled_divided_and_added() -> None:
+    loss = LossSum(torch.tensor(6.0), torch.tensor(3))
+    assert (float((0.5 * loss).total), int((0.5 * loss).count)) == (3.0, 3)
+    assert (float(loss.over(WHERE).total), int(loss.over(WHERE).count)) == (6.0, 4)
+    both = loss + loss.over(WHERE)
     assert (float(both.total), int(both.count)) == (12.0, 7)
 
 
@@ -344,31 +344,31 @@ def test_multi_label(seed: int, weight: float) -> None:
     labels = torch.full((B, P, E), -1)
     for b, p, e in zip(*gold.nonzero(), strict=True):
         labels[b, p, int((labels[b, p] >= 0).sum())] = int(e)
-    said = losses.multi_label(z, labels, SPANS, positive_weight=weight)
+    loss = losses.multi_label(z, labels, SPANS, positive_weight=weight)
     sure = 1 / (1 + np.exp(-z.numpy()))
     by_hand = -np.where(gold, weight * np.log(sure), np.log(1 - sure))[SPANS.numpy()].sum() / E
-    assert value(said) == pytest.approx(by_hand)
-    assert int(said.count) == 9
+    assert value(loss) == pytest.approx(by_hand)
+    assert int(loss.count) == 9
 
 
 @pytest.mark.parametrize(("types", "labels", "where"), [(0, -1, SPANS), (E, 0, ~SPANS & SPANS)])
 def test_multi_label_without_types_or_places_is_zero_in_the_graph(types: int, labels: int, where: Tensor) -> None:
     logits = normal(0, B, P, types, grad=True)
-    said = losses.multi_label(logits, torch.full((B, P, 1), labels), where)
-    said.total.backward()
-    assert value(said) == 0
+    loss = losses.multi_label(logits, torch.full((B, P, 1), labels), where)
+    loss.total.backward()
+    assert value(loss) == 0
     assert logits.grad is not None and not logits.grad.any()
 
 
 @given(seed=seeds, temperature=temperatures)
 def test_bernoulli_divergence(seed: int, temperature: float) -> None:
     student, teacher = normal(seed, B, P, E, grad=True), normal(seed + 1, B, P, OLD_TYPES)
-    said = losses.bernoulli_divergence(student, teacher, SPANS, temperature=temperature)
+    loss = losses.bernoulli_divergence(student, teacher, SPANS, temperature=temperature)
     s, q = (1 / (1 + np.exp(-z.detach().numpy()[..., :OLD_TYPES] / temperature)) for z in (student, teacher))
     by_hand = q * np.log(q / s) + (1 - q) * np.log((1 - q) / (1 - s))
-    assert value(said) == pytest.approx(by_hand[SPANS.numpy()].sum() / OLD_TYPES, rel=1e-6, abs=1e-7)
-    assert int(said.count) == 9
-    said.total.backward()
+    assert value(loss) == pytest.approx(by_hand[SPANS.numpy()].sum() / OLD_TYPES, rel=1e-6, abs=1e-7)
+    assert int(loss.count) == 9
+    loss.total.backward()
     assert student.grad is not None
     slope = torch.from_numpy((s - q) / temperature / OLD_TYPES) * SPANS[..., None]
     torch.testing.assert_close(student.grad[..., :OLD_TYPES], slope, rtol=1e-6, atol=1e-8)
@@ -379,9 +379,9 @@ def test_bernoulli_divergence(seed: int, temperature: float) -> None:
 def test_bernoulli_divergence_is_finite_however_sure_both_are(size: float) -> None:
     student = (size * normal(0, B, P, E).float()).requires_grad_()
     teacher = (size * normal(1, B, P, OLD_TYPES)).half()
-    said = losses.bernoulli_divergence(student, teacher, SPANS)
-    said.total.backward()
-    assert said.total.isfinite() and value(said) > 0
+    loss = losses.bernoulli_divergence(student, teacher, SPANS)
+    loss.total.backward()
+    assert loss.total.isfinite() and value(loss) > 0
     assert student.grad is not None and student.grad.isfinite().all()
     same = losses.bernoulli_divergence(student, student.detach(), SPANS)
     assert value(same) == pytest.approx(0, abs=1e-6 * size)

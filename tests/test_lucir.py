@@ -12,7 +12,7 @@ from raycner.methods.lucir import LUCIR
 from raycner.methods.method import METHODS, Method, tag_balance
 from raycner.networks.batch import Batch
 from raycner.settings import build
-from test_methods import ONE, TWO, Saying
+from test_methods import ONE, TWO, FixedNetwork
 
 TARGETS = torch.tensor([[0, 3, 0, -100]])
 BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
@@ -24,9 +24,9 @@ STATES_OLD = torch.tensor([[[1.0, 0.0], [-5.0, 1.0], [0.0, 2.0], [1.0, 0.0]]])
 
 def toy() -> tuple[Any, Any]:
     """A student and a teacher whose states are those above; the student's logits are Z."""
-    student = Saying(TWO, STATES, torch.zeros(5, 2))
-    student.said = dataclasses.replace(student.said, logits=torch.tensor([Z]))
-    return student, Saying(ONE, STATES_OLD, torch.zeros(3, 2))
+    student = FixedNetwork(TWO, STATES, torch.zeros(5, 2))
+    student.output = dataclasses.replace(student.output, logits=torch.tensor([Z]))
+    return student, FixedNetwork(ONE, STATES_OLD, torch.zeros(3, 2))
 
 
 def by_hand(top: int, margin: float) -> dict[str, tuple[float, int]]:
@@ -39,10 +39,10 @@ def by_hand(top: int, margin: float) -> dict[str, tuple[float, int]]:
 
 @pytest.mark.parametrize("top", [1, 2, 5])
 @pytest.mark.parametrize("margin", [0.0, 0.5, 3.0])
-def test_lucir_is_what_it_is_by_hand(top: int, margin: float) -> None:
-    said = LUCIR(feature_weight=7.0, margin_weight=3.0, margin=margin, top=top).losses(*toy(), BATCH)
+def test_lucir_equals_the_calculation_by_hand(top: int, margin: float) -> None:
+    terms = LUCIR(feature_weight=7.0, margin_weight=3.0, margin=margin, top=top).losses(*toy(), BATCH)
     factor = {"ce": 1.0, "features": 7.0 * math.sqrt(3 / 2), "margin": 3.0}
-    assert {name: (term.total.item(), term.count.item()) for name, term in said.items()} == {
+    assert {name: (term.total.item(), term.count.item()) for name, term in terms.items()} == {
         name: (pytest.approx(factor[name] * total, rel=1e-5, abs=1e-6), count)
         for name, (total, count) in by_hand(top, margin).items()
     }
@@ -58,7 +58,7 @@ def test_the_factor_counts_tags_and_outside_is_an_old_one() -> None:
 
 def test_the_margin_holds_outside_above_new_tags_and_asks_nothing_of_old_ones() -> None:
     student, teacher = toy()
-    z = student.said.logits.requires_grad_()
+    z = student.output.logits.requires_grad_()
     (gradient,) = torch.autograd.grad(LUCIR(margin=3.0).losses(student, teacher, BATCH)["margin"].total, z)
     assert gradient[0, 0].tolist() == [-1, 0, 0, 1, 0]
     assert gradient[0, 2].tolist() == [-1, 0, 0, 0, 1]
@@ -66,7 +66,7 @@ def test_the_margin_holds_outside_above_new_tags_and_asks_nothing_of_old_ones() 
 
 
 @pytest.mark.parametrize("wrong", [{"top": 0}, {"margin": -1.0}, {"feature_weight": -1.0}])
-def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_values_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="not negative"):
         build(Method, {"name": "lucir", **wrong})
     assert METHODS["lucir"] is LUCIR

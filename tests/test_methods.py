@@ -92,7 +92,7 @@ class Step:
         return method.losses(student or self.student, self.recalling(method), batch)
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        """As the method wants it: with what it annotates, and what it looks at beside."""
+        """The split for a method: with its annotations and its additional columns."""
         split = self.method.annotate(self.split, self.recalling(self.method))
         return self.method.collate(SplitLoader(split, self.student), positions)
 
@@ -153,7 +153,7 @@ def test_terms_have_the_same_names_whatever_the_batch(method: Method, step: Step
 
 
 @every_pair
-def test_a_silenced_batch_weighs_nothing_but_stays_in_the_graph(method: Method, step: Step) -> None:
+def test_a_masked_batch_has_zero_loss_in_the_graph(method: Method, step: Step) -> None:
     terms = step.losses(method, step.batch([0, 1]).masked())
     total(terms).backward()
     assert all((term.total.item(), term.count.item()) == (0.0, 0) for term in terms.values())
@@ -173,7 +173,7 @@ def test_a_batch_is_the_sum_of_its_sentences(method: Method, step: Step) -> None
 
 
 @every_pair
-def test_the_teacher_is_asked_only_for_what_is_recalled(method: Method, step: Step) -> None:
+def test_only_needed_teacher_outputs_are_computed(method: Method, step: Step) -> None:
     batch, teacher = step.batch(range(4)), step.recalling(method)
     live = method.losses(step.student, teacher, batch)
     outputs = {name: teacher.recall(name, batch) for name in method.teacher_outputs}
@@ -233,7 +233,7 @@ class Padded:
 
 
 @every_pair
-def test_distilling_a_teacher_into_itself_asks_for_nothing(method: Method, step: Step) -> None:
+def test_distilling_a_teacher_into_itself_has_zero_loss(method: Method, step: Step) -> None:
     """The student is the teacher and gives new types no mass: all terms that read no labels are zero, gradient too."""
     twin = copy.deepcopy(step.teacher).requires_grad_()
     student: Any = Padded(twin, step.student)
@@ -264,34 +264,34 @@ def test_a_wrapper_of_no_weight_is_its_base(base: Method, decomposition: Any, st
     batch = step.batch(range(4))
     wrapped = DLD(base=base, weight_positive=0.0, weight_negative=0.0, decomposition=decomposition)
     alone = step.losses(base, batch)
-    said = step.losses(wrapped, batch)
-    assert total(said).item() == total(alone).item()
-    assert said.keys() - alone.keys() == wrapped.weights.keys()
+    wrapped_terms = step.losses(wrapped, batch)
+    assert total(wrapped_terms).item() == total(alone).item()
+    assert wrapped_terms.keys() - alone.keys() == wrapped.weights.keys()
     assert len(wrapped.weights) == DECOMPOSITIONS[decomposition]
-    assert all(said[name].count.item() == term.count.item() for name, term in alone.items())
-    one, two = (torch.autograd.grad(total(terms), list(step.student.parameters())) for terms in (said, alone))
+    assert all(wrapped_terms[name].count.item() == term.count.item() for name, term in alone.items())
+    one, two = (torch.autograd.grad(total(terms), list(step.student.parameters())) for terms in (wrapped_terms, alone))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 def test_extend_ner_of_no_weight_only_learns(step: Step) -> None:
-    said = step.losses(ExtendNER(kd_weight=0.0), step.batch(range(4)))
-    assert said["kd"].total.item() == 0
-    assert said["ce"].total.item() > 0
+    terms = step.losses(ExtendNER(kd_weight=0.0), step.batch(range(4)))
+    assert terms["kd"].total.item() == 0
+    assert terms["ce"].total.item() > 0
 
 
-class Saying:
+class FixedNetwork:
     """A network that says one thing of every batch."""
 
     def __init__(self, inventory: TypeInventory, features: Tensor, weight: Tensor) -> None:
         self.inventory = inventory
         self.head = SimpleNamespace(num_old=1 + 2 * inventory.num_old)
-        self.said = TagOutput(features @ weight.T, features, weight, States.of_words(features))
+        self.output = TagOutput(features @ weight.T, features, weight, States.of_words(features))
 
     def __call__(self, _: Batch) -> TagOutput:
-        return self.said
+        return self.output
 
     def recall(self, name: str, _: Batch) -> Tensor:
-        return self.method.teacher_outputs[name](self.said)
+        return self.method.teacher_outputs[name](self.output)
 
 
 def losses_of(method: Method[Any], student: Any, teacher: Any, batch: Batch) -> dict[str, LossSum]:
@@ -310,7 +310,7 @@ Z_OLD = [[1.2, -0.1, 0.4], [0.3, 0.1, 0.2], [0.2, 1.4, -0.6]]
 
 def toy() -> tuple[Any, Any]:
     three = torch.eye(3)
-    return Saying(TWO, three[None], torch.tensor(Z).T), Saying(ONE, three[None], torch.tensor(Z_OLD).T)
+    return FixedNetwork(TWO, three[None], torch.tensor(Z).T), FixedNetwork(ONE, three[None], torch.tensor(Z_OLD).T)
 
 
 def softmax(logits: Sequence[float], temperature: float = 1.0) -> list[float]:
@@ -340,26 +340,26 @@ def by_hand(student_temperature: float, teacher_temperature: float) -> tuple[flo
     ids=["default", "spankl_code", "paper", "cfner_code", "self_training"],
 )
 @pytest.mark.parametrize("weight", [1.0, 2.5])
-def test_extend_ner_is_what_it_is_by_hand(
+def test_extend_ner_equals_the_calculation_by_hand(
     method: ExtendNER, temperatures: tuple[float, float], counts: tuple[int, int], weight: float
 ) -> None:
-    said = dataclasses.replace(method, kd_weight=weight).losses(*toy(), BATCH)
+    terms = dataclasses.replace(method, kd_weight=weight).losses(*toy(), BATCH)
     if temperatures[1] > 0.1:
         ce, kd = by_hand(*temperatures)
     else:
         ce, kd = by_hand(2.0, 1.0)[0], -sum(math.log(softmax(Z[i], 2.0)[c]) for i, c in ((0, 0), (2, 1)))
-    assert said["ce"].total.item() == pytest.approx(ce, rel=1e-5)
-    assert said["kd"].total.item() == pytest.approx(weight * kd, rel=1e-4)
-    assert (said["ce"].count.item(), said["kd"].count.item()) == counts
+    assert terms["ce"].total.item() == pytest.approx(ce, rel=1e-5)
+    assert terms["kd"].total.item() == pytest.approx(weight * kd, rel=1e-4)
+    assert (terms["ce"].count.item(), terms["kd"].count.item()) == counts
 
 
 def test_finetuning_and_self_training_learn_every_word_alike() -> None:
     student, teacher = toy()
     student.head.loss = lambda out, batch: losses.cross_entropy(out.logits, batch.targets, batch.mask)
     for method in (Finetuning(), SelfTraining()):
-        said = method.losses(student, teacher, BATCH)
+        terms = method.losses(student, teacher, BATCH)
         by_hand_ce = -sum(math.log(softmax(Z[i])[c]) for i, c in enumerate((0, 3, 0)))
-        assert (said["ce"].total.item(), said["ce"].count.item()) == (pytest.approx(by_hand_ce, rel=1e-5), 3)
+        assert (terms["ce"].total.item(), terms["ce"].count.item()) == (pytest.approx(by_hand_ce, rel=1e-5), 3)
 
 
 def test_weighing_words_alike_is_weighing_means_by_their_numbers() -> None:
@@ -373,24 +373,24 @@ def test_weighing_words_alike_is_weighing_means_by_their_numbers() -> None:
 @given(seed=st.integers(0, 1000))
 def test_a_cold_teacher_gives_hard_labels(seed: int) -> None:
     torch.manual_seed(seed)
-    student = Saying(TWO, torch.randn(1, 3, 4), torch.randn(5, 4))
+    student = FixedNetwork(TWO, torch.randn(1, 3, 4), torch.randn(5, 4))
     certain = torch.eye(3)[torch.randint(0, 3, (3,))]  # a margin of 1 is 100 at this temperature
-    teacher = Saying(ONE, certain[None], torch.eye(3))
+    teacher = FixedNetwork(ONE, certain[None], torch.eye(3))
     cold = ExtendNER(weighting="mean", student_temperature=2.0, teacher_temperature=0.01)
     kd = cold.losses(student, teacher, BATCH)["kd"]
     labels = certain.argmax(-1)[None]
-    hard = losses.cross_entropy(student.said.logits / 2.0, labels, where=TARGETS == 0)
+    hard = losses.cross_entropy(student.output.logits / 2.0, labels, where=TARGETS == 0)
     assert kd.total.item() == pytest.approx(hard.total.item(), abs=1e-4)
 
 
 def test_ignored_and_new_words_are_not_distilled() -> None:
     targets = torch.tensor([[IGNORE, 3, 0]])
     batch = Batch(torch.tensor([0]), {}, targets >= 0, targets)
-    said = ExtendNER(weighting="mean").losses(*toy(), batch)
-    assert (said["ce"].count.item(), said["kd"].count.item()) == (1, 1)
+    terms = ExtendNER(weighting="mean").losses(*toy(), batch)
+    assert (terms["ce"].count.item(), terms["kd"].count.item()) == (1, 1)
     q, s = softmax(Z_OLD[2]), softmax(Z[2])
     alone = sum(q[c] * (math.log(q[c]) - math.log(s[c])) for c in range(3))
-    assert said["kd"].total.item() == pytest.approx(alone, rel=1e-5)
+    assert terms["kd"].total.item() == pytest.approx(alone, rel=1e-5)
     assert ExtendNER().losses(*toy(), batch)["kd"].count.item() == 2, "words that no loss may read have no share"
 
 
@@ -423,9 +423,9 @@ DIVERGENCES: dict[str, Any] = {
 @pytest.mark.parametrize("words", ["all", "outside"])
 @pytest.mark.parametrize("form", list(DIVERGENCES))
 @pytest.mark.parametrize("decomposition", list(DECOMPOSITIONS))
-def test_dld_holds_each_part_at_its_own_weight(decomposition: Any, form: Any, words: Any) -> None:
+def test_dld_weights_each_part_separately(decomposition: Any, form: Any, words: Any) -> None:
     torch.manual_seed(0)
-    student, teacher = (Saying(i, torch.randn(1, 3, 4), torch.randn(1 + 2 * len(i), 4)) for i in (TWO, ONE))
+    student, teacher = (FixedNetwork(i, torch.randn(1, 3, 4), torch.randn(1 + 2 * len(i), 4)) for i in (TWO, ONE))
     targets = torch.tensor([[0, 3, IGNORE]])
     batch = Batch(torch.tensor([0]), {}, targets >= 0, targets)
     method = DLD(
@@ -437,20 +437,20 @@ def test_dld_holds_each_part_at_its_own_weight(decomposition: Any, form: Any, wo
         words=words,
         temperature=1.0 if form == "mse" else 2.0,
     )
-    said = losses_of(method, student, teacher, batch)
+    terms = losses_of(method, student, teacher, batch)
     if decomposition == "none":
-        parts = {"dld_positive": (2.0, student.said.logits, teacher.said.logits)}
+        parts = {"dld_positive": (2.0, student.output.logits, teacher.output.logits)}
     else:
         split = losses.decompose_by_product if decomposition == "product" else losses.decompose_by_weight
-        (up, down), (up_old, down_old) = (split(n.said.features, n.said.weight) for n in (student, teacher))
+        (up, down), (up_old, down_old) = (split(n.output.features, n.output.weight) for n in (student, teacher))
         parts = {"dld_positive": (2.0, up, up_old), "dld_negative": (3.0, down, down_old)}
     options = {} if form == "mse" else {"student_temperature": 2.0, "teacher_temperature": 2.0}
     where = targets == 0 if words == "outside" else targets != IGNORE
-    assert said.keys() == {"ce", "kd", *parts}
+    assert terms.keys() == {"ce", "kd", *parts}
     for name, (weight, z, z_old) in parts.items():
         alone = DIVERGENCES[form](z, z_old, where, **options)
-        assert said[name].total.item() == pytest.approx(weight * alone.total.item(), rel=1e-6)
-        assert said[name].count.item() == where.sum() == (1 if words == "outside" else 2)
+        assert terms[name].total.item() == pytest.approx(weight * alone.total.item(), rel=1e-6)
+        assert terms[name].count.item() == where.sum() == (1 if words == "outside" else 2)
 
 
 def test_the_control_of_dld_is_distillation_at_a_greater_weight(step: Step) -> None:
@@ -458,22 +458,22 @@ def test_the_control_of_dld_is_distillation_at_a_greater_weight(step: Step) -> N
     batch = step.batch(range(6))
     plainly = ExtendNER(weighting="mean")
     control = DLD(base=plainly, decomposition="none", form="kl", words="outside", weight_positive=2.0)
-    said = step.losses(control, batch)
+    terms = step.losses(control, batch)
     heavier = step.losses(dataclasses.replace(plainly, kd_weight=3.0), batch)
-    assert said["kd"].total.item() + said["dld_positive"].total.item() == pytest.approx(heavier["kd"].total.item())
-    assert said["dld_positive"].count.item() == heavier["kd"].count.item()
+    assert terms["kd"].total.item() + terms["dld_positive"].total.item() == pytest.approx(heavier["kd"].total.item())
+    assert terms["dld_positive"].count.item() == heavier["kd"].count.item()
 
 
 class Confident:
-    """A teacher who finds what it is told to find."""
+    """A teacher with scripted predictions."""
 
     inventory = TWO
 
-    def __init__(self, said: Sequence[Prediction]) -> None:
-        self._said = said
+    def __init__(self, predictions: Sequence[Prediction]) -> None:
+        self._predictions = predictions
 
     def predictions(self, _: Split) -> Sequence[Prediction]:
-        return self._said
+        return self._predictions
 
 
 SURE, SO_SO, CITY = Entity(0, 1, "animal"), Entity(2, 3, "animal"), Entity(1, 2, "city")
@@ -481,7 +481,7 @@ FOUND: Prediction = {SURE: 0.9, SO_SO: 0.5, CITY: 0.4}
 
 
 @pytest.mark.parametrize(
-    ("method", "kept"),
+    ("method", "labels"),
     [
         (SelfTraining(), {SURE, SO_SO, CITY}),
         (SelfTraining(threshold=0.5), {SURE, SO_SO}),
@@ -493,21 +493,21 @@ FOUND: Prediction = {SURE: 0.9, SO_SO: 0.5, CITY: 0.4}
     ],
     ids=str,
 )
-def test_only_confident_entities_become_labels(method: Method, kept: set[Entity], step: Step) -> None:
+def test_only_confident_entities_become_labels(method: Method, labels: set[Entity], step: Step) -> None:
     empty: Prediction = {}
     teacher: Any = Confident([FOUND, *[empty] * (len(step.split) - 1)])
     annotated = method.annotate(step.split, teacher)
-    assert annotated[0].pseudo == kept
+    assert annotated[0].pseudo == labels
     assert not annotated[1].pseudo
     assert annotated[0].entities == step.split[0].entities
     assert not step.split[0].pseudo
 
 
-def test_pseudo_labels_are_learned_where_gold_is_silent(step: Step) -> None:
+def test_pseudo_labels_are_learned_where_there_is_no_gold(step: Step) -> None:
     row = next(i for i in range(len(step.split)) if not step.split[i].entities)
-    said = [frozenset({Entity(0, 1, "animal")}) if i == row else frozenset() for i in range(len(step.split))]
+    labels = [frozenset({Entity(0, 1, "animal")}) if i == row else frozenset() for i in range(len(step.split))]
     before = step.batch([row]).targets
-    step.split = step.split.with_pseudo(said)
+    step.split = step.split.with_pseudo(labels)
     after = step.batch([row]).targets
     assert (before[0, 0].item(), after[0, 0].item()) == (0, 1)
     assert torch.equal(before[0, 1:], after[0, 1:])
@@ -519,7 +519,7 @@ def test_methods_that_annotate_nothing_leave_the_split_alone(step: Step) -> None
         assert method.annotate(step.split, teacher) is step.split
 
 
-def test_labels_tell_what_is_wrapped_around_what() -> None:
+def test_labels_show_how_methods_are_nested() -> None:
     assert DLD(base=DLD(base=ExtendNER())).label == "dld(dld(extend_ner))"
     assert list(DLD(base=ExtendNER()).teacher_outputs) == ["logits", "dld_positive", "dld_negative"]
     assert list(DLD(base=ExtendNER(), decomposition="none").teacher_outputs) == ["logits", "dld_positive"]

@@ -24,34 +24,46 @@ tables = st.dictionaries(st.sampled_from(TYPES), type_counts, min_size=1)
 
 
 def count(pairs: list[tuple[list[str], list[str]]], types: tuple[str, ...] = TYPES) -> Counts:
-    return scoring.add(*(scoring.tally(decode(gold), decode(said), types) for gold, said in pairs))
+    return scoring.add(*(scoring.tally(decode(gold), decode(predicted), types) for gold, predicted in pairs))
 
 
 @given(corpora)
 def test_scores_agree_with_seqeval(pairs):
     counts = count(pairs)
-    gold, said = [list(tags) for tags, _ in pairs], [list(tags) for _, tags in pairs]
+    gold, predicted = [list(tags) for tags, _ in pairs], [list(tags) for _, tags in pairs]
     pooled = tuple(map(sum, zip(*counts.values(), strict=True)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert scoring.micro(counts) == pytest.approx(f1_score(gold, said, average="micro", zero_division=0))
-        assert scoring.precision(pooled) == pytest.approx(precision_score(gold, said, average="micro", zero_division=0))
-        assert scoring.recall(pooled) == pytest.approx(recall_score(gold, said, average="micro", zero_division=0))
+        assert scoring.micro(counts) == pytest.approx(f1_score(gold, predicted, average="micro", zero_division=0))
+        assert scoring.precision(pooled) == pytest.approx(
+            precision_score(gold, predicted, average="micro", zero_division=0)
+        )
+        assert scoring.recall(pooled) == pytest.approx(recall_score(gold, predicted, average="micro", zero_division=0))
         if any(pooled):  # seqeval's macro over no type at all is nan
-            assert scoring.macro(counts) == pytest.approx(f1_score(gold, said, average="macro", zero_division=0))
+            assert scoring.macro(counts) == pytest.approx(f1_score(gold, predicted, average="macro", zero_division=0))
 
 
 @given(corpora, st.sets(st.sampled_from(TYPES)))
-def test_only_the_types_asked_for_are_counted(pairs, kept):
-    types = tuple(sorted(kept))
+def test_only_the_types_asked_for_are_counted(pairs, names):
+    types = tuple(sorted(names))
     everything = count(pairs)
     assert count(pairs, types) == {name: everything[name] for name in types}
 
 
 def test_words_and_type_must_both_be_exact():
     gold = [Entity(0, 2, "PER"), Entity(3, 4, "LOC"), Entity(5, 6, "ORG")]
-    said = {Entity(0, 2, "PER"): 0.9, Entity(3, 5, "LOC"): 0.8, Entity(5, 6, "PER"): 0.7, Entity(7, 8, "DATE"): 0.6}
-    assert scoring.tally(gold, said, TYPES) == {"LOC": (0, 1, 1), "MISC": (0, 0, 0), "ORG": (0, 0, 1), "PER": (1, 1, 0)}
+    predictions = {
+        Entity(0, 2, "PER"): 0.9,
+        Entity(3, 5, "LOC"): 0.8,
+        Entity(5, 6, "PER"): 0.7,
+        Entity(7, 8, "DATE"): 0.6,
+    }
+    assert scoring.tally(gold, predictions, TYPES) == {
+        "LOC": (0, 1, 1),
+        "MISC": (0, 0, 0),
+        "ORG": (0, 0, 1),
+        "PER": (1, 1, 0),
+    }
 
 
 CONLLEVAL_ENDS = {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O"), ("E", "E"), ("E", "I"), ("E", "O")}
@@ -60,18 +72,18 @@ CONLLEVAL_ENDS = {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O"), ("E", "E"), ("
 
 def chunks_of_2004(tags: list[str]) -> set[Entity]:
     """What the script makes of tags, rule by rule."""
-    found: set[Entity] = set()
+    entities: set[Entity] = set()
     start, before = None, ("O", "")
     for i, tag in enumerate([*tags, "O"]):
         prefix, _, kind = tag.partition("-")
         parts = (before[0], prefix) in CONLLEVAL_ENDS or kind != before[1]
         if start is not None and parts:
-            found.add(Entity(start, i, before[1]))
+            entities.add(Entity(start, i, before[1]))
             start = None
         if prefix != "O" and parts:
             start = i
         before = prefix, kind
-    return found
+    return entities
 
 
 @st.composite
@@ -86,14 +98,20 @@ def flat(draw: st.DrawFn) -> tuple[int, list[Entity]]:
 
 
 @given(flat())
-def test_conlleval_reads_entities_as_the_script_reads_their_bioes_tags(said):
-    length, entities = said
+def test_conlleval_reads_entities_as_the_script_reads_their_bioes_tags(sentence):
+    length, entities = sentence
     assert scoring.conlleval(entities) == chunks_of_2004(encode(entities, length, "BIOES"))
 
 
 def test_conlleval_makes_one_of_neighbours():
-    said = [Entity(0, 1, "PER"), Entity(1, 3, "PER"), Entity(3, 4, "LOC"), Entity(5, 6, "LOC"), Entity(6, 7, "LOC")]
-    assert scoring.conlleval(reversed(said)) == {Entity(0, 3, "PER"), Entity(3, 4, "LOC"), Entity(5, 7, "LOC")}
+    predictions = [
+        Entity(0, 1, "PER"),
+        Entity(1, 3, "PER"),
+        Entity(3, 4, "LOC"),
+        Entity(5, 6, "LOC"),
+        Entity(6, 7, "LOC"),
+    ]
+    assert scoring.conlleval(reversed(predictions)) == {Entity(0, 3, "PER"), Entity(3, 4, "LOC"), Entity(5, 7, "LOC")}
     assert scoring.conlleval({}) == set()
 
 
@@ -123,7 +141,7 @@ def test_without_a_right_entity_every_score_is_zero(score, counts):
     assert score(counts) == 0.0
 
 
-def test_macro_leaves_out_a_type_that_nobody_mentions_but_not_one_that_is_imagined_or_missed():
+def test_macro_omits_only_types_without_gold_and_predictions():
     assert scoring.macro({"PER": (1, 0, 0), "LOC": (0, 0, 0)}) == 1.0
     assert scoring.macro({"PER": (1, 0, 0), "LOC": (0, 1, 0)}) == 0.5
     assert scoring.macro({"PER": (1, 0, 0), "LOC": (0, 0, 1)}) == 0.5
@@ -201,17 +219,17 @@ def test_interference_is_never_positive_and_forgetting_never_exceeds_one(series)
 
 @given(corpora)
 def test_scoring_the_corpus_as_one_sentence_differs_at_boundaries_only(pairs):
-    """The published CFNER scores read all sentences as one: an entity may then go on into the next sentence."""
+    """The published CFNER scores read all sentences as one: an entity may then continue into the next sentence."""
     apart: tuple[set[Entity], set[Entity]] = set(), set()
     start, seam = 0, set()
     for pair in pairs:
         seam |= {start - 1, start}
-        for found, tags in zip(apart, pair, strict=True):
-            found |= {Entity(start + e.start, start + e.end, e.type) for e in decode(list(tags))}
+        for sequence, tags in zip(apart, pair, strict=True):
+            sequence |= {Entity(start + e.start, start + e.end, e.type) for e in decode(list(tags))}
         start += len(pair[0])
-    for found, side in zip(apart, zip(*pairs, strict=True), strict=True):
+    for sequence, side in zip(apart, zip(*pairs, strict=True), strict=True):
         together = set(decode([tag for tags in side for tag in tags]))
-        for entity in together ^ found:
+        for entity in together ^ sequence:
             assert seam & set(range(entity.start, entity.end)), "whatever differs touches a boundary"
 
 

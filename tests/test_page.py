@@ -34,7 +34,7 @@ EIGHTEEN = (
 )
 
 
-def told(ledger: RunLedger, epochs: int = 3) -> RunLedger:
+def with_epochs(ledger: RunLedger, epochs: int = 3) -> RunLedger:
     """The run with epochs on record and, from its second step on, the account of a teacher's entities."""
     records = []
     for record in ledger.records():
@@ -73,7 +73,7 @@ def trial(number: int, state: Any, *scores: float, second: float | None = None, 
 
 def search(*trials: TrialRecord, objectives: tuple[str, ...] = ("score",), run: str = "") -> SearchRecord:
     shares = {"method.weight": 0.7, "method.weighting": 0.3}
-    found = RoundRecord(name="dld-1234", steps=4, trials=trials, importances=shares)
+    record = RoundRecord(name="dld-1234", steps=4, trials=trials, importances=shares)
     line = "raycner run jobs/demo.yaml method.weight=2.0"
     winner = WinnerRecord(settings={"method.weight": 2.0}, command=line, runs=(run,), baseline=(run,)) if run else None
     return SearchRecord(
@@ -85,7 +85,7 @@ def search(*trials: TrialRecord, objectives: tuple[str, ...] = ("score",), run: 
         seeds=1,
         strategy="whole_run",
         steps=4,
-        rounds=(found,),
+        rounds=(record,),
         winner=winner,
     )
 
@@ -100,21 +100,21 @@ TRIALS = (
 )
 
 
-def seeds(**said: Any) -> list[RunLedger]:
-    return [told(run(shifted(by), PLAN, seed=seed, **said)) for seed, by in enumerate((0.0, 2.0, 5.0))]
+def seeds(**settings: Any) -> list[RunLedger]:
+    return [with_epochs(run(shifted(by), PLAN, seed=seed, **settings)) for seed, by in enumerate((0.0, 2.0, 5.0))]
 
 
 def everything() -> list[Section]:
-    """Two systems over three seeds, their bound, published figures, a duel and a search."""
+    """Two systems over three seeds, their bound, published figures, a paired comparison and a search."""
     ours, bound = seeds(), run(shifted(9.0), PLAN, label="finetuning", protocol="joint", method={"name": "finetuning"})
     other = run(shifted(-4.0), PLAN, label="extend_ner", method={"name": "extend_ner"}, shares=False)
-    found = with_significance(with_published(summary([*ours, bound, other])), {"extend_ner": "dld(extend_ner)"})
-    return contents(found, [search(*TRIALS, run=ours[0].run)])
+    report = with_significance(with_published(summary([*ours, bound, other])), {"extend_ner": "dld(extend_ner)"})
+    return contents(report, [search(*TRIALS, run=ours[0].run)])
 
 
 def many_types(seed: int = 0) -> RunLedger:
     scores = [[95.0 - 4 * (step - place) - place for place in range(step + 1)] for step in range(18)]
-    return told(
+    return with_epochs(
         run(scores, [[name] for name in EIGHTEEN], seed=seed, label="cfner", method={"name": "cfner"}), epochs=8
     )
 
@@ -137,8 +137,8 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.open += [] if tag in self.VOID else [tag]
-        said = dict(attrs)
-        self.identifiers += [said["id"]] if said.get("id") else []
+        attributes = dict(attrs)
+        self.identifiers += [attributes["id"]] if attributes.get("id") else []
         for name, value in attrs:
             if name in {"src", "href", "xlink:href", "srcset", "data", "action"} and value:
                 (self.anchors if value.startswith("#") else self.loads).append(value)
@@ -172,7 +172,7 @@ def words(svg: str) -> list[str]:
 
 def test_a_page_shows_every_run_with_its_scores():
     page = html(everything())
-    said = " ".join(" ".join(read(page).words).split())
+    text = " ".join(" ".join(read(page).words).split())
     for word in (
         "dld(extend_ner)",
         "extend_ner",
@@ -181,43 +181,43 @@ def test_a_page_shows_every_run_with_its_scores():
         "gap to joint",
         "final micro P",
     ):
-        assert word in said
+        assert word in text
     assert "63.5" in page and "65.8±2.5" in page
-    assert "dld(extend_ner) against" not in said and "extend_ner against dld(extend_ner): average micro" in said
-    assert "CoNLL2003 FG-1-PG-1: ours and what is published" in said
+    assert "dld(extend_ner) against" not in text and "extend_ner against dld(extend_ner): average micro" in text
+    assert "CoNLL2003 FG-1-PG-1: ours and what is published" in text
 
 
 def test_unfinished_runs_are_shown_and_not_averaged():
-    half = told(run(SCORES[:2], PLAN, label="half", shares=False))
+    half = with_epochs(run(SCORES[:2], PLAN, label="half", shares=False))
     begun = run([], PLAN, label="begun")
     sections = contents(summary([*seeds(), half, begun]))
-    said = " ".join(read(html(sections)).words)
-    assert "half, seed 0: unfinished, 2 of 4 steps done" in said
+    text = " ".join(read(html(sections)).words)
+    assert "half, seed 0: unfinished, 2 of 4 steps done" in text
     names = drawn(sections)
     assert not any("begun" in words(svg) for name, svg in names.items() if name.endswith(("old-and-new", "forgetting")))
     assert {"scenario-1-micro", "scenario-1-2-types", "scenario-1-2-losses"} <= names.keys()
     assert "scenario-1-3-types" not in names
 
 
-def test_one_lone_step_has_no_curve():
+def test_a_single_step_has_no_curve():
     names = drawn(contents(summary([run([[50.0, 60.0]], [["LOC", "PER"]])])))
     assert set(names) == {"scenario-1-1-types"}
 
 
-def test_a_heatmap_says_each_score_and_what_was_lost():
-    said = words(drawn(everything())["scenario-1-2-types"])
-    assert said.count("82.3") == 3  # as LOC is learned, and macro and micro after the first step
+def test_a_heatmap_shows_each_score_and_the_forgetting():
+    texts = words(drawn(everything())["scenario-1-2-types"])
+    assert texts.count("82.3") == 3  # as LOC is learned, and macro and micro after the first step
     for figure in ("62.3", "47.3", "32.3", "87.3", "15.0", "57.3"):
-        assert figure in said
-    assert said.count("20.0") == 2 and said.count(DASH) == 1
-    assert [word for word in said if word in ("LOC", "MISC", "ORG", "PER", "macro", "micro", "lost")] == [
+        assert figure in texts
+    assert texts.count("20.0") == 2 and texts.count(DASH) == 1
+    assert [word for word in texts if word in ("LOC", "MISC", "ORG", "PER", "macro", "micro", "lost")] == [
         *("lost", "LOC", "MISC", "ORG", "PER", "macro", "micro")
     ]
 
 
 def test_a_type_that_occurs_nowhere_leaves_its_cell_empty():
-    said = words(drawn(contents(summary([run([[None], [40.0, 60.0]], [["LOC"], ["PER"]])])))["scenario-1-1-types"])
-    assert said.count("0.0") == 2  # macro and micro of the first step; its only type has nothing to say
+    texts = words(drawn(contents(summary([run([[None], [40.0, 60.0]], [["LOC"], ["PER"]])])))["scenario-1-1-types"])
+    assert texts.count("0.0") == 2  # macro and micro of the first step; its only type has nothing to say
 
 
 def test_every_term_of_the_loss_has_its_panel():
@@ -227,15 +227,15 @@ def test_every_term_of_the_loss_has_its_panel():
 
 
 def test_losses_that_are_no_numbers_leave_a_gap():
-    ledger = told(run(SCORES, PLAN))
+    ledger = with_epochs(run(SCORES, PLAN))
     first, *rest = ledger.records()
     broken = replace(first, epochs=tuple(replace(e, losses={"ce": float("nan")}) for e in first.epochs))
-    found = summary([RunLedger(ObjectStore("never-written-to"), replace(ledger._page, records=(broken, *rest)))])
-    assert found.runs[0].steps[0].epochs[0].losses == {"ce": None}
-    assert "nan" not in drawn(contents(found))["scenario-1-1-losses"].lower()
+    report = summary([RunLedger(ObjectStore("never-written-to"), replace(ledger._page, records=(broken, *rest)))])
+    assert report.runs[0].steps[0].epochs[0].losses == {"ce": None}
+    assert "nan" not in drawn(contents(report))["scenario-1-1-losses"].lower()
 
 
-def test_a_teachers_entities_are_drawn_and_told():
+def test_pseudo_labels_are_plotted_and_described():
     sections = everything()
     svg = drawn(sections)["scenario-1-2-teacher"]
     assert {"proposed", "kept", "precision", "entities"} <= set(words(svg))
@@ -255,10 +255,10 @@ def test_a_search_shows_its_trials_the_importances_and_the_winners_line():
     names = drawn(sections)
     assert {"complete", "pruned", "failed", "trial 0"} <= set(words(names["search-1-1-trials"]))
     assert {"method.weight", "0.70", "method.weighting", "0.30"} <= set(words(names["search-1-1-importances"]))
-    said = " ".join(read(html(sections)).words)
-    assert "raycner run jobs/demo.yaml method.weight=2.0" in said
-    assert "6 trials (3 complete, 2 pruned, 1 failed)" in said and "trial 5 failed: out of memory" in said
-    assert "+3.3" in said and "search-1-1-front" not in names
+    text = " ".join(read(html(sections)).words)
+    assert "raycner run jobs/demo.yaml method.weight=2.0" in text
+    assert "6 trials (3 complete, 2 pruned, 1 failed)" in text and "trial 5 failed: out of memory" in text
+    assert "+3.3" in text and "search-1-1-front" not in names
 
 
 def test_a_trial_is_drawn_to_the_step_it_ended_at():
@@ -272,8 +272,8 @@ def test_two_objectives_leave_a_front():
     both = (trial(0, "complete", 0.0, 0.0, second=0.0), trial(1, "complete", 0.0, 0.02, second=-0.01))
     beaten = trial(2, "complete", 0.0, -0.01, second=-0.02)
     names = drawn(contents(summary(seeds()), [search(*both, beaten, objectives=("old", "new"))]))
-    said = words(names["search-1-1-front"])
-    assert {"old types (points)", "new types (points)", "0", "1"} <= set(said) and "2" not in said
+    texts = words(names["search-1-1-front"])
+    assert {"old types (points)", "new types (points)", "0", "1"} <= set(texts) and "2" not in texts
 
 
 def test_the_settings_on_the_page_run_again(tmp_path: Path):
@@ -289,11 +289,11 @@ def test_the_settings_on_the_page_run_again(tmp_path: Path):
     assert yaml.safe_load(file.read_text()) == plain(config)
 
 
-def test_what_came_out_of_files_is_text_and_nothing_else():
-    hostile = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
-    twin = told(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
-    found = with_significance(summary([hostile, twin]), {HOSTILE: "_twin"})
-    sections = contents(found, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
+def test_text_from_files_is_escaped():
+    hostile = with_epochs(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
+    twin = with_epochs(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
+    report = with_significance(summary([hostile, twin]), {HOSTILE: "_twin"})
+    sections = contents(report, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
     reader = read(html(sections))
     assert "script" not in reader.tags
     assert HOSTILE in "".join(reader.words)
@@ -309,7 +309,7 @@ def test_the_page_loads_nothing():
     assert not {"script", "link", "img", "iframe", "object", "embed"} & set(reader.tags)
 
 
-def test_identifiers_are_the_pages_own_and_lead_somewhere():
+def test_identifiers_are_unique_and_links_resolve():
     page = html(everything())
     reader = read(page)
     assert len(reader.identifiers) == len(set(reader.identifiers))
@@ -327,11 +327,11 @@ def test_every_plot_is_exported_as_png_and_svg(tmp_path: Path):
     names = drawn(sections)
     files = {path.name: path.read_bytes() for path in (tmp_path / "plots").iterdir()}
     assert set(files) == {f"{name}.{form}" for name in names for form in ("png", "svg")} and number == len(names)
-    for name, said in files.items():
-        assert said.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
+    for name, content in files.items():
+        assert content.startswith(b"\x89PNG" if name.endswith("png") else b"<?xml")
 
 
-def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path):
+def test_a_path_that_cannot_be_written_is_rejected(tmp_path: Path):
     (tmp_path / "file").touch()
     for deed in (write, export):
         with pytest.raises(InputError, match="cannot be written"):
@@ -341,15 +341,15 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path):
 def test_report_html_writes_one_file_and_prints_no_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     store = ObjectStore(str(tmp_path / "store"))
     page = run(SCORES, PLAN, run="conll-1")._page
-    said = {"label": page.label, "config": page.config, "corpora": page.corpora, "planned": page.planned}
-    ledger = RunLedger.create(store, page.run, **said)
+    fields = {"label": page.label, "config": page.config, "corpora": page.corpora, "planned": page.planned}
+    ledger = RunLedger.create(store, page.run, **fields)
     for record in page.records:
         ledger.append(record)
     search(*TRIALS, run="conll-1").write(store)
     asked = ["report", "--store", str(tmp_path / "store"), "--html", str(tmp_path / "new" / "report.html")]
     assert main([*asked, "--plots", str(tmp_path / "plots"), "--published"]) == 0
-    told = capsys.readouterr()
-    assert told.out == "" and "report.html" in told.err
+    output = capsys.readouterr()
+    assert output.out == "" and "report.html" in output.err
     html = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
     assert "Search dld-1234" in html and "ours and what is published" in html
     assert len(list((tmp_path / "plots").glob("*.png"))) > 5
@@ -362,10 +362,10 @@ def test_report_html_writes_one_file_and_prints_no_table(tmp_path: Path, capsys:
 
 @pytest.fixture
 def browser() -> str:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
         pytest.skip(f"no browser on PATH to open the page in: none of {', '.join(BROWSERS)}")
-    return found
+    return path
 
 
 PROBE = """
@@ -374,8 +374,8 @@ addEventListener("load", () => {
   const seen = [...document.querySelectorAll("figure.plot")].map(figure => {
     const box = figure.querySelector("svg").getBoundingClientRect();
     const shapes = [...figure.querySelectorAll("svg path, svg text")].filter(shape => {
-      const room = shape.getBoundingClientRect();
-      return room.width > 0 || room.height > 0;
+      const bounds = shape.getBoundingClientRect();
+      return bounds.width > 0 || bounds.height > 0;
     });
     return `${figure.id} ${Math.round(box.width)} ${Math.round(box.height)} ${shapes.length}`;
   });
@@ -389,20 +389,20 @@ addEventListener("load", () => {
 
 @pytest.mark.parametrize("width", [1280, 500, 390])
 def test_a_browser_draws_the_plots(browser: str, tmp_path: Path, width: int):
-    found = with_published(summary([many_types(), many_types(1)]))
-    sections = [*everything(), *contents(found, [])]
+    report = with_published(summary([many_types(), many_types(1)]))
+    sections = [*everything(), *contents(report, [])]
     sections = [*sections[:-1], renamed(sections[-1])]
     opened = html(sections).replace('<meta http-equiv="Content-Security-Policy"', '<meta name="without"')
     frame = tmp_path / "frame.html"
     frame.write_text(opened.replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     head = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={tmp_path}"]
     asked = [*head, f"--window-size={width},2000", "--virtual-time-budget=5000", "--dump-dom", frame.as_uri()]
-    said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
-    title = re.search(r"<title>(.*?)</title>", said)
-    assert title, said[:500]
+    dumped = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=120).stdout
+    title = re.search(r"<title>(.*?)</title>", dumped)
+    assert title, dumped[:500]
     page, *plots = title[1].split("; ")
-    _, across, room = page.split()
-    assert int(across) <= int(room), "the page itself scrolls sideways"
+    _, across, available = page.split()
+    assert int(across) <= int(available), "the page itself scrolls sideways"
     names = [plot.name for section in sections for plot in section.all_plots()]
     assert [plot.split()[0] for plot in plots] == names
     for plot in plots:
@@ -411,7 +411,7 @@ def test_a_browser_draws_the_plots(browser: str, tmp_path: Path, width: int):
 
 
 def renamed(section: Section) -> Section:
-    """The section under names of its own, to stand on a page beside another that has the same."""
+    """The section under a name of its own, for a page with another section of the same name."""
     plots = [plot._replace(name=f"other-{plot.name}") for plot in section.plots]
     parts = [renamed(part) for part in section.parts]
     return replace(section, anchor=f"other-{section.anchor}", plots=plots, parts=parts)

@@ -40,7 +40,7 @@ NOTHING, LATER, ALL = [False] * 4, [False, True, True, True], [True] * 4
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("settings", "expected"),
     [
         ("store=elsewhere", NOTHING),
         ("compute.workers=2", NOTHING),
@@ -74,12 +74,12 @@ NOTHING, LATER, ALL = [False] * 4, [False, True, True, True], [True] * 4
     ],
 )
 def test_a_name_depends_on_what_determines_the_weights(
-    tiny_corpus: Corpus, base: list[str], said: str, expected: list[bool]
+    tiny_corpus: Corpus, base: list[str], settings: str, expected: list[bool]
 ) -> None:
-    assert renamed(names(tiny_corpus, *base), names(tiny_corpus, *base, *said.split())) == expected
+    assert renamed(names(tiny_corpus, *base), names(tiny_corpus, *base, *settings.split())) == expected
 
 
-def test_what_only_later_steps_read_is_told_apart_from_what_both_read(tiny_corpus: Corpus, base: list[str]) -> None:
+def test_settings_of_later_steps_leave_the_first_step_unchanged(tiny_corpus: Corpus, base: list[str]) -> None:
     own = [*base, "optim.first.lr=0.5", "optim.first.head_lr=0.5", "optim.first.schedule=constant"]
     for later in ("optim.lr=0.2", "optim.head_lr=0.2", "optim.schedule=cosine"):
         assert renamed(names(tiny_corpus, *own), names(tiny_corpus, *own, later)) == LATER
@@ -87,8 +87,8 @@ def test_what_only_later_steps_read_is_told_apart_from_what_both_read(tiny_corpu
 
 def test_every_method_shares_the_first_step(tiny_corpus: Corpus, base: list[str]) -> None:
     methods = ["finetuning", "extend_ner", "self_training", "{name: dld, base: {name: self_training}}"]
-    said = [f"method.name={m}" if m.isidentifier() else f"method={m}" for m in methods]
-    chains = [names(tiny_corpus, *base, layer) for layer in said]
+    overrides = [f"method.name={m}" if m.isidentifier() else f"method={m}" for m in methods]
+    chains = [names(tiny_corpus, *base, layer) for layer in overrides]
     assert len({chain[0] for chain in chains}) == 1
     assert len({chain[1] for chain in chains}) == len(chains)
 

@@ -188,7 +188,7 @@ def test_a_broken_package_is_one_line_that_names_it(tmp_path: Path) -> None:
         ("no/such/file.py", "plugins: no/such/file.py cannot be imported (FileNotFoundError"),
     ],
 )
-def test_a_plugin_that_is_not_there_is_refused(name: str, line: str) -> None:
+def test_a_plugin_that_is_not_there_is_rejected(name: str, line: str) -> None:
     with pytest.raises(InputError) as error:
         load_plugins([name])
     assert line in str(error.value)

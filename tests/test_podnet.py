@@ -14,7 +14,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.tag_head import TagOutput
 from raycner.settings import build
-from test_methods import ONE, TWO, Saying, losses_of
+from test_methods import ONE, TWO, FixedNetwork, losses_of
 
 TARGETS = torch.tensor([[0, 3, 0]])
 BATCH = Batch(torch.tensor([0]), {}, TARGETS >= 0, TARGETS)
@@ -29,25 +29,25 @@ LAYERS_OLD = torch.tensor(
 )
 
 
-def said_of(layers: Tensor, logits: Tensor) -> TagOutput:
+def output_of(layers: Tensor, logits: Tensor) -> TagOutput:
     words = layers[-1][:, 1:]
     states = States(words, layers[-1], tuple(layers), torch.tensor([[1, 2, 3]]))
     return TagOutput(logits, words, torch.zeros(logits.size(-1), 2), states)
 
 
 def toy() -> tuple[Any, Any]:
-    student, teacher = (Saying(i, torch.zeros(1, 3, 2), torch.zeros(1, 2)) for i in (TWO, ONE))
-    student.said, teacher.said = said_of(LAYERS, torch.tensor([Z])), said_of(LAYERS_OLD, torch.zeros(1, 3, 3))
+    student, teacher = (FixedNetwork(i, torch.zeros(1, 3, 2), torch.zeros(1, 2)) for i in (TWO, ONE))
+    student.output, teacher.output = output_of(LAYERS, torch.tensor([Z])), output_of(LAYERS_OLD, torch.zeros(1, 3, 3))
     return student, teacher
 
 
-def test_podnet_is_what_it_is_by_hand() -> None:
-    said = losses_of(PODNet(scale=2.0, flat_weight=3.0, spatial_weight=5.0), *toy(), BATCH)
+def test_podnet_equals_the_calculation_by_hand() -> None:
+    terms = losses_of(PODNet(scale=2.0, flat_weight=3.0, spatial_weight=5.0), *toy(), BATCH)
     nca = math.log(sum(math.exp(2 * z) for z in (0.1, 0.2, -0.3, 1.6))) - 2 * (1.5 - 0.6)
     flat = (1 - 1.0) + (1 - math.sqrt(0.5))  # the last layers of the first and the third word
     spatial = (abs(7 / 5 - 1) + abs(1 - 1)) / 2 + (abs(1 - -1) + abs(math.sqrt(2) - 1)) / 2
     expected = {"nca": (nca, 1), "flat": (3 * math.sqrt(3 / 2) * flat, 2), "spatial": (5 * spatial, 2)}
-    assert {name: (term.total.item(), term.count.item()) for name, term in said.items()} == {
+    assert {name: (term.total.item(), term.count.item()) for name, term in terms.items()} == {
         name: (pytest.approx(total, rel=1e-5), count) for name, (total, count) in expected.items()
     }
 
@@ -67,7 +67,7 @@ def test_the_published_margin_changes_nothing() -> None:
 def test_the_published_spatial_term_trains_nothing() -> None:
     layers = LAYERS.clone().requires_grad_()
     student, teacher = toy()
-    student.said = said_of(layers, torch.tensor([Z]))
+    student.output = output_of(layers, torch.tensor([Z]))
     trained, constant = (
         losses_of(PODNet(spatial_gradient=gradient), student, teacher, BATCH)["spatial"].total
         for gradient in (True, False)
@@ -81,12 +81,12 @@ def test_the_published_spatial_term_trains_nothing() -> None:
 
 def test_layers_are_pooled_in_the_precision_of_the_weights() -> None:
     student, _ = toy()
-    states = student.said.source
+    states = student.output.source
     fine = states._replace(words=states.words.double())
     assert (pooled(states).dtype, pooled(fine).dtype) == (torch.float32, torch.float64)
 
 
 @pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"margin": -1.0}, {"spatial_weight": -1.0}])
-def test_senseless_values_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_values_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="not negative"):
         build(Method, {"name": "podnet", **wrong})

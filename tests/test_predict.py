@@ -35,12 +35,12 @@ def predictor(trained: str) -> Predictor:
     return Predictor.of("columns", trained)
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
+def printed_objects(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def places(found: list[PredictedEntity]) -> list[tuple[int, int, str]]:
-    return [(f.start, f.end, f.type) for f in found]
+def places(entities: list[PredictedEntity]) -> list[tuple[int, int, str]]:
+    return [(f.start, f.end, f.type) for f in entities]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
@@ -51,20 +51,20 @@ def test_the_entities_are_those_that_the_step_was_scored_on(step: int, trained: 
     assert predictor.types == record.seen
     (test,) = scenario[step - 1].test
     sentences = list(test.sentences())
-    said = predictor.words([sentence.words for sentence in sentences])
+    predictions = predictor.words([sentence.words for sentence in sentences])
     counts = add(dict.fromkeys(record.seen, (0, 0, 0)))
-    for sentence, found in zip(sentences, said, strict=True):
-        counts = add(counts, tally(sentence.entities, {Entity(f.start, f.end, f.type) for f in found}, record.seen))
+    for sentence, entities in zip(sentences, predictions, strict=True):
+        counts = add(counts, tally(sentence.entities, {Entity(f.start, f.end, f.type) for f in entities}, record.seen))
     assert counts == dict(record.test)
     assert sum(tp for tp, _, _ in counts.values()) > 0
 
 
-def test_confidence_is_of_the_least_sure_word(predictor: Predictor) -> None:
-    (found,) = predictor.words([LINES[0].split()])
-    assert found and all(0 < f.confidence <= 1 for f in found)
+def test_confidence_is_that_of_the_least_confident_word(predictor: Predictor) -> None:
+    (entities,) = predictor.words([LINES[0].split()])
+    assert entities and all(0 < f.confidence <= 1 for f in entities)
 
 
-def test_text_and_words_say_the_same(predictor: Predictor) -> None:
+def test_text_and_words_give_equal_entities(predictor: Predictor) -> None:
     by_text, _, twice = predictor.text(LINES)
     (by_words,) = predictor.words([LINES[0].split()])
     starts = [LINES[0].index(word) for word in LINES[0].split()]
@@ -76,7 +76,7 @@ def test_text_and_words_say_the_same(predictor: Predictor) -> None:
 def test_order_and_company_do_not_matter(predictor: Predictor) -> None:
     texts = [f"{'so ' * (i % 7)}{line}" for i, line in enumerate(LINES * 5)]
     together, alone = predictor.text(texts), [predictor.text([text])[0] for text in texts]
-    assert [places(found) for found in together] == [places(found) for found in alone]
+    assert [places(entities) for entities in together] == [places(entities) for entities in alone]
 
 
 def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,10 +90,10 @@ def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.Monke
             yield Passage.of_text(line)
 
     reading = predictor.read(coming())  # type: ignore[arg-type]
-    said = [next(reading)[1]]
+    predictions = [next(reading)[1]]
     assert asked == [0, 1]
-    said += [found for _, found in reading]
-    assert [places(found) for found in said] == [places(found) for found in expected]
+    predictions += [entities for _, entities in reading]
+    assert [places(entities) for entities in predictions] == [places(entities) for entities in expected]
 
 
 def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> None:
@@ -103,12 +103,12 @@ def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> No
     network.finalize()
     predictor = Predictor(network)
     long = ["Ada", "Bo", "Finch", "."] * 60
-    (found,) = predictor.words([long])
-    assert found[-1].end > 200, "the end of the sentence was not read"
+    (entities,) = predictor.words([long])
+    assert entities[-1].end > 200, "the end of the sentence was not read"
     whole = [sum(len(word) for word in long[:end]) for end in range(len(long))]
     reach = next(end for end in range(4, len(long), 4) if whole[end + 4] > 96 - 2)
     (alone,) = predictor.words([long[:reach]])
-    assert alone == [f for f in found if f.end <= reach]
+    assert alone == [f for f in entities if f.end <= reach]
 
 
 def test_the_package_offers_it() -> None:
@@ -122,16 +122,16 @@ def test_every_form_of_input(trained: str, tmp_path: Path, capsys: pytest.Captur
     words = LINES[0].split()
     (tmp_path / "a.txt").write_text("\n".join(LINES) + "\n", encoding="utf-8")
     objects = [{"id": 7, "tokens": words}, {"text": LINES[0], "source": "b"}]
-    (tmp_path / "b.jsonl").write_text("".join(json.dumps(said) + "\n" for said in objects), encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(row) + "\n" for row in objects), encoding="utf-8")
     (tmp_path / "c.conll").write_text("".join(f"{word}\tO\n" for word in words) + "\n", encoding="utf-8")
     files = [str(tmp_path / name) for name in ("a.txt", "b.jsonl", "c.conll")]
     assert main(["predict", "columns", *files, "--store", trained]) == 0
-    said = told(capsys)
-    assert [line.get("text") for line in said] == [*LINES, None, LINES[0], None]
-    assert said[3]["id"] == 7 and said[4]["source"] == "b"
-    assert said[3]["entities"] == said[5]["entities"] != []
-    assert said[0]["entities"] == said[4]["entities"]
-    assert set(said[0]["entities"][0]) == {"start", "end", "type", "confidence", "text"}  # type: ignore[index]
+    printed = printed_objects(capsys)
+    assert [line.get("text") for line in printed] == [*LINES, None, LINES[0], None]
+    assert printed[3]["id"] == 7 and printed[4]["source"] == "b"
+    assert printed[3]["entities"] == printed[5]["entities"] != []
+    assert printed[0]["entities"] == printed[4]["entities"]
+    assert set(printed[0]["entities"][0]) == {"start", "end", "type", "confidence", "text"}  # type: ignore[index]
 
 
 def test_standard_input_is_text(
@@ -140,17 +140,19 @@ def test_standard_input_is_text(
     stream = io.TextIOWrapper(io.BytesIO("\n".join(LINES).encode()))
     monkeypatch.setattr(sys, "stdin", stream)
     assert main(["predict", "columns", "-", "--store", trained]) == 0
-    assert [line["text"] for line in told(capsys)] == LINES
+    assert [line["text"] for line in printed_objects(capsys)] == LINES
 
 
-def test_what_is_said_can_be_learned_from(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_can_be_used_as_training_data(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, output = tmp_path / "given.conll", tmp_path / "train.jsonl"
     source.write_text("".join(f"{word}\tO\n" for word in LINES[0].split()) + "\n", encoding="utf-8")
     assert main(["predict", "columns", str(source), "--store", trained, "--output", str(output)]) == 0
     assert capsys.readouterr().out == ""
     (row,) = LAYOUTS["jsonl"]().rows(find(str(output), []), [])
-    (found,) = Predictor.of("columns", trained).words([row.words])
-    assert list(row.entities) == [Entity(f.start, f.end, f.type) for f in found]
+    (entities,) = Predictor.of("columns", trained).words([row.words])
+    assert list(row.entities) == [Entity(f.start, f.end, f.type) for f in entities]
 
 
 def test_it_runs_as_a_command(trained: str) -> None:
@@ -201,7 +203,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(
         (["given.txt", "--output", "no/such/folder/out"], "cannot be written"),
     ],
 )
-def test_bad_places_are_refused(
+def test_bad_paths_are_rejected(
     arguments: list[str],
     expected: str,
     trained: str,
@@ -216,7 +218,7 @@ def test_bad_places_are_refused(
     assert expected in capsys.readouterr().err
 
 
-def test_a_gigantic_line_is_refused(
+def test_a_gigantic_line_is_rejected(
     trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("raycner.data.sources.LONGEST", 1000)
@@ -225,7 +227,7 @@ def test_a_gigantic_line_is_refused(
     assert "in.txt:2: a line of more than" in capsys.readouterr().err
 
 
-def test_a_name_that_several_runs_begin_with_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_several_runs_begin_with_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed in (0, 1):
         tiny = ("scenario.order=[location]", "method.name=finetuning", "optim.first.epochs=1")
         run(runs.small(tmp_path, *tiny, f"seed={seed}"), runs.silent)
@@ -260,6 +262,6 @@ def test_words_and_texts_are_not_confused(method: str, given: object, hint: str,
     assert error.value.hint == hint
 
 
-def test_a_predictor_says_what_it_is(predictor: Predictor) -> None:
+def test_a_predictor_has_a_readable_repr(predictor: Predictor) -> None:
     assert repr(predictor).startswith("<Predictor columns-fg_pg-")
     assert ":3: " in repr(predictor) and ", ".join(predictor.types) in repr(predictor)

@@ -1,4 +1,4 @@
-"""Published figures: what the tables hold, which setting a run belongs to, and ours beside theirs."""
+"""Published figures: what the tables hold, which setting a run belongs to, and our scores next to published ones."""
 
 import io
 import json
@@ -36,19 +36,19 @@ def flat(score: float, plan: list[list[str]]) -> list[list[float | None]]:
     return [[score] * sum(map(len, plan[: index + 1])) for index in range(len(plan))]
 
 
-def ran(score: float, plan: list[list[str]], method: dict[str, Any], **said: Any) -> RunLedger:
-    return run(flat(score, plan), plan, method=method, **({"label": method["name"]} | said))
+def ran(score: float, plan: list[list[str]], method: dict[str, Any], **settings: Any) -> RunLedger:
+    return run(flat(score, plan), plan, method=method, **({"label": method["name"]} | settings))
 
 
-def beside(*ledgers: RunLedger) -> tuple[Summary, Published]:
-    found = with_published(summary(ledgers))
-    assert found.published
-    return found, found.published[0]
+def published_view(*ledgers: RunLedger) -> tuple[Summary, Published]:
+    report = with_published(summary(ledgers))
+    assert report.published
+    return report, report.published[0]
 
 
-def shown(found: Summary, width: int = 110) -> str:
+def shown(report: Summary, width: int = 110) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    show(found, console)
+    show(report, console)
     return console.file.getvalue()
 
 
@@ -137,7 +137,7 @@ def test_the_types_are_those_of_the_layout() -> None:
         ([], None),
     ],
 )
-def test_a_setting_is_known_by_types_and_sizes(plan: list[list[str]], setting: tuple[str, str] | None) -> None:
+def test_a_setting_is_identified_by_types_and_sizes(plan: list[list[str]], setting: tuple[str, str] | None) -> None:
     assert setting_of(plan) == setting
 
 
@@ -157,8 +157,8 @@ def test_a_setting_is_known_by_types_and_sizes(plan: list[list[str]], setting: t
 )
 def test_a_run_is_the_system_that_its_method_is(method: dict[str, Any], name: str | None) -> None:
     plan = steps(CONLL, 1, 1)
-    (found,) = summary([ran(50.0, plan, method)]).runs
-    assert system(found) == name
+    (record,) = summary([ran(50.0, plan, method)]).runs
+    assert system(record) == name
 
 
 def test_a_joint_run_is_the_bound() -> None:
@@ -169,13 +169,13 @@ def test_a_joint_run_is_the_bound() -> None:
     assert (system(bound), system(distilled)) == ("joint", None)
 
 
-def test_ours_theirs_and_the_difference() -> None:
+def test_scores_published_scores_and_differences() -> None:
     plan = steps(CONLL, 1, 1)
     seeds = [ran(score, plan, {"name": "extend_ner"}, seed=seed) for seed, score in enumerate((70.0, 72.0))]
-    _, found = beside(*seeds, ran(60.0, plan, {"name": "add_ner"}), ran(60.0, plan, SELF_TRAINING))
-    assert (found.setting, found.unpublished) == ("CoNLL2003 FG-1-PG-1", ("add_ner",))
-    pairs = {(pair.theirs.system, pair.theirs.by): pair for pair in found.pairs}
-    assert len(pairs) == len(found.pairs) == 12
+    _, published = published_view(*seeds, ran(60.0, plan, {"name": "add_ner"}), ran(60.0, plan, SELF_TRAINING))
+    assert (published.setting, published.unpublished) == ("CoNLL2003 FG-1-PG-1", ("add_ner",))
+    pairs = {(pair.theirs.system, pair.theirs.by): pair for pair in published.pairs}
+    assert len(pairs) == len(published.pairs) == 12
     for by, micro in (("CFNER", 76.36), ("DLD", 76.07)):
         pair = pairs["extend_ner", by]
         assert pair.ours and pair.difference
@@ -187,26 +187,26 @@ def test_ours_theirs_and_the_difference() -> None:
     assert pairs["cfner", "CFNER"].ours is None
 
 
-def test_what_is_not_finished_is_not_set_beside() -> None:
+def test_unfinished_runs_are_not_compared_with_published_ones() -> None:
     plan = steps(CONLL, 1, 1)
     begun = run(flat(50.0, plan)[:2], plan, label="finetuning", method={"name": "finetuning"})
-    _, found = beside(begun)
-    assert found.setting and all(pair.row is None for pair in found.pairs)
+    _, published = published_view(begun)
+    assert published.setting and all(pair.row is None for pair in published.pairs)
 
 
-@pytest.mark.parametrize("said", [{"protocol": "steps"}, {}])
-def test_no_known_setting_is_said_in_one_line(said: dict[str, str]) -> None:
-    plan = steps(CONLL, 1, 1) if said else [["person"], ["place"]]
-    found, nothing = beside(ran(50.0, plan, {"name": "finetuning"}, **said))
+@pytest.mark.parametrize("settings", [{"protocol": "steps"}, {}])
+def test_an_unknown_setting_is_reported_in_one_line(settings: dict[str, str]) -> None:
+    plan = steps(CONLL, 1, 1) if settings else [["person"], ["place"]]
+    report, nothing = published_view(ran(50.0, plan, {"name": "finetuning"}, **settings))
     assert nothing == Published(setting=None)
     unknown = "No figures are published of these types in these steps."
-    assert shown(found).count(unknown) == as_markdown(found).count(unknown) == 1
+    assert shown(report).count(unknown) == as_markdown(report).count(unknown) == 1
 
 
 def test_the_two_corrected_cells_carry_an_asterisk_and_a_note() -> None:
     plan = steps(TYPES["OntoNotes5"], 2, 2)
-    found, _ = beside(ran(50.0, plan, {"name": "podnet"}))
-    text = shown(found)
+    report, _ = published_view(ran(50.0, plan, {"name": "podnet"}))
+    text = shown(report)
     head = text[: text.index("micro-F1")]
     podnet, lucir = (line(head, f"{name}, CFNER") for name in ("podnet", "lucir"))
     assert podnet[2:] == ["19.0*", "16.9*", "50.0", "50.0", "+31.0", "+33.1"]
@@ -214,14 +214,14 @@ def test_the_two_corrected_cells_carry_an_asterisk_and_a_note() -> None:
     assert line(head, "cfner, CFNER")[2:4] == ["72.6±0.5", "56.0±0.7"]
     assert text.count("* Corrected: ") == 1
     assert "printed are the figures of I2B2, podnet 34.67 / 24.62 and lucir 64.32 / 43.53;" in " ".join(text.split())
-    assert "Corrected" not in shown(beside(ran(50.0, steps(CONLL, 1, 1), {"name": "podnet"}))[0])
+    assert "Corrected" not in shown(published_view(ran(50.0, steps(CONLL, 1, 1), {"name": "podnet"}))[0])
 
 
 def test_the_scores_after_each_step_stand_under_theirs() -> None:
-    found, _ = beside(ran(50.0, steps(CONLL, 1, 1), {"name": "finetuning"}))
-    lines = shown(found).splitlines()
-    start = next(number for number, said in enumerate(lines) if said.strip().startswith("macro-F1"))
-    theirs = next(n for n, said in enumerate(lines) if n > start and said.strip().startswith("finetuning, CFNER"))
+    report, _ = published_view(ran(50.0, steps(CONLL, 1, 1), {"name": "finetuning"}))
+    lines = shown(report).splitlines()
+    start = next(number for number, text in enumerate(lines) if text.strip().startswith("macro-F1"))
+    theirs = next(n for n, text in enumerate(lines) if n > start and text.strip().startswith("finetuning, CFNER"))
     assert lines[theirs].split()[2:] == ["86.0", "32.1", "22.3", "22.2"]
     assert lines[theirs + 1].split() == ["ours", "50.0", "50.0", "50.0", "50.0"]
 
@@ -230,13 +230,13 @@ def test_the_scores_after_each_step_stand_under_theirs() -> None:
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     plan = steps(TYPES["OntoNotes5"], 1, 1)
     light = [ran(50.0 + number, plan, DLD | {"weight": number}, label="dld(extend_ner)") for number in range(3)]
-    found, _ = beside(*light, ran(50.0, plan, {"name": "finetuning"}))
-    assert max(map(len, shown(found, width).splitlines())) <= width
+    report, _ = published_view(*light, ran(50.0, plan, {"name": "finetuning"}))
+    assert max(map(len, shown(report, width).splitlines())) <= width
 
 
-def test_it_is_json_and_markdown() -> None:
+def test_the_comparison_has_json_and_markdown() -> None:
     plan = steps(TYPES["OntoNotes5"], 2, 2)
-    found, theirs = beside(ran(50.0, plan, {"name": "lucir"}), ran(40.0, plan, {"name": "finetuning"}))
-    assert json.loads(json.dumps(found.document(), allow_nan=False))["published"] == [plain(theirs)]
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in as_markdown(found).splitlines() if "|" in row]
+    report, theirs = published_view(ran(50.0, plan, {"name": "lucir"}), ran(40.0, plan, {"name": "finetuning"}))
+    assert json.loads(json.dumps(report.document(), allow_nan=False))["published"] == [plain(theirs)]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in as_markdown(report).splitlines() if "|" in row]
     assert ["lucir, CFNER", "56.4\\*", "40.6\\*", "50.0", "50.0", "-6.4", "+9.4"] in rows

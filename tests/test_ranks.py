@@ -32,22 +32,22 @@ def together(rank: int, store: str, fingerprint: str, meeting: str) -> None:
     assert looked.often == (rank == 0), "the bytes of a step are read by one rank"
     assert StepCheckpoint.find(ObjectStore(store), "nothing") is None
 
-    def refuse() -> None:
-        raise InputError(f"said by rank {rank}")
+    def fail() -> None:
+        raise InputError(f"raised by rank {rank}")
 
-    with pytest.raises(InputError, match="said by rank 0"):
-        ranks.broadcast_from_rank0(refuse)
+    with pytest.raises(InputError, match="raised by rank 0"):
+        ranks.broadcast_from_rank0(fail)
     dist.destroy_process_group()
 
 
-def test_one_rank_looks_and_both_know(tmp_path: Path) -> None:
+def test_one_rank_reads_and_both_receive_the_value(tmp_path: Path) -> None:
     store = tmp_path / "store"
     done = run(runs.small(store, "scenario.protocol.first=2", "optim.epochs=1", "optim.first.epochs=1"), runs.silent)
     mp.spawn(together, (str(store), done.planned[0].fingerprint, str(tmp_path / "meeting")), nprocs=2)
 
 
-def refused(rank: int, store: str, meeting: str) -> None:
-    """A store that refuses rank 0's write ends both ranks, and leaves neither waiting for the other."""
+def failing(rank: int, store: str, meeting: str) -> None:
+    """A failed write of rank 0 ends both ranks; neither waits for the other."""
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     callback = SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events)
     snapshot = SimpleNamespace(epochs=[1], save=lambda folder: (folder / "state").write_bytes(b"state"))
@@ -56,12 +56,12 @@ def refused(rank: int, store: str, meeting: str) -> None:
     dist.destroy_process_group()
 
 
-def test_a_write_that_is_refused_ends_every_rank(tmp_path: Path) -> None:
+def test_a_failed_write_ends_every_rank(tmp_path: Path) -> None:
     store = tmp_path / "store"
     store.mkdir()
     (store / "snapshots").write_text("a file where a folder must be")
-    mp.spawn(refused, (str(store), str(tmp_path / "meeting")), nprocs=2)
+    mp.spawn(failing, (str(store), str(tmp_path / "meeting")), nprocs=2)
 
 
-def test_alone_one_looks_oneself() -> None:
+def test_a_single_process_reads_for_itself() -> None:
     assert ranks.broadcast_from_rank0(lambda: 7) == 7

@@ -78,7 +78,7 @@ def test_two_workers_and_a_bucket(s3_uri: str) -> None:
     assert again.count("taken from the store") == 2 and "starting" not in again
 
 
-def test_a_refusal_inside_a_worker_is_one_line(tmp_path: Path) -> None:
+def test_an_input_error_inside_a_worker_is_one_line(tmp_path: Path) -> None:
     """What only a worker can find out, here by relative paths, ends as one line with status 2, and is not retried."""
     vectors = tmp_path / "vectors.txt"
     vectors.write_text("the 0.1 0.2 0.3\n", encoding="utf-8")  # its width shows when a step reads the words it needs

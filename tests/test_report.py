@@ -37,25 +37,29 @@ def percent(score: float) -> tuple[int, int, int]:
     return right, 0, 2000 - 2 * right
 
 
-def run(scores: list[list[float | None]], plan: list[list[str]], **said: Any) -> RunLedger:
+def run(scores: list[list[float | None]], plan: list[list[str]], **fields: Any) -> RunLedger:
     """The ledger of a run whose step k scored `scores[k]`, in the order types are learned; None occurs nowhere."""
-    label, seed, protocol = said.get("label", "dld(extend_ner)"), said.get("seed", 0), said.get("protocol", "fg_pg")
+    label, seed, protocol = (
+        fields.get("label", "dld(extend_ner)"),
+        fields.get("seed", 0),
+        fields.get("protocol", "fg_pg"),
+    )
     config = {
         "scenario": {"corpus": "conll2003", "source": None, "protocol": protocol, "first": 1, "per_step": 1}
-        | said.get("scenario", {}),
-        "model": {"encoder": {"name": "pretrained"}, "head": said.get("head", {"name": "tags"}), "growth": {}},
-        "method": said.get("method", DLD),
+        | fields.get("scenario", {}),
+        "model": {"encoder": {"name": "pretrained"}, "head": fields.get("head", {"name": "tags"}), "growth": {}},
+        "method": fields.get("method", DLD),
         "optim": {"epochs": 10},
-        "compute": said.get("compute", {"workers": 2}),
+        "compute": fields.get("compute", {"workers": 2}),
         "store": "store",
         "seed": seed,
     }
-    name = said.get("run", f"{label}-{protocol}-{json.dumps(config['method'])}-{seed}")
-    first = f"first-{seed}" if said.get("shares", True) else f"{name}-0"
+    name = fields.get("run", f"{label}-{protocol}-{json.dumps(config['method'])}-{seed}")
+    first = f"first-{seed}" if fields.get("shares", True) else f"{name}-0"
     prints = [first, *(f"{name}-{index}" for index in range(1, len(plan)))]
     records = []
     for index, row in enumerate(scores):
-        seen = tuple(known for names in plan[: index + 1] for known in names)
+        seen = tuple(name for names in plan[: index + 1] for name in names)
         counts = {t: (0, 0, 0) if s is None else percent(s) for t, s in zip(seen, row, strict=True)}
         record = StepRecord(
             index=index,
@@ -72,7 +76,7 @@ def run(scores: list[list[float | None]], plan: list[list[str]], **said: Any) ->
         )
         records.append(record)
     corpus = CorpusNote(
-        fingerprint=said.get("corpus", "9f3b2c"),
+        fingerprint=fields.get("corpus", "9f3b2c"),
         types=FOUR,
         notes=("dev: carved from train, 10 % of the sentences",),
         source="data/conll",
@@ -98,27 +102,27 @@ def shown(*ledgers: RunLedger, width: int = 100, **options: Any) -> str:
 
 def line(text: str, start: str) -> list[str]:
     """The words of the one line that starts so, its dashes as hyphens."""
-    found = [one.replace(DASH, "-").split() for one in text.splitlines() if one.strip().startswith(start)]
-    assert len(found) == 1, (start, found)
-    return found[0]
+    rows = [one.replace(DASH, "-").split() for one in text.splitlines() if one.strip().startswith(start)]
+    assert len(rows) == 1, (start, rows)
+    return rows[0]
 
 
 def test_scores_of_one_run_by_hand():
-    found = summary([run(SCORES, PLAN)]).runs[0]
-    last = found.steps[-1]
+    report = summary([run(SCORES, PLAN)]).runs[0]
+    last = report.steps[-1]
     assert last.f1 == {"LOC": 60.0, "MISC": 45.0, "ORG": 30.0, "PER": 85.0}
     assert last.micro == last.macro == last.tasks == pytest.approx(55.0)
     assert (last.old, last.new) == (pytest.approx(45.0), pytest.approx(85.0))
-    assert found.steps[0].old is None
-    average = found.average
+    assert report.steps[0].old is None
+    average = report.average
     assert average.macro == average.micro == pytest.approx((80 + 65 + 54 + 55) / 4)
     assert average.old == pytest.approx((70 + 56 + 45) / 3)
     assert average.new == pytest.approx((60 + 50 + 85) / 3)
-    assert found.forgetting == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
-    assert found.mean_forgetting == pytest.approx(55 / 3)
-    assert found.backward_interference == pytest.approx(-55 / 4)
-    assert found.backward_transfer == pytest.approx(-(20 + 15 + 20) / 3)
-    assert (found.seconds, found.workers, found.finished) == (244.0, (2,), True)
+    assert report.forgetting == pytest.approx({"LOC": 20.0, "MISC": 15.0, "ORG": 20.0})
+    assert report.mean_forgetting == pytest.approx(55 / 3)
+    assert report.backward_interference == pytest.approx(-55 / 4)
+    assert report.backward_transfer == pytest.approx(-(20 + 15 + 20) / 3)
+    assert (report.seconds, report.workers, report.finished) == (244.0, (2,), True)
 
 
 def test_micro_and_macro_differ_when_types_weigh_differently():
@@ -180,25 +184,25 @@ def test_every_table_states_how_its_scores_were_obtained():
     stated = "Decoder constrained; calibration none; seed 0; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
     assert stated in " ".join(shown(ledger).split())
     both = "Decoder constrained; calibration none; seeds 0 and 1; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
-    found = summary([ledger, other])
-    for text in (shown(ledger, other), as_markdown(found), html(contents(found))):
+    report = summary([ledger, other])
+    for text in (shown(ledger, other), as_markdown(report), html(contents(report))):
         assert both in " ".join(text.split())
     assert "Calibration none; seed 1; 2 workers." in " ".join(shown(other).split()), "what is not recorded is left out"
 
 
-def test_calibrated_scores_stand_beside_the_raw_ones():
+def test_calibrated_scores_are_shown_next_to_the_raw_ones():
     raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
     records = []
     for number, record in enumerate(raw.records()):
         counts = dict.fromkeys(record.seen, (8, 2, 2))
         records.append(replace(record, calibration=CalibrationRecord(delta=number + 0.5, dev=counts, test=counts)))
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
-    (found,) = summary([ledger]).runs
-    assert found.steps[1].calibrated == Calibrated(delta=1.5, micro=pytest.approx(80), macro=pytest.approx(80))
-    assert found.average.calibrated == CalibratedMeans(micro=pytest.approx(80), macro=pytest.approx(80))
-    assert found.average.macro == pytest.approx(50)
-    said = shown(ledger)
-    assert "macro*" in said and "types lowered by 0.5, 1.5" in " ".join(said.split())
+    (report,) = summary([ledger]).runs
+    assert report.steps[1].calibrated == Calibrated(delta=1.5, micro=pytest.approx(80), macro=pytest.approx(80))
+    assert report.average.calibrated == CalibratedMeans(micro=pytest.approx(80), macro=pytest.approx(80))
+    assert report.average.macro == pytest.approx(50)
+    printed = shown(ledger)
+    assert "macro*" in printed and "types lowered by 0.5, 1.5" in " ".join(printed.split())
     other = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]], label="other", shares=False)
     best, raw_row = summary([ledger, other]).comparisons[0].rows
     assert best.calibrated_micro == Spread(mean=pytest.approx(80), std=None, n=1)
@@ -211,26 +215,26 @@ def test_calibrated_scores_stand_beside_the_raw_ones():
     assert "micro*" not in shown(other, run(SCORES[:2], [["LOC"], ["PER"]], label="third"))
 
 
-def test_conlleval_is_told_where_it_was_counted():
+def test_conlleval_scores_are_shown_where_they_were_counted():
     raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
     records = [replace(record, conlleval=dict.fromkeys(record.seen, (7, 3, 3))) for record in raw.records()]
     counted = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
-    (found,) = summary([counted]).runs
-    assert [step.conlleval for step in found.steps] == [pytest.approx(70), pytest.approx(70)]
+    (report,) = summary([counted]).runs
+    assert [step.conlleval for step in report.steps] == [pytest.approx(70), pytest.approx(70)]
     assert "70.0 micro (adjacent entities of one type count as one)" in " ".join(shown(counted).split())
     assert summary([raw]).runs[0].steps[0].conlleval is None
     assert "conlleval" not in shown(raw)
 
 
-def test_a_teachers_entities_are_accounted_for():
+def test_pseudo_labels_are_counted():
     raw = run([[50.0], [40.0, 60.0], [30.0, 40.0, 50.0]], [["LOC"], ["PER"], ["ORG"]])
     first, second, third = raw.records()
-    known = PseudoRecord(proposed=1234, kept=800, threshold=0.8125, right=600)
-    unknown, none = replace(known, right=None), PseudoRecord(proposed=0, kept=0, threshold=0.0, right=0)
-    records = (first, replace(second, pseudo={"LOC": known}), replace(third, pseudo={"LOC": unknown, "PER": none}))
+    record = PseudoRecord(proposed=1234, kept=800, threshold=0.8125, right=600)
+    unknown, none = replace(record, right=None), PseudoRecord(proposed=0, kept=0, threshold=0.0, right=0)
+    records = (first, replace(second, pseudo={"LOC": record}), replace(third, pseudo={"LOC": unknown, "PER": none}))
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=records))
-    (found,) = summary([ledger]).runs
-    assert [step.pseudo for step in found.steps] == [
+    (report,) = summary([ledger]).runs
+    assert [step.pseudo for step in report.steps] == [
         None,
         {"LOC": Pseudo(proposed=1234, kept=800, threshold=0.8125, precision=75.0)},
         {
@@ -249,12 +253,12 @@ def test_a_teachers_entities_are_accounted_for():
 
 
 def test_the_document_is_json_and_keeps_its_keys():
-    found = json.loads(
+    document = json.loads(
         json.dumps(summary([run(SCORES, PLAN), run(SCORES[:2], PLAN, seed=1)]).document(), allow_nan=False)
     )
-    assert found["schema"] == SCHEMA == 2
-    assert set(found) == {"schema", "runs", "comparisons"}
-    assert set(found["runs"][0]) == {
+    assert document["schema"] == SCHEMA == 2
+    assert set(document) == {"schema", "runs", "comparisons"}
+    assert set(document["runs"][0]) == {
         *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
         *("mean_forgetting", "backward_transfer", "backward_interference", "seconds", "workers"),
         *("decoder", "calibration", "dtypes", "versions"),
@@ -263,14 +267,14 @@ def test_the_document_is_json_and_keeps_its_keys():
         *("micro", "macro", "tasks", "old", "new", "calibrated"),
         *("micro_precision", "micro_recall", "macro_precision", "macro_recall"),
     }
-    assert set(found["runs"][0]["average"]) == overall
-    assert set(found["runs"][0]["steps"][0]) == {
+    assert set(document["runs"][0]["average"]) == overall
+    assert set(document["runs"][0]["steps"][0]) == {
         *overall,
         *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
         *("by_task", "conlleval", "pseudo", "epochs", "sentences", "seconds", "workers", "dtype", "version"),
     }
-    assert set(found["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
-    assert set(found["comparisons"][0]["rows"][0]) == {
+    assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
+    assert set(document["comparisons"][0]["rows"][0]) == {
         *("label", "title", "settings", "joint", "runs", "seeds", "finished", "done", "average_micro", "average_macro"),
         *("final_micro", "final_macro", "forgetting", "gap_average", "gap_final", "significance", "curve"),
         *("average_tasks", "final_tasks", "gap_tasks", "calibrated_micro", "calibrated_macro"),
@@ -297,7 +301,7 @@ def test_of_two_runs_with_one_seed_the_longer_counts():
         assert (row.runs, row.finished) == (("b",), (0,))
 
 
-def test_rows_come_by_average_macro_and_namesakes_carry_what_parts_them():
+def test_rows_are_sorted_by_average_macro_and_equal_names_show_their_difference():
     light = DLD | {"weight": 0.5}
     rows = summary([run(SCORES, PLAN), run(shifted(2.0), PLAN, method=light), run(shifted(1.0), PLAN, label="cfner")])
     labels = [row.label for row in rows.comparisons[0].rows]
@@ -336,7 +340,7 @@ def test_the_gap_is_measured_to_the_joint_run_of_the_scenario():
     assert "gap to" not in shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"))
 
 
-def test_an_unfinished_run_says_how_far_it_is_and_enters_no_average():
+def test_an_unfinished_run_shows_its_progress_and_is_not_averaged():
     done, begun = run(SCORES, PLAN), run(shifted(4.0)[:2], PLAN, label="cfner")
     first, second = summary([begun, done]).comparisons[0].rows
     assert (first.label, second.label) == ("dld(extend_ner)", "cfner")
@@ -350,7 +354,7 @@ def test_an_unfinished_run_says_how_far_it_is_and_enters_no_average():
     assert "0 of 4 steps done" in shown(run([], PLAN))
 
 
-def test_a_shared_step_is_said_to_be_trained_once():
+def test_a_shared_step_is_reported_as_trained_once():
     text = shown(run(SCORES, PLAN), run(SCORES, PLAN, label="cfner"))
     assert "Step 1 shared by dld(extend_ner) and cfner: trained once." in text
     seeds = [run(SCORES, PLAN, label=label, seed=seed) for label in ("a", "b") for seed in (0, 1)]
@@ -381,7 +385,7 @@ def test_many_types_turn_the_matrix_on_its_side():
     assert line(text, "tasks ") == ["tasks", "50.0", "51.0", "52.0", "53.0", "54.0", "52.0"]
 
 
-def test_many_steps_go_on_in_tables_below():
+def test_many_steps_continue_in_tables_below():
     plan = [[f"type-{number}"] for number in range(18)]
     text = shown(run([[60.0] * (step + 1) for step in range(18)], plan))
     headers = [one.split() for one in text.splitlines() if one.strip().startswith("after step ")]
@@ -389,9 +393,9 @@ def test_many_steps_go_on_in_tables_below():
 
 
 def test_a_type_that_occurs_nowhere_is_a_dash_and_not_a_zero():
-    found = summary([run([[80.0], [70.0, None]], PLAN[:2])]).runs[0].steps[1]
-    assert found.f1 == {"LOC": 70.0, "MISC": None}
-    assert found.macro == pytest.approx(70.0)
+    step = summary([run([[80.0], [70.0, None]], PLAN[:2])]).runs[0].steps[1]
+    assert step.f1 == {"LOC": 70.0, "MISC": None}
+    assert step.macro == pytest.approx(70.0)
 
 
 def test_details_add_the_matrices_to_the_comparison():
@@ -454,20 +458,22 @@ def test_no_ledger_shows_nothing():
 # ---- tasks, orders, progressions
 
 
-def in_order(order: str, scores: list[list[float | None]], plan: list[list[str]], **said: Any) -> RunLedger:
+def in_order(order: str, scores: list[list[float | None]], plan: list[list[str]], **fields: Any) -> RunLedger:
     scenario = {"test": "all", "permutation": order}
-    return run(scores, plan, protocol=said.pop("protocol", "split"), scenario=scenario, run=f"{order}-{said}", **said)
+    return run(
+        scores, plan, protocol=fields.pop("protocol", "split"), scenario=scenario, run=f"{order}-{fields}", **fields
+    )
 
 
 def test_tasks_by_hand():
     tasks = [["x-a", "x-b"], ["y-a"]]
     ledger = in_order("P1", [[60.0, 80.0], [50.0, 60.0, 90.0]], tasks)
-    (found,) = summary([ledger]).runs
-    first, last = found.steps
+    (report,) = summary([ledger]).runs
+    first, last = report.steps
     assert [*first.by_task, *last.by_task] == pytest.approx([70, 55, 90])
     assert (first.tasks, last.tasks) == (pytest.approx(70), pytest.approx((55 + 90) / 2))
-    assert found.backward_interference == pytest.approx((55 - 70) / 2)
-    assert found.backward_transfer == pytest.approx(55 - 70)
+    assert report.backward_interference == pytest.approx((55 - 70) / 2)
+    assert report.backward_transfer == pytest.approx(55 - 70)
     text = shown(ledger)
     assert line(text, "x-a, x-b") == ["x-a,", "x-b", "70.0", "55.0", "-15.0", "-15.0"]
     assert "order P1" in text
@@ -506,9 +512,9 @@ def test_orders_are_averaged():
             for order, plan in (("P1", PLAN), ("P2", turned))
         ),
     ]
-    found = summary(ledgers)
-    assert len(found.comparisons) == 2
-    (orders,) = found.orders
+    report = summary(ledgers)
+    assert len(report.comparisons) == 2
+    (orders,) = report.orders
     assert (orders.setup, orders.orders, orders.corpus) == ("Split-All", ("P1", "P2"), "conll2003")
     rows = {row.label: row for row in orders.rows}
     assert [*rows] == ["finetuning, joint", "cfner", "dld(extend_ner)"]
@@ -518,15 +524,15 @@ def test_orders_are_averaged():
     assert [point.mean for point in ours.curve] == pytest.approx([75.5, 60.5, 49.5, 50.5])
     assert ours.backward_interference.mean == pytest.approx(-55 / 4)
     assert rows["cfner"].orders == ("P1",), "an unfinished run does not count"
-    for text in (shown(*ledgers, width=140), as_markdown(found)):
+    for text in (shown(*ledgers, width=140), as_markdown(report)):
         assert "4 tasks, Split-All, over the orders P1, P2" in text
     assert not summary(ledgers[:2]).orders
-    json.dumps(found.document(), allow_nan=False)
+    json.dumps(report.document(), allow_nan=False)
 
 
 def test_progressions_by_hand():
     plan = [["LOC", "ORG"], ["PER"]]
-    said = {"target": "PER", "share": 0.8, "split_seed": 0, "order": []}
+    protocol = {"target": "PER", "share": 0.8, "split_seed": 0, "order": []}
 
     def progressed(name: str, by: float, head: str, seed: int) -> RunLedger:
         scores: list[list[float | None]] = [[80.0 + by, 70.0], [75.0, 72.0, 60.0 + by]]
@@ -534,7 +540,7 @@ def test_progressions_by_hand():
             scores,
             plan,
             protocol="progressive",
-            scenario=said,
+            scenario=protocol,
             head={"name": head},
             label=name,
             seed=seed,
@@ -544,7 +550,12 @@ def test_progressions_by_hand():
     def scratched(head: str, by: float) -> RunLedger:
         scores: list[list[float | None]] = [[50.0, 40.0, 30.0 + by]]
         return run(
-            scores, [["LOC", "ORG", "PER"]], protocol="scratch", scenario=said, head={"name": head}, label="finetuning"
+            scores,
+            [["LOC", "ORG", "PER"]],
+            protocol="scratch",
+            scenario=protocol,
+            head={"name": head},
+            label="finetuning",
         )
 
     ledgers = [
@@ -553,8 +564,8 @@ def test_progressions_by_hand():
         progressed("seq", 0, "seq2seq", 0),
     ]
     ledgers += [scratched("linear", 0), scratched("other", 9)]
-    found = summary(ledgers)
-    blstm, seq = sorted(found.progressions, key=lambda one: one.system)
+    report = summary(ledgers)
+    blstm, seq = sorted(report.progressions, key=lambda one: one.system)
     assert (blstm.target, blstm.seeds, [*blstm.types]) == ("PER", (0, 1), ["LOC", "ORG", "PER", "overall"])
     loc, per = blstm.types["LOC"], blstm.types["PER"]
     assert (loc.init.mean, loc.sub.mean, loc.rand.mean) == pytest.approx((81, 75, 50))
@@ -563,7 +574,7 @@ def test_progressions_by_hand():
     assert seq.types["PER"].rand is None, "another head's baseline is not its own"
     for text in (
         shown(*ledgers, width=140).replace(DASH, "-"),
-        as_markdown(found).replace("|", " ").replace(DASH, "-"),
+        as_markdown(report).replace("|", " ").replace(DASH, "-"),
     ):
         rows = [one.split()[1:] for one in text.splitlines() if one.split()[:2] == ["conll2003", "PER"]]
         assert rows == [
@@ -575,28 +586,28 @@ def test_progressions_by_hand():
             ["PER", "ORG", "-2.0", "-2.0"],
             ["PER", "PER", "61.0", "60.0", "30.0", "-"],
         ]
-    json.dumps(found.document(), allow_nan=False)
+    json.dumps(report.document(), allow_nan=False)
     for width in (60, 80, 140):
         assert max(map(len, shown(*ledgers, width=width).splitlines())) <= width
 
 
-def test_corpora_of_ones_own_are_told_apart_by_their_folders():
-    said = {"corpus": "columns", "target": "PER", "share": 0.8, "split_seed": 0, "order": []}
+def test_corpora_with_equal_layouts_are_distinguished_by_their_folders():
+    protocol = {"corpus": "columns", "target": "PER", "share": 0.8, "split_seed": 0, "order": []}
     ledgers = [
         run(
             [[80.0 - less], [75.0 - less, 60.0 - less]],
             [["LOC"], ["PER"]],
             protocol="progressive",
-            scenario=said | {"source": f"data/{name}/"},
+            scenario=protocol | {"source": f"data/{name}/"},
             corpus=name,
             run=name,
         )
         for name, less in (("tweets", 0.0), ("letters", 9.0))
     ]
-    found = {one.corpus: one.types["PER"].sub.mean for one in summary(ledgers).progressions}
-    assert found == {"tweets": pytest.approx(60.0), "letters": pytest.approx(51.0)}
+    means = {one.corpus: one.types["PER"].sub.mean for one in summary(ledgers).progressions}
+    assert means == {"tweets": pytest.approx(60.0), "letters": pytest.approx(51.0)}
     text = shown(*ledgers, width=140)
-    assert all(f"{name}, progressive: 2 types in 2 steps" in text for name in found)
+    assert all(f"{name}, progressive: 2 types in 2 steps" in text for name in means)
 
 
 @pytest.mark.parametrize(
@@ -624,21 +635,21 @@ def test_no_line_is_wider_than_the_terminal(width):
 @given(st.lists(st.lists(st.floats(0, 100), min_size=4, max_size=4), min_size=1, max_size=4), st.integers(0, 3))
 def test_sums_lie_between_their_types_and_averages_between_their_steps(scores, seed):
     rows = [row[: index + 1] for index, row in enumerate(scores)]
-    found = summary([run(rows, PLAN, seed=seed)]).runs[0]
-    for step in found.steps:
+    report = summary([run(rows, PLAN, seed=seed)]).runs[0]
+    for step in report.steps:
         present = list(step.f1.values())
         assert min(present) - 1e-9 <= step.micro <= max(present) + 1e-9
         assert min(present) - 1e-9 <= step.macro <= max(present) + 1e-9
-    macros = [step.macro for step in found.steps]
-    assert min(macros) - 1e-9 <= found.average.macro <= max(macros) + 1e-9
-    assert found.backward_interference <= 1e-9
+    macros = [step.macro for step in report.steps]
+    assert min(macros) - 1e-9 <= report.average.macro <= max(macros) + 1e-9
+    assert report.backward_interference <= 1e-9
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=30), st.integers(-5, 120))
 def test_chunks_cover_every_column_once_and_fit_when_columns_do(widths, width):
-    found = split(widths, width)
-    assert [place for stretch in found for place in stretch] == list(range(len(widths)))
-    assert all(len(one) == 1 or sum(widths[place] for place in one) <= width for one in found)
+    chunks = split(widths, width)
+    assert [place for stretch in chunks for place in stretch] == list(range(len(widths)))
+    assert all(len(one) == 1 or sum(widths[place] for place in one) <= width for one in chunks)
 
 
 @given(st.text(), st.integers(3, 40))

@@ -35,7 +35,7 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_driver_goes_on_where_it_stopped(moment: str, whole: Path, tmp_path: Path) -> None:
+def test_a_killed_driver_resumes_where_it_stopped(moment: str, whole: Path, tmp_path: Path) -> None:
     runs.kill_when(lambda: MOMENTS[moment](tmp_path), tmp_path)
     before = {path.parent: (path.parent / "weights.safetensors").stat().st_mtime_ns for path in committed(tmp_path)}
     runs.finish(tmp_path)
@@ -46,7 +46,7 @@ def test_a_killed_driver_goes_on_where_it_stopped(moment: str, whole: Path, tmp_
     assert after == before, "a committed step was trained again"
 
 
-def test_a_flipped_bit_is_found_and_only_its_step_trained_again(
+def test_a_flipped_bit_is_detected_and_only_its_step_trained_again(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs.finish(tmp_path)
@@ -56,8 +56,8 @@ def test_a_flipped_bit_is_found_and_only_its_step_trained_again(
     victim.write_bytes(data)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.glob("steps/*/weights.safetensors")}
     assert main(["run", *runs.SMALL, f"store={tmp_path}"]) == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"step {victim.parent.name} is damaged and will be trained again" in said
+    printed = " ".join(capsys.readouterr().err.split())
+    assert f"step {victim.parent.name} is damaged and will be trained again" in printed
     assert runs.weights(tmp_path) == runs.weights(whole)
     assert runs.scores(tmp_path) == runs.scores(whole)
     assert {path for path, time in times.items() if path.stat().st_mtime_ns != time} == {victim}
@@ -102,6 +102,6 @@ def test_a_step_added_to_a_finished_list_is_the_only_one_trained(
     assert main(["run", *steps(*entries)]) == 0
     capsys.readouterr()
     assert main(["run", *steps(*entries, "{types: [event]}")]) == 0
-    said = capsys.readouterr().out
-    assert said.count("taken from the store") == 2
-    assert "step 3 of 3  event" in said
+    printed = capsys.readouterr().out
+    assert printed.count("taken from the store") == 2
+    assert "step 3 of 3  event" in printed

@@ -30,7 +30,7 @@ class Kinds:
     """A part of a corpus of which only the types of each sentence's entities matter."""
 
     def __init__(self, kinds: Sequence[Sequence[str]]) -> None:
-        self._entities = [tuple(Entity(i, i + 1, kind) for i, kind in enumerate(said)) for said in kinds]
+        self._entities = [tuple(Entity(i, i + 1, kind) for i, kind in enumerate(types)) for types in kinds]
 
     def __len__(self) -> int:
         return len(self._entities)
@@ -39,7 +39,7 @@ class Kinds:
         return iter(self._entities)
 
     def having(self, types: Collection[str]) -> NDArray[np.int64]:
-        return np.flatnonzero([any(entity.type in types for entity in said) for said in self._entities])
+        return np.flatnonzero([any(entity.type in types for entity in entities) for entities in self._entities])
 
     def entities(self, row: int) -> tuple[Entity, ...]:
         return self._entities[row]
@@ -75,10 +75,10 @@ def letters(number: int) -> tuple[str, ...]:
     return tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"[:number])
 
 
-def refused(corpora: Made | Sequence[Made], **said: Any) -> str:
-    with pytest.raises(InputError) as refusal:
-        scenario(corpora, **said)
-    return str(refusal.value)
+def error_line(corpora: Made | Sequence[Made], **settings: Any) -> str:
+    with pytest.raises(InputError) as error:
+        scenario(corpora, **settings)
+    return str(error.value)
 
 
 @cache
@@ -122,23 +122,23 @@ def divided(draw: st.DrawFn) -> tuple[Made, int, int]:
 @given(made=divided(), sampling=st.sampled_from(["greedy", "random"]), seed=st.integers(0, 5))
 def test_every_division_is_disjoint_and_exact(made: tuple[Made, int, int], sampling: str, seed: int) -> None:
     corpus, first, per_step = made
-    laid = scenario(corpus, first=first, per_step=per_step, sampling=sampling, split_seed=seed)
+    prepared = scenario(corpus, first=first, per_step=per_step, sampling=sampling, split_seed=seed)
     total, types = len(corpus["train"]), len(corpus.types)
-    assert [e.inventory.sizes[-1] for e in laid] == [first, *[per_step] * (len(laid) - 1)]
-    assert [len(e.train) for e in laid] == [total * e.inventory.sizes[-1] // types for e in laid]
-    rows = np.concatenate([e.train.rows for e in laid])
+    assert [e.inventory.sizes[-1] for e in prepared] == [first, *[per_step] * (len(prepared) - 1)]
+    assert [len(e.train) for e in prepared] == [total * e.inventory.sizes[-1] // types for e in prepared]
+    rows = np.concatenate([e.train.rows for e in prepared])
     assert len(set(rows.tolist())) == len(rows)
-    assert all((np.diff(e.train.rows) > 0).all() for e in laid), "in the order of the corpus"
-    assert laid[-1].inventory.types == corpus.types
-    assert [e.index for e in laid] == list(range(len(laid)))
-    for one, two in pairwise(laid):
+    assert all((np.diff(e.train.rows) > 0).all() for e in prepared), "in the order of the corpus"
+    assert prepared[-1].inventory.types == corpus.types
+    assert [e.index for e in prepared] == list(range(len(prepared)))
+    for one, two in pairwise(prepared):
         assert two.inventory.old == one.inventory.types
     again = scenario(corpus, first=first, per_step=per_step, sampling=sampling, split_seed=seed)
-    assert all((a.train.rows == b.train.rows).all() for a, b in zip(laid, again, strict=True))
+    assert all((a.train.rows == b.train.rows).all() for a, b in zip(prepared, again, strict=True))
 
 
 @given(made=divided())
-def test_what_is_not_to_be_seen_is_hidden(made: tuple[Made, int, int]) -> None:
+def test_types_of_other_steps_are_hidden(made: tuple[Made, int, int]) -> None:
     corpus, first, per_step = made
     for experience in scenario(corpus, first=first, per_step=per_step):
         new, seen = set(experience.inventory.new), set(experience.inventory.types)
@@ -213,7 +213,7 @@ def test_types_are_learned_in_the_order_that_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("settings", "line"),
     [
         (
             {"first": 2, "per_step": 3},
@@ -226,8 +226,8 @@ def test_types_are_learned_in_the_order_that_is_asked_for() -> None:
         ({"order": ("A", "B", "C")}, "2 training sentences are too few to divide among 3 types; give more"),
     ],
 )
-def test_what_cannot_be_laid_out_is_refused_with_the_remedy(said: dict[str, Any], line: str) -> None:
-    assert line in refused(Made(letters(4), [["A"], ["B"]]), **said)
+def test_impossible_divisions_are_rejected_with_a_hint(settings: dict[str, Any], line: str) -> None:
+    assert line in error_line(Made(letters(4), [["A"], ["B"]]), **settings)
 
 
 @pytest.mark.parametrize(
@@ -237,22 +237,22 @@ def test_what_cannot_be_laid_out_is_refused_with_the_remedy(said: dict[str, Any]
         ("A", "type 'A' is learned twice; name each type in one step only"),
     ],
 )
-def test_a_step_that_cannot_be_is_refused_with_the_remedy(later: str, line: str) -> None:
+def test_impossible_steps_are_rejected_with_a_hint(later: str, line: str) -> None:
     corpus = Made(letters(4), [["A"], ["B"]])
     listed = (StepConfig(types=("A",)), StepConfig(types=(later,)))
-    assert line in refused([corpus, corpus], protocol="steps", steps=listed)
+    assert line in error_line([corpus, corpus], protocol="steps", steps=listed)
 
 
 def test_suggestions_name_the_nearest_type() -> None:
     corpus = Made(("location", "person"), [["person"]] * 4)
-    assert "did you mean person?" in refused(corpus, order=("preson",))
+    assert "did you mean person?" in error_line(corpus, order=("preson",))
 
 
 def test_steps_bring_their_own_sources() -> None:
     news = Made(("LOC", "PER"), [["LOC", "PER"], ["PER"], []], "a" * 16)
     notes = Made(("DRUG", "LOC"), [["DRUG"], ["LOC", "DRUG"]], "b" * 16)
     listed = (StepConfig(types=("PER", "LOC")), StepConfig(types=("DRUG",), corpus={"seed": 1}))
-    first, second = laid = scenario([news, notes], protocol="steps", steps=listed)
+    first, second = prepared = scenario([news, notes], protocol="steps", steps=listed)
     assert (first.inventory.types, second.inventory.types) == (("PER", "LOC"), ("PER", "LOC", "DRUG"))
     assert (len(first.train), len(second.train)) == (3, 2), "a step has the whole of its source"
     assert second.train.corpus is notes
@@ -260,44 +260,44 @@ def test_steps_bring_their_own_sources() -> None:
     assert [part.visible for part in second.test] == [{"PER", "LOC"}, {"DRUG"}], "LOC is no business of the notes"
     assert [part.corpus.fingerprint for part in second.dev] == ["a" * 16, "b" * 16]
     assert [len(first.test), len(second.test)] == [1, 2]
-    assert laid.notes == ()
-    assert laid.key(1).corpora == ("a" * 16, "b" * 16)
-    assert laid.key(0).corpora == ("a" * 16,)
+    assert prepared.notes == ()
+    assert prepared.key(1).corpora == ("a" * 16, "b" * 16)
+    assert prepared.key(0).corpora == ("a" * 16,)
 
 
 def test_preparing_reads_each_steps_source(tiny_source: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     store = ObjectStore(str(tmp_path_factory.mktemp("store")))
     listed = (StepConfig(types=("person",)), StepConfig(types=("animal",), corpus={"name": "demo"}))
     config = ScenarioConfig(protocol=ListedSteps(steps=listed), corpus=LAYOUTS["columns"](path=tiny_source))
-    laid = Scenario.prepare(config, store, lambda _: None)
-    assert [corpus.types[:2] for corpus in laid.corpora] == [("animal", "city"), ("animal", "date")]
-    opened = Scenario.open(config, store, [corpus.fingerprint for corpus in laid.corpora])
-    for one, two in zip(laid, opened, strict=True):
+    prepared = Scenario.prepare(config, store, lambda _: None)
+    assert [corpus.types[:2] for corpus in prepared.corpora] == [("animal", "city"), ("animal", "date")]
+    opened = Scenario.open(config, store, [corpus.fingerprint for corpus in prepared.corpora])
+    for one, two in zip(prepared, opened, strict=True):
         assert list(one.train.sentences([0, 1])) == list(two.train.sentences([0, 1]))
 
 
-def test_a_split_keeps_what_the_teacher_said_beside_the_gold(tiny_corpus: Corpus) -> None:
+def test_a_split_keeps_pseudo_labels_next_to_gold(tiny_corpus: Corpus) -> None:
     train = scenario(tiny_corpus)[1].train
-    said = [frozenset({Entity(0, 1, "animal")}) if i % 2 else frozenset() for i in range(len(train))]
-    annotated = pickle.loads(pickle.dumps(train.with_pseudo(said)))
-    assert [sentence.pseudo for sentence in annotated.sentences()] == said
+    labels = [frozenset({Entity(0, 1, "animal")}) if i % 2 else frozenset() for i in range(len(train))]
+    annotated = pickle.loads(pickle.dumps(train.with_pseudo(labels)))
+    assert [sentence.pseudo for sentence in annotated.sentences()] == labels
     assert [s.entities for s in annotated.sentences()] == [s.entities for s in train.sentences()]
     assert all(sentence.pseudo == frozenset() for sentence in train.sentences())
 
 
-def test_a_real_corpus_is_laid_out_alike(tiny_corpus: Corpus) -> None:
-    laid = scenario(tiny_corpus, first=2, per_step=1)
-    assert [len(experience.train) for experience in laid] == [30, 15, 15]
-    kinds = Counter(e.type for experience in laid for s in experience.train.sentences() for e in s.entities)
+def test_a_real_corpus_is_divided_the_same_way(tiny_corpus: Corpus) -> None:
+    prepared = scenario(tiny_corpus, first=2, per_step=1)
+    assert [len(experience.train) for experience in prepared] == [30, 15, 15]
+    kinds = Counter(e.type for experience in prepared for s in experience.train.sentences() for e in s.entities)
     assert set(kinds) == set(tiny_corpus.types)
-    assert len(laid[-1].test[0]) == 16
+    assert len(prepared[-1].test[0]) == 16
 
 
 # ---- what a step is called
 
 
-def prints(laid: Scenario) -> list[str]:
-    return [fingerprint(laid.key(index)) for index in range(len(laid))]
+def prints(prepared: Scenario) -> list[str]:
+    return [fingerprint(prepared.key(index)) for index in range(len(prepared))]
 
 
 def test_committed_steps_keep_their_names() -> None:
@@ -317,10 +317,10 @@ def test_a_step_is_named_by_what_it_sees() -> None:
     corpus = synthetic(60, 3)
     for one in ("split", "filter", "progressive"):
         settings = {"target": "C"} if one == "progressive" else {}
-        laid = scenario(corpus, protocol=one, **settings)
+        prepared = scenario(corpus, protocol=one, **settings)
         bound = scenario(corpus, protocol=one, joint=True, **settings)
-        assert prints(bound)[0] == prints(laid)[0]
-        assert set(prints(bound)[1:]).isdisjoint(prints(laid)[1:])
+        assert prints(bound)[0] == prints(prepared)[0]
+        assert set(prints(bound)[1:]).isdisjoint(prints(prepared)[1:])
     filtered = scenario(corpus, protocol="filter")
     assert prints(scenario(corpus, protocol="filter", order=("A", "B"))) == prints(filtered)[:2]
     assert prints(scenario(corpus, protocol="split", split_seed=9))[0] != prints(scenario(corpus, protocol="split"))[0]
@@ -345,30 +345,32 @@ def grouped(draw: st.DrawFn) -> tuple[Made, list[tuple[str, ...]]]:
 @given(made=grouped(), number=st.integers(1, 4), seed=st.integers(0, 3), test=st.sampled_from(["all", "filter"]))
 def test_tasks_see_what_is_theirs(made: tuple[Made, list[tuple[str, ...]]], number: int, seed: int, test: str) -> None:
     corpus, tasks = made
-    said = {"tasks": tasks, "permutation": f"P{number}", "test": test}
+    settings = {"tasks": tasks, "permutation": f"P{number}", "test": test}
     total = len(corpus["train"])
     for name in ("split", "filter"):
-        laid = scenario(corpus, protocol=name, **said, **({"split_seed": seed} if name == "split" else {}))
-        assert sorted(e.inventory.new for e in laid) == sorted(tasks)
-        for index, experience in enumerate(laid):
-            own, known = frozenset(experience.inventory.new), frozenset(experience.inventory.types)
+        prepared = scenario(corpus, protocol=name, **settings, **({"split_seed": seed} if name == "split" else {}))
+        assert sorted(e.inventory.new for e in prepared) == sorted(tasks)
+        for index, experience in enumerate(prepared):
+            own, types = frozenset(experience.inventory.new), frozenset(experience.inventory.types)
             parts = [experience.train, *experience.dev, *experience.test]
             assert all((np.diff(part.rows) > 0).all() for part in parts), "in the order of the corpus, none twice"
             assert experience.train.visible == own
-            assert [part.visible for part in experience.dev] == [frozenset(e.inventory.new) for e in laid[: index + 1]]
-            assert experience.dev[:-1] == laid[index - 1].dev if index else len(experience.dev) == 1
-            assert experience.test[0].visible == known
+            assert [part.visible for part in experience.dev] == [
+                frozenset(e.inventory.new) for e in prepared[: index + 1]
+            ]
+            assert experience.dev[:-1] == prepared[index - 1].dev if index else len(experience.dev) == 1
+            assert experience.test[0].visible == types
             rows = set(experience.test[0].rows.tolist())
             everyone = enumerate(corpus["test"].all_entities())
-            assert rows == {row for row, gold in everyone if test == "all" or {e.type for e in gold} & known}
-        rows = [set(e.train.rows.tolist()) for e in laid]
+            assert rows == {row for row, gold in everyone if test == "all" or {e.type for e in gold} & types}
+        rows = [set(e.train.rows.tolist()) for e in prepared]
         if name == "split":
             assert sum(map(len, rows)) == len(set.union(*rows)) == total
             assert sorted(map(len, rows))[:-1] == [total // len(tasks)] * (len(tasks) - 1)
         else:
             holders = [
                 {row for row, gold in enumerate(corpus["train"].all_entities()) if {e.type for e in gold} & own}
-                for own in (set(e.inventory.new) for e in laid)
+                for own in (set(e.inventory.new) for e in prepared)
             ]
             assert rows == holders
 
@@ -387,11 +389,11 @@ def test_what_a_task_sees_is_the_same_in_every_order(
 @given(made=grouped(), protocol=st.sampled_from(["split", "filter"]))
 def test_the_bound_of_tasks_sees_everything_so_far(made: tuple[Made, list[tuple[str, ...]]], protocol: str) -> None:
     corpus, tasks = made
-    laid = scenario(corpus, protocol=protocol, tasks=tasks)
+    prepared = scenario(corpus, protocol=protocol, tasks=tasks)
     for index, experience in enumerate(scenario(corpus, protocol=protocol, joint=True, tasks=tasks)):
         visible = frozenset(experience.inventory.types)
-        assert experience.inventory == laid[index].inventory
-        for joint, parts in ((experience.train, [e.train for e in laid]), (experience.dev[0], laid[-1].dev)):
+        assert experience.inventory == prepared[index].inventory
+        for joint, parts in ((experience.train, [e.train for e in prepared]), (experience.dev[0], prepared[-1].dev)):
             assert joint.visible == visible
             assert set(joint.rows.tolist()) == {row for part in parts[: index + 1] for row in part.rows.tolist()}
         assert len(experience.dev) == 1
@@ -402,8 +404,8 @@ def test_tasks_are_types_or_coarse_types_or_what_is_listed() -> None:
     fine = ("art-film", "art-music", "person-actor", "art-other")
     corpus = Made(fine, [[kind] for kind in fine] * 2)
 
-    def tasks(**said: Any) -> list[tuple[str, ...]]:
-        return [e.inventory.new for e in scenario(corpus, protocol="split", **said)]
+    def tasks(**settings: Any) -> list[tuple[str, ...]]:
+        return [e.inventory.new for e in scenario(corpus, protocol="split", **settings)]
 
     assert tasks() == [(kind,) for kind in fine]
     assert tasks(tasks="coarse") == [("art-film", "art-music", "art-other"), ("person-actor",)]
@@ -412,21 +414,23 @@ def test_tasks_are_types_or_coarse_types_or_what_is_listed() -> None:
 
 
 @pytest.mark.parametrize(("orders", "coarse"), list(zip(ORDERS, [False, True], strict=True)))
-def test_published_orders_are_known_by_name(orders: dict[str, tuple[str, ...]], coarse: bool) -> None:
+def test_published_orders_have_names(orders: dict[str, tuple[str, ...]], coarse: bool) -> None:
     types = [f"{name}-{k}" if coarse else name for name in orders["P1"] for k in range(1 + coarse)]
     corpus = Made(types, [[kind] for kind in types])
-    said = {"protocol": "filter", "tasks": "coarse" if coarse else "types"}
+    settings = {"protocol": "filter", "tasks": "coarse" if coarse else "types"}
     for name, order in orders.items():
         assert sorted(order) == sorted(orders["P1"])
-        laid = scenario(corpus, permutation=name, **said)
-        assert tuple(e.inventory.new[0].partition("-")[0] for e in laid) == order
-    assert f"no order is called 'P{len(orders) + 1}'" in refused(corpus, permutation=f"P{len(orders) + 1}", **said)
+        prepared = scenario(corpus, permutation=name, **settings)
+        assert tuple(e.inventory.new[0].partition("-")[0] for e in prepared) == order
+    assert f"no order is called 'P{len(orders) + 1}'" in error_line(
+        corpus, permutation=f"P{len(orders) + 1}", **settings
+    )
     places = {tuple(order.index(name) for name in orders["P1"]) for order in orders.values()}
     assert len(places) == len(orders)
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("settings", "line"),
     [
         (
             {"tasks": (("A",), ("B", "C"))},
@@ -444,15 +448,15 @@ def test_published_orders_are_known_by_name(orders: dict[str, tuple[str, ...]], 
         ({"protocol": "split"}, "2 sentences of train are too few to cut into 4 parts"),
     ],
 )
-def test_tasks_that_cannot_be_are_refused_with_the_remedy(said: dict[str, Any], line: str) -> None:
-    assert line in refused(Made(letters(4), [["A"], ["B"]]), **{"protocol": "split"} | said)
+def test_impossible_tasks_are_rejected_with_a_hint(settings: dict[str, Any], line: str) -> None:
+    assert line in error_line(Made(letters(4), [["A"], ["B"]]), **{"protocol": "split"} | settings)
 
 
 def test_types_that_are_not_learned_need_no_task() -> None:
     corpus = Made(letters(4), [["A", "D"], ["B"], ["C"]])
-    laid = scenario(corpus, protocol="filter", tasks=(("B",), ("A",)), order=("A", "B"))
-    assert [e.inventory.new for e in laid] == [("B",), ("A",)]
-    assert laid.notes == ("1 training sentences are in no step",)
+    prepared = scenario(corpus, protocol="filter", tasks=(("B",), ("A",)), order=("A", "B"))
+    assert [e.inventory.new for e in prepared] == [("B",), ("A",)]
+    assert prepared.notes == ("1 training sentences are in no step",)
 
 
 # ---- progressive
@@ -466,21 +470,21 @@ def test_progressive_annotates_old_and_new_on_what_is_left(
     if len(corpus.types) < 2:
         corpus = Made(("A", "B"), [["A"], ["B"], []])
     target, total = corpus.types[0], len(corpus["train"])
-    said = {"target": target, "share": share, "split_seed": seed}
-    first, second = laid = scenario(corpus, protocol="progressive", **said)
+    settings = {"target": target, "share": share, "split_seed": seed}
+    first, second = prepared = scenario(corpus, protocol="progressive", **settings)
     assert len(first.train) == round(share * total)
     assert sorted([*first.train.rows.tolist(), *second.train.rows.tolist()]) == list(range(total))
     assert first.train.visible == first.test[0].visible == frozenset(corpus.types[1:])
     assert second.inventory.new == (target,)
     assert second.train.visible == second.dev[0].visible == second.test[0].visible == frozenset(corpus.types)
-    (scratch,) = scenario(corpus, protocol="progressive", scratch=True, **said)
+    (scratch,) = scenario(corpus, protocol="progressive", scratch=True, **settings)
     assert scratch.train.rows.tolist() == second.train.rows.tolist()
     assert (scratch.train.visible, scratch.inventory.types) == (second.train.visible, second.inventory.types)
-    assert laid.notes == ()
+    assert prepared.notes == ()
 
 
 @pytest.mark.parametrize(
-    ("said", "line"),
+    ("settings", "line"),
     [
         ({}, "scenario.protocol.target: no type is chosen; known: A, B, C, D"),
         ({"target": "E"}, "scenario.protocol.target: 'E' is none of the types to learn"),
@@ -491,5 +495,5 @@ def test_progressive_annotates_old_and_new_on_what_is_left(
         ),
     ],
 )
-def test_progressions_that_cannot_be_are_refused(said: dict[str, Any], line: str) -> None:
-    assert line in refused(Made(letters(4), [["A"], ["B"]]), protocol="progressive", **said)
+def test_impossible_progressions_are_rejected(settings: dict[str, Any], line: str) -> None:
+    assert line in error_line(Made(letters(4), [["A"], ["B"]]), protocol="progressive", **settings)

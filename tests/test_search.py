@@ -102,7 +102,7 @@ def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd
     assert before.items() <= written(tmp_path).items()
 
 
-def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Path) -> None:
+def test_a_killed_search_resumes_and_a_killed_trial_restarts(tmp_path: Path) -> None:
     """The trial's process first, then the driver: no step that was committed is ever trained again."""
     path = space(tmp_path, "trials=6, pruning='none',", "pass", "", "scenario.corpus.sentences=400", "optim.epochs=4")
     line = [sys.executable, "-m", "raycner", "search", str(path)]
@@ -126,7 +126,7 @@ def test_a_killed_search_goes_on_and_a_killed_trial_is_begun_again(tmp_path: Pat
     assert len(written(tmp_path)) == 1 + 6 * 2, "every trial's own steps, and nothing that a killed trial left over"
 
 
-def test_trials_that_fail_say_why_and_the_search_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_failed_trials_are_reported_and_the_search_continues(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     broken = "trial.suggest_categorical('optim.head_lr', [0.02, 1e30])"
     path = space(
         tmp_path,
@@ -142,7 +142,7 @@ def test_trials_that_fail_say_why_and_the_search_goes_on(tmp_path: Path, capfd: 
     assert f"trial 1 failed: {ended[1].reason}" in capfd.readouterr().out
 
 
-def test_a_search_that_can_never_start_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_search_that_can_never_start_is_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert search(space(tmp_path), "compute.gpus_per_worker=1") == 2
     assert "compute: a trial needs 1 CPU and 1 GPU, and the cluster has" in " ".join(capfd.readouterr().err.split())
 
@@ -169,7 +169,7 @@ def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_
     assert not (tmp_path / "store" / "searches" / record.name / "journal.log").exists()
 
 
-def test_a_database_that_is_none_is_one_line_without_its_password(
+def test_an_invalid_database_is_one_line_without_its_password(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert search(space(tmp_path), "--database", "nothing://me:secret@nowhere/x") == 2

@@ -37,7 +37,7 @@ def output(terminal: bool) -> str:
     return text.getvalue()
 
 
-def test_a_trial_is_a_line_where_nobody_watches() -> None:
+def test_each_trial_is_a_line_without_a_terminal() -> None:
     lines = output(terminal=False).splitlines()
     assert lines[0] == "dld-1234: 4 trials of 3 steps, 1 of them finished before"
     assert lines[1].split()[:5] == ["trial", "1", "failed", "+1.0", "method.kd_weight=0.123"]

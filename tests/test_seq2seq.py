@@ -26,9 +26,9 @@ TWO = TypeInventory().grow(("animal", "city"))
 THREE = TWO.grow(("food",))
 
 
-def decoder(inventory: TypeInventory = TWO, width: int = WIDTH, **said: Any) -> DecodedTags:
+def decoder(inventory: TypeInventory = TWO, width: int = WIDTH, **settings: Any) -> DecodedTags:
     torch.manual_seed(0)
-    head = Seq2Seq(**{"init_std": 1.0, **said}).build(width)
+    head = Seq2Seq(**{"init_std": 1.0, **settings}).build(width)
     head.grow(inventory, GrowthConfig())
     with torch.no_grad():
         for parameter in head.parameters():
@@ -68,8 +68,8 @@ def test_permuting_the_batch_permutes_the_output(start: Any, way: dict[str, Any]
     states, batch = read(LENGTHS)
     permuted = rows(states, batch, order)
     torch.testing.assert_close(head(*permuted).logits, head(states, batch).logits[order], rtol=0, atol=1e-12)
-    said, again = head.predict(states, batch), head.predict(*permuted)
-    assert [found.keys() for found in again] == [said[row].keys() for row in order]
+    predictions, again = head.predict(states, batch), head.predict(*permuted)
+    assert [entities.keys() for entities in again] == [predictions[row].keys() for row in order]
 
 
 @every_start
@@ -80,7 +80,7 @@ def test_padding_changes_nothing(start: Any, way: dict[str, Any], more: int) -> 
     one, two = read(LENGTHS), read(LENGTHS, max(LENGTHS) + more)
     alike = head(*two).logits[:, : max(LENGTHS)][one[1].mask]
     torch.testing.assert_close(alike, head(*one).logits[one[1].mask], rtol=0, atol=1e-12)
-    assert [found.keys() for found in head.predict(*two)] == [found.keys() for found in head.predict(*one)]
+    assert [entities.keys() for entities in head.predict(*two)] == [entities.keys() for entities in head.predict(*one)]
     for row, length in enumerate(LENGTHS):
         states, batch = rows(*one, [row])
         alone = (
@@ -91,7 +91,7 @@ def test_padding_changes_nothing(start: Any, way: dict[str, Any], more: int) -> 
         assert head.predict(*alone)[0].keys() == head.predict(*one)[row].keys()
 
 
-def test_what_stands_beside_a_sentence_has_no_gradient_from_it() -> None:
+def test_other_sentences_of_the_batch_get_no_gradient() -> None:
     head = decoder()
     states, batch = read(LENGTHS)
     words = states.words.clone().requires_grad_()
@@ -102,29 +102,29 @@ def test_what_stands_beside_a_sentence_has_no_gradient_from_it() -> None:
     assert not words.grad[0, LENGTHS[0] :].any()
 
 
-def said_after(head: DecodedTags, words: Tensor, tags: Sequence[int]) -> Tensor:
-    """[T, C] log-probabilities of a sentence's words where the decoder is told these tags."""
+def scores_after(head: DecodedTags, words: Tensor, tags: Sequence[int]) -> Tensor:
+    """[T, C] log-probabilities of a sentence's words where the decoder receives these tags."""
     targets = torch.tensor([tags])
     batch = Batch(torch.tensor([0]), {}, targets >= 0, targets)
     return head(States.of_words(words), batch).logits[0].log_softmax(-1)
 
 
 def likelihood(head: DecodedTags, words: Tensor, tags: Sequence[int]) -> float:
-    said = said_after(head, words, tags)
-    return sum(said[i, tag].item() for i, tag in enumerate(tags))
+    scores = scores_after(head, words, tags)
+    return sum(scores[i, tag].item() for i, tag in enumerate(tags))
 
 
 @given(seed=st.integers(0, 1000))
-def test_greedy_decoding_is_told_its_own_tags(seed: int) -> None:
+def test_greedy_decoding_feeds_back_its_own_tags(seed: int) -> None:
     head = decoder()
     words = torch.randn(1, 6, WIDTH, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     tags: list[int] = []
     for i in range(6):
-        tags.append(int(said_after(head, words, [*tags, *[O] * (6 - i)])[i].argmax()))
+        tags.append(int(scores_after(head, words, [*tags, *[O] * (6 - i)])[i].argmax()))
     batch = Batch(torch.tensor([0]), {}, torch.ones(1, 6, dtype=torch.bool), torch.zeros(1, 6, dtype=torch.long))
     best, confidence = head.path(States.of_words(words), batch)
     assert best[0].tolist() == tags
-    chosen = said_after(head, words, tags).exp()[range(6), tags]
+    chosen = scores_after(head, words, tags).exp()[range(6), tags]
     torch.testing.assert_close(confidence[0], chosen)
 
 
@@ -200,8 +200,8 @@ def test_predicting_inverts_targets(way: dict[str, Any], sentences: list[Sentenc
     head = decoder(THREE, width=2 * (1 + 4 * 3), **way)
     targets = head.targets(sentences)
     batch = Batch(torch.arange(len(sentences)), {}, targets != IGNORE, targets)
-    said = head.predict(straight(head, targets), batch)
-    assert [set(found) for found in said] == [set(sentence.entities) for sentence in sentences]
+    predictions = head.predict(straight(head, targets), batch)
+    assert [set(entities) for entities in predictions] == [set(sentence.entities) for sentence in sentences]
 
 
 @pytest.mark.parametrize("init", ["normal", "moments", "standard", "zeros"])
@@ -218,24 +218,24 @@ def test_the_embeddings_of_tags_grow_with_the_rows(init: Any) -> None:
     assert (fresh.mean().item(), fresh.std().item()) == (pytest.approx(mean, abs=0.06), pytest.approx(std, abs=0.06))
 
 
-def test_a_reset_draws_the_embeddings_anew() -> None:
+def test_a_reset_draws_new_embeddings() -> None:
     head = decoder()
     before = copy.deepcopy(head.state_dict())
     head.grow(THREE, GrowthConfig(init="reset"))
     assert not (head.labels[: len(before["labels"])] == before["labels"]).any()
-    assert torch.equal(head.cell.weight_ih, before["cell.weight_ih"]), "only what grows is drawn anew"
+    assert torch.equal(head.cell.weight_ih, before["cell.weight_ih"]), "only parameters that grow are drawn again"
 
 
-def test_a_tag_that_came_later_reads_like_none() -> None:
+def test_a_later_tag_is_embedded_as_outside() -> None:
     """A teacher reads the student's batch: what it cannot know, and what nobody may learn, it takes for O."""
     head = decoder(ONE)
     states, batch = read([4])
-    told = torch.tensor([[1, 3, 0, IGNORE]])
+    targets = torch.tensor([[1, 3, 0, IGNORE]])
     outside = head(states, replace(batch, targets=torch.tensor([[1, 0, 0, 0]]))).logits
-    assert torch.equal(head(states, replace(batch, targets=told)).logits, outside)
+    assert torch.equal(head(states, replace(batch, targets=targets)).logits, outside)
 
 
-def test_the_decoder_is_told_the_tag_before_and_no_later_one() -> None:
+def test_the_decoder_receives_the_previous_tag_and_no_later_one() -> None:
     head = decoder()
     states, batch = read([5])
     changed = batch.targets.clone()
@@ -249,15 +249,15 @@ def test_without_teacher_forcing_the_decoder_learns_from_its_own_tags() -> None:
     head = decoder(teacher_forcing=0.0)
     states, batch = read(LENGTHS)
     own = head.path(states, batch)[0].where(batch.mask, IGNORE)
-    freely, told = head.train()(states, batch).logits, head.eval()(states, replace(batch, targets=own)).logits
-    assert torch.equal(freely[batch.mask], told[batch.mask])
+    freely, forced = head.train()(states, batch).logits, head.eval()(states, replace(batch, targets=own)).logits
+    assert torch.equal(freely[batch.mask], forced[batch.mask])
     halfway = decoder(teacher_forcing=0.5).train()
     assert len({halfway(states, batch).logits.sum().item() for _ in range(8)}) > 1
     always = decoder(teacher_forcing=1.0).train()
     assert torch.equal(always(states, batch).logits, always.eval()(states, batch).logits)
 
 
-def test_it_begins_with_what_the_encoder_says_of_the_sentence() -> None:
+def test_the_initial_state_is_the_encoding_of_the_sentence() -> None:
     for start, word, half in (("forward", -1, slice(4)), ("backward", 0, slice(4, 8))):
         states, batch = read([3])
         _, (spoken, cell) = decoder(start=start)._initial(states, batch)
@@ -274,11 +274,11 @@ def test_new_rows_are_imprinted_with_the_decoder_s_features() -> None:
     features = head(states, batch).features[..., : head.width]
     head.imprint(*head.class_means(states, batch))
     mean = torch.nn.functional.normalize(features[0, 1], dim=-1) + torch.nn.functional.normalize(features[1, 0], dim=-1)
-    said = torch.nn.functional.cosine_similarity(head.weight[begin, : head.width], mean, dim=0)
-    assert said.item() == pytest.approx(1.0)
+    cosine = torch.nn.functional.cosine_similarity(head.weight[begin, : head.width], mean, dim=0)
+    assert cosine.item() == pytest.approx(1.0)
 
 
-def test_calibration_lowers_what_is_said_while_it_is_said() -> None:
+def test_calibration_shifts_scores_during_decoding() -> None:
     head = decoder()
     head.grow(THREE, GrowthConfig())
     states, batch = read([6] * 10)

@@ -51,7 +51,7 @@ def test_the_report_is_seqevals_own_text() -> None:
     ]
 
 
-def test_nested_entities_are_refused() -> None:
+def test_nested_entities_are_rejected() -> None:
     with pytest.raises(InputError, match=r"nested entities: spans 0\.\.2 \(PER\) and 1\.\.2 \(LOC\) overlap"):
         seqeval_report([[Entity(0, 2, "PER"), Entity(1, 2, "LOC")]], [[]])
 

@@ -70,10 +70,10 @@ def drawn(**given: Any) -> Drawing:
     return build(Drawing, given)
 
 
-def refusal(**given: Any) -> str:
-    with pytest.raises(InputError) as refused:
+def error_line(**given: Any) -> str:
+    with pytest.raises(InputError) as error:
         drawn(**given)
-    return str(refused.value)
+    return str(error.value)
 
 
 def test_every_leaf_is_coerced_by_its_annotation() -> None:
@@ -130,10 +130,10 @@ def test_every_leaf_is_coerced_by_its_annotation() -> None:
         ({"shades": {"a": "dark"}}, "shades: "),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_refused_in_one_line(given: dict[str, Any], line: str) -> None:
-    said = refusal(**given)
-    assert line in said
-    assert "\n" not in said
+def test_invalid_values_are_rejected_in_one_line(given: dict[str, Any], line: str) -> None:
+    message = error_line(**given)
+    assert line in message
+    assert "\n" not in message
 
 
 def test_a_default_lends_its_fields_to_its_own_kind_only() -> None:
@@ -155,15 +155,15 @@ def test_a_value_is_passed_through_and_is_frozen() -> None:
         Circle(2.0)
 
 
-def test_what_has_no_default_must_be_said() -> None:
+def test_a_field_without_a_default_is_required() -> None:
     @dataclass(frozen=True, kw_only=True)
     class Demanding:
         number: int | None
         names: tuple[str, ...]
 
-    for said, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
+    for fields, missing in (({"names": ["a"]}, "number"), ({"number": 1}, "names")):
         with pytest.raises(InputError, match=f"here.{missing}: missing; write here.{missing}=VALUE"):
-            build(Demanding, said, "here")
+            build(Demanding, fields, "here")
     assert build(Demanding, {"number": None, "names": []}) == Demanding(number=None, names=())
 
 
@@ -213,7 +213,7 @@ def test_a_value_survives_json(value: Drawing) -> None:
 def test_unhashed_fields_leave_the_fingerprint_alone_at_any_depth(value: Drawing, path: str, label: str) -> None:
     moved = dataclasses.replace(value, path=path)
     assert fingerprint(moved) == fingerprint(value)
-    one, two = (Drawing(shape=Frame(inside=Circle(label=said))) for said in (label, None))
+    one, two = (Drawing(shape=Frame(inside=Circle(label=name))) for name in (label, None))
     assert fingerprint(one) == fingerprint(two)
     assert plain(moved)["path"] == path
 
@@ -235,7 +235,7 @@ def test_the_canonical_spelling_is_fixed() -> None:
     assert fingerprint(Point()) != fingerprint(Circle())
 
 
-def test_a_younger_field_at_its_default_leaves_old_names_alone() -> None:
+def test_a_field_omitted_at_its_default_leaves_old_fingerprints_alone() -> None:
     @dataclass(frozen=True)
     class Before:
         copies: int = 1
@@ -251,7 +251,7 @@ def test_a_younger_field_at_its_default_leaves_old_names_alone() -> None:
     assert build(Now, plain(Now(folds=2))) == Now(folds=2)
 
 
-def test_kinds_with_equal_fields_are_told_apart() -> None:
+def test_kinds_with_equal_fields_have_different_fingerprints() -> None:
     family = Registry("metal")
     kinds = [family.register(name)(type(name, (), {"family": family})) for name in ("tin", "zinc")]
     assert len({fingerprint(kind()) for kind in kinds}) == 2
@@ -277,7 +277,7 @@ SETTING = st.recursive(
 
 
 @given(value=SETTING)
-def test_what_is_spelled_is_read_back(value: Any) -> None:
+def test_canonical_forms_are_read_back(value: Any) -> None:
     (read_back,) = read([f"setting={spell(value)}"]).values()
     assert read_back == value and type(read_back) is type(value)
 

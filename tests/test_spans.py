@@ -73,10 +73,10 @@ def test_a_sentence_has_half_a_square_of_spans(length: int, widest: int) -> None
 def test_scores_are_what_the_equation_says(length: int, widest: int) -> None:
     head = grown(TWO, THREE, max_width=widest)
     states, batch = random_states(length=length)
-    said = head(states, batch).logits
-    assert said.shape == (2, num_spans(length, widest), 3)
+    logits = head(states, batch).logits
+    assert logits.shape == (2, num_spans(length, widest), 3)
     first, last = pairs(length, widest)
-    torch.testing.assert_close(said, plainly(head, states.words)[:, first, last], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits, plainly(head, states.words)[:, first, last], rtol=1e-4, atol=1e-4)
 
 
 def test_padding_changes_no_score() -> None:
@@ -121,45 +121,45 @@ def test_predicting_inverts_targets(sentences: list[Sentence], widest: int) -> N
     targets = head.targets(sentences)
     length = max(len(s.words) for s in sentences)
     assert targets.shape[:2] == (len(sentences), num_spans(length, widest))
-    said = perfect(head, targets, length)
-    assert [set(found) for found in said] == [
+    predictions = perfect(head, targets, length)
+    assert [set(entities) for entities in predictions] == [
         {e for e in s.entities if not 0 < widest < e.end - e.start} for s in sentences
     ]
-    assert all(0 < sure <= 1 for found in said for sure in found.values())
+    assert all(0 < sure <= 1 for entities in predictions for sure in entities.values())
 
 
 @st.composite
 def nested(draw: st.DrawFn) -> Sentence:
     spans = draw(st.sets(st.tuples(st.integers(0, 7), st.integers(1, 4), st.sampled_from(FIVE.types)), max_size=8))
     gold = frozenset(Entity(start, min(start + length, 8), kind) for start, length, kind in spans)
-    kept = frozenset(e for e in gold if draw(st.booleans()))
-    return Sentence(0, ("w",) * 8, kept, gold - kept)
+    visible = frozenset(e for e in gold if draw(st.booleans()))
+    return Sentence(0, ("w",) * 8, visible, gold - visible)
 
 
 @settings(max_examples=40)
 @given(sentences=st.lists(nested(), min_size=1, max_size=3))
 def test_nested_entities_are_all_learned_and_all_found(sentences: list[Sentence]) -> None:
     head = grown(FIVE, decoding="nested")
-    said = perfect(head, head.targets(sentences), 8)
-    assert [set(found) for found in said] == [s.entities | s.pseudo for s in sentences]
+    predictions = perfect(head, head.targets(sentences), 8)
+    assert [set(entities) for entities in predictions] == [s.entities | s.pseudo for s in sentences]
     flat = perfect(grown(FIVE), head.targets(sentences), 8)
-    for found in flat:
-        assert not any(a.overlaps(b) for a in found for b in found if a != b)
+    for entities in flat:
+        assert not any(a.overlaps(b) for a in entities for b in entities if a != b)
 
 
 def test_targets_name_the_types_of_each_span() -> None:
     head = grown(TWO, THREE)
     gold = frozenset({Entity(0, 2, "city"), Entity(2, 3, "animal")})
-    said = head.targets([Sentence(0, tuple("abc"), gold), Sentence(1, ("a",), frozenset())])
-    assert said.tolist() == [[[0], [2], [0], [0], [0], [1]], [[0], *[[IGNORE]] * 5]]
+    targets = head.targets([Sentence(0, tuple("abc"), gold), Sentence(1, ("a",), frozenset())])
+    assert targets.tolist() == [[[0], [2], [0], [0], [0], [1]], [[0], *[[IGNORE]] * 5]]
     twice = frozenset({Entity(0, 1, "city"), Entity(0, 1, "animal")})
     assert head.targets([Sentence(0, ("a", "b"), twice)]).tolist() == [[[1, 2], [0, 0], [0, 0]]]
 
 
-def test_a_teacher_does_not_judge_what_was_learned_after_it() -> None:
-    said = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
-    assert grown(TWO).targets([said])[0, :, 0].tolist() == [2, 0, 0, 0, IGNORE, 0]
-    assert grown(TWO, THREE).targets([said])[0, :, 0].tolist() == [2, 0, 0, 0, 3, 0]
+def test_a_teacher_ignores_types_learned_after_it() -> None:
+    sentence = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
+    assert grown(TWO).targets([sentence])[0, :, 0].tolist() == [2, 0, 0, 0, IGNORE, 0]
+    assert grown(TWO, THREE).targets([sentence])[0, :, 0].tolist() == [2, 0, 0, 0, 3, 0]
 
 
 def test_spans_that_touch_an_unreachable_word_are_neither_learned_nor_found() -> None:
@@ -170,8 +170,8 @@ def test_spans_that_touch_an_unreachable_word_are_neither_learned_nor_found() ->
     states, batch = read(torch.zeros(1, 3, WIDTH))
     with torch.no_grad():
         head.rows.zero_()  # every span is as likely as not, which is enough
-    found = head.predict(states, replace(batch, mask=mask))
-    assert max(entity.end for entity in found[0]) == 2
+    predictions = head.predict(states, replace(batch, mask=mask))
+    assert max(entity.end for entity in predictions[0]) == 2
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -202,7 +202,7 @@ def test_fresh_rows_are_drawn_as_published() -> None:
 
 def labelled(head: SpanHead, *gold: set[Entity]) -> tuple[States, Batch]:
     """Random states of four words, and what they are to say."""
-    targets = head.targets([Sentence(i, tuple("abcd"), frozenset(said)) for i, said in enumerate(gold)])
+    targets = head.targets([Sentence(i, tuple("abcd"), frozenset(entities)) for i, entities in enumerate(gold)])
     states, batch = random_states(length=4)
     return states, replace(batch, targets=targets)
 
@@ -212,7 +212,7 @@ GOLD = ({Entity(0, 2, "food")}, {Entity(3, 4, "city"), Entity(0, 1, "food")})
 
 @pytest.mark.parametrize("weight", [1.0, 3.0])
 @pytest.mark.parametrize("first", [0, 2])
-def test_the_loss_is_what_it_is_by_hand(weight: float, first: int) -> None:
+def test_the_loss_equals_the_calculation_by_hand(weight: float, first: int) -> None:
     head = grown(TWO, THREE, positive_weight=weight).double()
     states, batch = labelled(head, *GOLD)
     states = States.of_words(states.words.double())
@@ -222,16 +222,16 @@ def test_the_loss_is_what_it_is_by_hand(weight: float, first: int) -> None:
             for number, kind in enumerate(THREE.types):
                 p, y = probabilities[row, i, j, number], Entity(i, j + 1, kind) in gold
                 expected -= float((weight * p.log() if y else (1 - p).log()) * (number >= first)) / (3 - first)
-    said = head.loss(head(states, batch), batch, first=first)
-    assert (said.total.item(), said.count.item()) == (pytest.approx(expected, rel=1e-4), 2)
+    loss = head.loss(head(states, batch), batch, first=first)
+    assert (loss.total.item(), loss.count.item()) == (pytest.approx(expected, rel=1e-4), 2)
     by_span = grown(TWO, positive_weight=weight, reduction="span").loss(head(states, batch), batch, first=first)
-    assert (by_span.total.item(), by_span.count.item()) == (said.total.item(), 2 * 10)
+    assert (by_span.total.item(), by_span.count.item()) == (loss.total.item(), 2 * 10)
 
 
-def test_new_columns_learn_and_old_ones_are_held_and_neither_touches_the_other() -> None:
+def test_new_columns_learn_and_old_ones_are_distilled_independently() -> None:
     head, teacher = grown(TWO, THREE), grown(TWO)
     states, batch = labelled(head, *GOLD)
-    said, old = head(states, batch), 2
+    output, old = head(states, batch), 2
 
     class Student:
         inventory = THREE
@@ -240,14 +240,14 @@ def test_new_columns_learn_and_old_ones_are_held_and_neither_touches_the_other()
             self.head = head
 
         def __call__(self, _: Batch) -> SpanOutput:
-            return said
+            return output
 
         forward_eval = __call__
 
     student: Any = Student()
     asked: Any = lambda _: teacher(states, batch)  # noqa: E731
     terms = SpanKL(kd_weight=2.5).losses(student, asked, batch)
-    gradients = {n: torch.autograd.grad(t.total, said.logits, retain_graph=True)[0] for n, t in terms.items()}
+    gradients = {n: torch.autograd.grad(t.total, output.logits, retain_graph=True)[0] for n, t in terms.items()}
     assert not gradients["bce"][..., :old].any() and gradients["bce"][..., old:].all()
     assert not gradients["kd"][..., old:].any() and gradients["kd"][..., :old].any()
     plain = SpanKL().losses(student, asked, batch)
@@ -258,9 +258,9 @@ def test_new_columns_learn_and_old_ones_are_held_and_neither_touches_the_other()
 def test_nothing_to_learn_is_zero_in_the_graph() -> None:
     head = grown(TWO, THREE)
     states, batch = labelled(head, *GOLD)
-    said = head.loss(head(states, batch), batch.masked())
-    said.total.backward()
-    assert (said.total.item(), said.count.item()) == (0.0, 0)
+    loss = head.loss(head(states, batch), batch.masked())
+    loss.total.backward()
+    assert (loss.total.item(), loss.count.item()) == (0.0, 0)
     assert head.rows.grad is not None and not head.rows.grad.any()
 
 
@@ -277,7 +277,7 @@ A, B_, C = Entity(0, 3, "animal"), Entity(2, 5, "city"), Entity(4, 6, "food")
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("scores", "expected"),
     [
         ({A: 0.9, B_: 0.8, C: 0.7}, {A, C}),
         ({A: 0.8, B_: 0.9, C: 0.7}, {B_}),
@@ -286,16 +286,16 @@ A, B_, C = Entity(0, 3, "animal"), Entity(2, 5, "city"), Entity(4, 6, "food")
         ({}, set()),
     ],
 )
-def test_the_surest_span_keeps_its_words(said: Prediction, kept: set[Entity]) -> None:
-    assert without_overlaps(said) == {entity: said[entity] for entity in kept}
+def test_the_surest_span_keeps_its_words(scores: Prediction, expected: set[Entity]) -> None:
+    assert without_overlaps(scores) == {entity: scores[entity] for entity in expected}
 
 
-@pytest.mark.parametrize(("threshold", "found"), [(0.3, {"animal", "city"}), (0.5, {"city"}), (0.9, set())])
-def test_the_threshold_decides(threshold: float, found: set[str]) -> None:
+@pytest.mark.parametrize(("threshold", "expected"), [(0.3, {"animal", "city"}), (0.5, {"city"}), (0.9, set())])
+def test_the_threshold_decides(threshold: float, expected: set[str]) -> None:
     head = saying(grown(TWO, threshold=threshold, decoding="nested"), torch.tensor([[[-0.5, 0.0]]]))
-    (said,) = head.predict(*read(torch.zeros(1, 1, WIDTH)))
-    assert {entity.type for entity in said} == found
-    assert all(sure == pytest.approx(0.5, abs=0.13) for sure in said.values())
+    (entities,) = head.predict(*read(torch.zeros(1, 1, WIDTH)))
+    assert {entity.type for entity in entities} == expected
+    assert all(sure == pytest.approx(0.5, abs=0.13) for sure in entities.values())
 
 
 @pytest.fixture
@@ -342,13 +342,13 @@ def test_what_is_not_cached_costs_one_forward_pass(taught: tuple[Network, Split]
 def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: Path) -> None:
     network, split = taught
     teacher = Teacher(network, tmp_path)
-    said = SelfTraining(threshold=0.5).annotate(split, teacher)
-    assert any(sentence.pseudo for sentence in said.sentences())
-    for sentence in said.sentences():
+    annotated = SelfTraining(threshold=0.5).annotate(split, teacher)
+    assert any(sentence.pseudo for sentence in annotated.sentences())
+    for sentence in annotated.sentences():
         assert not any(a.overlaps(b) for a in sentence.pseudo for b in sentence.pseudo if a != b)
     assert not any(s.pseudo for s in SelfTraining(threshold=1.0).annotate(split, teacher).sentences())
-    row = next(i for i, sentence in enumerate(said.sentences()) if sentence.pseudo)
-    assert (SplitLoader(said, network).batch([row]).targets == 1).any()
+    row = next(i for i, sentence in enumerate(annotated.sentences()) if sentence.pseudo)
+    assert (SplitLoader(annotated, network).batch([row]).targets == 1).any()
 
 
 @pytest.mark.parametrize(
@@ -364,12 +364,12 @@ def test_confident_spans_become_labels(taught: tuple[Network, Split], tmp_path: 
         (["method={name: span_kl, temperature: 0}"], "temperature is above 0"),
     ],
 )
-def test_what_spans_cannot_do_is_refused(settings: list[str], message: str) -> None:
+def test_settings_that_spans_do_not_support_are_rejected(settings: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         RunConfig.load(["model.head.name=spans", *settings])
 
 
-def test_nested_gold_needs_a_head_that_says_more_than_one_thing_of_a_word() -> None:
+def test_nested_gold_needs_a_head_with_several_labels_per_word() -> None:
     nested = "scenario.corpus={name: jsonl, nested: true}"
     assert RunConfig.load([nested, "model.head={name: spans, decoding: nested}"]).scenario.corpus.allows_overlap
     for name in ("linear", "cosine", "stepwise"):

@@ -59,7 +59,7 @@ def test_one_step_overfits_a_small_corpus(store: ObjectStore) -> None:
     assert micro(counts) > 0.95
 
 
-def test_the_best_state_is_what_is_kept(store: ObjectStore) -> None:
+def test_the_best_state_is_saved(store: ObjectStore) -> None:
     spec, experience = first_step(store, "optim.first.epochs=6", "optim.schedule=constant", "optim.lr=0.05")
     network, record = train(spec, experience, None, Listener())
     dev_scores = [epoch.dev_score for epoch in record.epochs]
@@ -73,10 +73,10 @@ def test_select_last_keeps_the_last_epoch(store: ObjectStore) -> None:
     assert record.best_epoch == 2
 
 
-def scores_said(monkeypatch: pytest.MonkeyPatch, scores: Sequence[float]) -> None:
-    """Let each epoch score what is said here, whatever it learned."""
-    told = iter(scores)
-    monkeypatch.setattr(StepTrainer, "score", lambda _: next(told))
+def script_scores(monkeypatch: pytest.MonkeyPatch, scores: Sequence[float]) -> None:
+    """Make each epoch return these scores, whatever it learned."""
+    remaining = iter(scores)
+    monkeypatch.setattr(StepTrainer, "score", lambda _: next(remaining))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_step_ends_when_its_score_has_not_risen_for_so_long(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, patience: int, scores: list[float], best: int
 ) -> None:
     spec, experience = first_step(store, "optim.first.epochs=6", f"optim.patience={patience}")
-    scores_said(monkeypatch, scores)
+    script_scores(monkeypatch, scores)
     _, record = train(spec, experience, None, Listener())
     assert [epoch.dev_score for epoch in record.epochs] == scores
     assert record.best_epoch == best
@@ -107,10 +107,10 @@ def test_patience_outlasts_an_interruption(
     spec, experience = first_step(store, "optim.first.epochs=6", "optim.patience=2")
     scores = [0.1, 0.2, 0.1, 0.1]
     listener = Listener()
-    scores_said(monkeypatch, scores)
+    script_scores(monkeypatch, scores)
     whole, record = train(spec, experience, None, listener)
     listener.snapshots[after - 1].save(tmp_path)
-    scores_said(monkeypatch, scores[after:])
+    script_scores(monkeypatch, scores[after:])
     resumed, again = train(spec, experience, None, Listener(Snapshot.load(tmp_path)))
     assert (len(again.epochs), again.best_epoch) == (len(record.epochs), record.best_epoch) == (4, 1)
     for name, tensor in whole.state_dict().items():
@@ -168,7 +168,7 @@ def test_cached_teacher_equals_the_live_one(store: ObjectStore, monkeypatch: pyt
         torch.testing.assert_close(tensor, live.state_dict()[name], rtol=1e-7, atol=1e-9)
 
 
-def test_combine_divides_each_term_by_its_own_count_and_forgives_empty_terms() -> None:
+def test_combine_divides_each_term_by_its_own_count_and_ignores_empty_terms() -> None:
     parameter = torch.tensor(3.0, requires_grad=True)
     terms = {
         "ce": LossSum(4 * parameter, torch.tensor(8)),

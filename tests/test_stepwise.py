@@ -52,17 +52,17 @@ def test_predicting_inverts_targets(sentences: list[Sentence]) -> None:
     head = grown(TWO, THREE, FIVE, width=20)
     targets = head.targets(sentences)
     _, batch = read(targets[..., None].float(), targets)
-    said = head.predict(perfect(head, targets), batch)
-    assert [set(found) for found in said] == [set(s.entities) for s in sentences]
-    assert all(0 < sure <= 1 for found in said for sure in found.values())
+    predictions = head.predict(perfect(head, targets), batch)
+    assert [set(entities) for entities in predictions] == [set(s.entities) for s in sentences]
+    assert all(0 < sure <= 1 for entities in predictions for sure in entities.values())
 
 
 def test_every_step_has_a_block_with_an_outside_of_its_own() -> None:
     head = grown(TWO, THREE)
     assert head.tags == COLUMNS
     assert head.blocks == (slice(0, 5), slice(5, 8))
-    said = head.targets([Sentence(0, tuple("abcd"), frozenset({Entity(0, 2, "city"), Entity(3, 4, "food")}))])
-    assert said.tolist() == [[3, 4, 0, 6]]
+    targets = head.targets([Sentence(0, tuple("abcd"), frozenset({Entity(0, 2, "city"), Entity(3, 4, "food")}))])
+    assert targets.tolist() == [[3, 4, 0, 6]]
     unknown = Sentence(0, tuple("abc"), frozenset({Entity(0, 1, "city")}), frozenset({Entity(1, 3, "food")}))
     assert grown(TWO).targets([unknown]).tolist() == [[3, IGNORE, IGNORE]]
 
@@ -70,12 +70,12 @@ def test_every_step_has_a_block_with_an_outside_of_its_own() -> None:
 def test_blocks_are_views_of_one_output() -> None:
     head = grown(TWO, THREE, FIVE)
     states, batch = random_states()
-    said = head(states, batch)
-    parts = [said.logits[..., block] for block in said.blocks]
-    starts = [(part.data_ptr() - said.logits.data_ptr()) // said.logits.element_size() for part in parts]
-    assert starts == [block.start for block in said.blocks]
-    assert torch.equal(torch.cat(parts, dim=-1), said.logits)
-    torch.testing.assert_close(said.logits, states.words @ head.weight[:, :-1].T + head.weight[:, -1])
+    output = head(states, batch)
+    parts = [output.logits[..., block] for block in output.blocks]
+    starts = [(part.data_ptr() - output.logits.data_ptr()) // output.logits.element_size() for part in parts]
+    assert starts == [block.start for block in output.blocks]
+    assert torch.equal(torch.cat(parts, dim=-1), output.logits)
+    torch.testing.assert_close(output.logits, states.words @ head.weight[:, :-1].T + head.weight[:, -1])
 
 
 @pytest.mark.parametrize("freeze", [True, False])
@@ -103,11 +103,11 @@ def test_only_the_newest_block_is_supervised() -> None:
     head = grown(TWO, THREE)
     targets = torch.tensor([[0, 6, 3, 7], [IGNORE, 0, 0, 0]])
     states, batch = read(torch.randn(2, 4, WIDTH, generator=torch.Generator().manual_seed(3)), targets)
-    said = head.loss(head(states, batch), batch)
+    loss = head.loss(head(states, batch), batch)
     scores = head(states, batch).logits[..., 5:].log_softmax(-1)
     expected = -(scores[0, [0, 1, 2, 3], [0, 1, 0, 2]].sum() + scores[1, 1:, 0].sum())
-    assert (said.total.item(), said.count.item()) == (pytest.approx(expected.item(), rel=1e-5), 7)
-    said.total.backward()
+    assert (loss.total.item(), loss.count.item()) == (pytest.approx(expected.item(), rel=1e-5), 7)
+    loss.total.backward()
     assert head.rows.grad is not None
     assert not head.rows.grad[:5].any() and head.rows.grad[5:].any(-1).all()
 
@@ -115,9 +115,9 @@ def test_only_the_newest_block_is_supervised() -> None:
 def test_nothing_to_learn_is_zero_in_the_graph() -> None:
     head = grown(TWO, THREE)
     states, batch = random_states()
-    said = head.loss(head(states, batch.masked()), batch.masked())
-    said.total.backward()
-    assert (said.total.item(), said.count.item()) == (0.0, 0)
+    loss = head.loss(head(states, batch.masked()), batch.masked())
+    loss.total.backward()
+    assert (loss.total.item(), loss.count.item()) == (0.0, 0)
     assert head.rows.grad is not None and not head.rows.grad.any()
 
 
@@ -143,15 +143,15 @@ def test_imprinting_points_the_newest_block_at_its_words(freeze: bool) -> None:
 def blocks_that_say(*words: str) -> list[Tensor]:
     """Probabilities of the two blocks of COLUMNS, from a line like "B-city:0.9 O:0.6" per word."""
     halves = COLUMNS[:5], COLUMNS[5:]
-    said = []
+    blocks = []
     for half, part in enumerate(halves):
         rows = torch.zeros(1, len(words), len(part))
         for t, word in enumerate(words):
             tag, sure = word.split()[half].split(":")
             rows[0, t] = (1 - float(sure)) / (len(part) - 1)
             rows[0, t, part.index(tag)] = float(sure)
-        said.append(rows)
-    return said
+        blocks.append(rows)
+    return blocks
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_blocks_merge_from_left_to_right(words: list[str], expected: list[str]) 
             assert confidence[0, t].item() == pytest.approx(float(words[t].split()[of].split(":")[1]))
 
 
-def merged_slowly(said: list[list[tuple[str, float]]]) -> list[str]:
-    """The rule as it is told, word by word."""
+def merged_slowly(sentence: list[list[tuple[str, float]]]) -> list[str]:
+    """The rule as it is published, word by word."""
     merged = ["O"]
-    for word in said:
+    for word in sentence:
         valid = [tag for tag, _ in word if tag[0] == "I" and merged[-1] in (f"B-{tag[2:]}", tag)]
         begins = [(sure, tag) for tag, sure in word if tag[0] == "B"]
         merged.append(valid[0] if valid else max(begins)[1] if begins else "O")
@@ -195,12 +195,12 @@ def test_merging_is_the_rule_and_always_legal(seed: int) -> None:
     blocks = [logits[..., block].softmax(-1) for block in head.blocks]
     columns, confidence = merge(blocks)
     for row in range(2):
-        said = []
+        drawn_blocks = []
         for t in range(8):
             surest = [(block[row, t].max(-1), at) for block, at in zip(blocks, head.blocks, strict=True)]
-            said.append([(head.tags[at.start + int(best.indices)], float(best.values)) for best, at in surest])
+            drawn_blocks.append([(head.tags[at.start + int(best.indices)], float(best.values)) for best, at in surest])
         tags = [head.tags[column] for column in columns[row]]
-        assert tags == merged_slowly(said)
+        assert tags == merged_slowly(drawn_blocks)
         assert not list(breaches(tags, "BIO"))
     assert ((confidence > 0) & (confidence <= 1)).all()
 

@@ -38,10 +38,10 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    return lay(tmp_path / "source", FILES)
+    return write_files(tmp_path / "source", FILES)
 
 
-def lay(folder: Path, files: dict[str, bytes]) -> Path:
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
@@ -143,7 +143,7 @@ def fold(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a b", "a~b", "ä", "a\n", "a\\b"])
-def test_what_is_no_key_is_refused_by_every_verb(store: ObjectStore, key: str, directory: Path) -> None:
+def test_invalid_keys_are_rejected_by_every_method(store: ObjectStore, key: str, directory: Path) -> None:
     verbs = [store.exists, store.read, store.remove, store.manifest, store.damage, store.local]
     calls = [*(lambda verb=verb: verb(key) for verb in verbs)]
     calls += [lambda: store.write(key, b""), lambda: store.push(directory, key), lambda: store.pull(key, directory)]
@@ -171,7 +171,7 @@ def test_a_pushed_directory_is_pulled_as_it_was(store: ObjectStore, directory: P
 
 def test_a_push_replaces_what_was_there(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     store.push(directory, KEY)
-    store.push(lay(tmp_path / "other", {"counts.json": b"[]", MANIFEST: b"an old one"}), KEY)
+    store.push(write_files(tmp_path / "other", {"counts.json": b"[]", MANIFEST: b"an old one"}), KEY)
     assert store.damage(KEY) == ""
     assert store.list(KEY) == [f"{KEY}/{MANIFEST}", f"{KEY}/counts.json"]
     store.pull(KEY, tmp_path / "pulled")
@@ -210,13 +210,13 @@ def test_what_cannot_be_pushed_leaves_what_was_there(store: ObjectStore, directo
     with pytest.raises(NotADirectoryError):
         store.push(tmp_path / "nowhere", KEY)
     with pytest.raises(InputError, match="cannot be a key"):
-        store.push(lay(tmp_path / "bad", {"a b": b"x"}), KEY)
+        store.push(write_files(tmp_path / "bad", {"a b": b"x"}), KEY)
     assert store.damage(KEY) == ""
 
 
-def test_a_directory_may_be_committed_where_it_lies(tmp_path: Path) -> None:
+def test_a_directory_may_be_committed_in_place(tmp_path: Path) -> None:
     store = ObjectStore(str(tmp_path))
-    store.push(lay(tmp_path / KEY, FILES), KEY)
+    store.push(write_files(tmp_path / KEY, FILES), KEY)
     assert store.damage(KEY) == ""
     store.pull(KEY, tmp_path / KEY)
     assert store.damage(KEY) == ""
@@ -250,7 +250,7 @@ def test_a_file_that_disagrees_with_the_manifest(store, harm, phrase, directory:
     assert store.damage(KEY) == ""
 
 
-def test_a_stale_extra_file_is_passed_over(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
+def test_a_stale_extra_file_is_ignored(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
     store.push(directory, KEY)
     store.write(f"{KEY}/stale.bin", b"from an earlier commit")
     assert store.damage(KEY) == ""
@@ -275,7 +275,7 @@ def test_a_stale_extra_file_is_passed_over(store: ObjectStore, directory: Path, 
 def test_without_a_readable_manifest_there_is_no_directory(
     store: ObjectStore, garbage: bytes | None, tmp_path: Path
 ) -> None:
-    store.push(lay(tmp_path / "source", {"a": b"x"}), KEY)
+    store.push(write_files(tmp_path / "source", {"a": b"x"}), KEY)
     if garbage is None:
         store.remove(f"{KEY}/{MANIFEST}")
     else:
@@ -288,11 +288,11 @@ def test_without_a_readable_manifest_there_is_no_directory(
     assert not (tmp_path / "pulled").exists()
 
 
-def test_a_manifest_may_say_more_than_this_version_knows(store: ObjectStore, tmp_path: Path) -> None:
-    store.push(lay(tmp_path / "source", {"a": b"x"}), KEY)
-    said = json.loads(store.read(f"{KEY}/{MANIFEST}"))
-    said["future"] = said["files"]["a"]["future"] = True
-    store.write(f"{KEY}/{MANIFEST}", json.dumps(said).encode())
+def test_unknown_keys_of_a_manifest_are_ignored(store: ObjectStore, tmp_path: Path) -> None:
+    store.push(write_files(tmp_path / "source", {"a": b"x"}), KEY)
+    manifest = json.loads(store.read(f"{KEY}/{MANIFEST}"))
+    manifest["future"] = manifest["files"]["a"]["future"] = True
+    store.write(f"{KEY}/{MANIFEST}", json.dumps(manifest).encode())
     assert store.damage(KEY) == ""
 
 
@@ -301,7 +301,7 @@ def test_an_exception_inside_a_push_commits_nothing(
     store: ObjectStore, directory: Path, was_there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if was_there:
-        store.push(lay(tmp_path / "other", OTHERS), KEY)
+        store.push(write_files(tmp_path / "other", OTHERS), KEY)
 
     def stumble(path: Path) -> Iterator[bytes]:
         if len(measured) < len(FILES):
@@ -358,7 +358,7 @@ def test_a_killed_push_commits_nothing(
     store: ObjectStore, directory: Path, was_there: bool, moment: int, tmp_path: Path
 ) -> None:
     if was_there:
-        store.push(lay(tmp_path / "other", OTHERS), KEY)
+        store.push(write_files(tmp_path / "other", OTHERS), KEY)
     command = [sys.executable, "-c", HANG, store.uri, str(directory), KEY, str(moment)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -381,7 +381,7 @@ def test_a_killed_push_commits_nothing(
 def test_a_local_store_shows_the_directory_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
     store = ObjectStore(f"file://{tmp_path}/store")
-    store.push(lay(tmp_path / "source", {"a": b"x"}), KEY)
+    store.push(write_files(tmp_path / "source", {"a": b"x"}), KEY)
     assert store.local(KEY) == tmp_path / "store" / KEY
     assert not (tmp_path / "cache").exists()
 
@@ -402,7 +402,7 @@ def test_a_copy_is_kept_until_it_is_damaged(
 
     (copy / "weights.safetensors").write_bytes(flip(FILES["weights.safetensors"]))
     assert (store.local(KEY) / "weights.safetensors").read_bytes() == FILES["weights.safetensors"]
-    store.push(lay(tmp_path / "other", {"counts.json": b"[]"}), KEY)
+    store.push(write_files(tmp_path / "other", {"counts.json": b"[]"}), KEY)
     assert store.local(KEY) != copy
 
 
@@ -430,10 +430,10 @@ def test_processes_of_one_node_fetch_a_directory_once(
     for process in processes:
         process.stdin.write("go\n")
         process.stdin.flush()
-    said = [process.communicate()[0].split() for process in processes]
+    outputs = [process.communicate()[0].split() for process in processes]
     assert all(process.returncode == 0 for process in processes)
-    assert sum("pulled" in words for words in said) == 1
-    assert {words[-1] for words in said} == {str(store.local(KEY))}
+    assert sum("pulled" in words for words in outputs) == 1
+    assert {words[-1] for words in outputs} == {str(store.local(KEY))}
     assert FILES.items() <= contents(store.local(KEY)).items()
 
 
@@ -499,7 +499,7 @@ def test_a_damaged_cached_directory_is_filled_again(
     cached("name", lambda _: pytest.fail("filled though it is whole"))
 
 
-def test_a_cache_that_cannot_be_written_is_refused(
+def test_a_cache_that_cannot_be_written_is_rejected(
     s3_uri: str, tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -510,7 +510,7 @@ def test_a_cache_that_cannot_be_written_is_refused(
         store.local(KEY)
 
 
-# ---- places, and what they refuse
+# ---- URIs, and their errors
 
 
 def test_a_store_is_its_uri(store: ObjectStore) -> None:
@@ -545,7 +545,7 @@ def test_a_uri_of_a_folder_with_a_space(tmp_path: Path) -> None:
     assert store.list("a") == ["a/b"]
 
 
-def refusal(error: pytest.ExceptionInfo[InputError]) -> str:
+def error_line(error: pytest.ExceptionInfo[InputError]) -> str:
     assert "\n" not in str(error.value)
     assert error.value.hint
     return str(error.value)
@@ -554,33 +554,33 @@ def refusal(error: pytest.ExceptionInfo[InputError]) -> str:
 @pytest.mark.parametrize(
     "uri", ["", "xx://a/b", "s3://", "s3:///a", "s3://bu cket/a", "s3://bucket?no=such", "file://a/b"]
 )
-def test_an_address_that_cannot_be_opened_is_refused(uri: str) -> None:
+def test_a_uri_that_cannot_be_opened_is_rejected(uri: str) -> None:
     with pytest.raises(InputError) as error:
         ObjectStore(uri)
-    assert uri.partition("?")[0] in refusal(error)
+    assert uri.partition("?")[0] in error_line(error)
 
 
 @pytest.mark.parametrize("uri", ["s3://hUsH:hIsT@bucket/a", "s3://hUsH:hI/sT@bucket", "hdfs://hUsH:hIsT@host:1/a"])
-def test_a_secret_in_a_uri_is_refused_and_not_repeated(uri: str) -> None:
+def test_a_secret_in_a_uri_is_rejected_and_not_repeated(uri: str) -> None:
     with pytest.raises(InputError) as error:
         ObjectStore(uri)
-    assert not any(secret in refusal(error) for secret in ("hUsH", "hI", "sT"))
+    assert not any(secret in error_line(error) for secret in ("hUsH", "hI", "sT"))
 
 
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = ObjectStore(str(tmp_path / "file" / "store"))
     with pytest.raises(InputError) as error:
         store.write("a", b"x")
-    assert str(tmp_path / "file" / "store") in refusal(error)
-    assert "not a directory" in refusal(error)
+    assert str(tmp_path / "file" / "store") in error_line(error)
+    assert "not a directory" in error_line(error)
 
 
 @pytest.mark.s3
-def test_a_missing_bucket_is_refused(s3_uri: str) -> None:
+def test_a_missing_bucket_is_rejected(s3_uri: str) -> None:
     with pytest.raises(InputError) as error:
         ObjectStore(f"{s3_uri}-missing/some/folder")
-    assert "no such bucket" in refusal(error)
+    assert "no such bucket" in error_line(error)
 
 
 @pytest.mark.s3
@@ -593,18 +593,18 @@ def test_a_missing_bucket_is_refused(s3_uri: str) -> None:
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
     ],
 )
-def test_a_door_that_does_not_open_is_refused(
+def test_an_unreachable_endpoint_is_rejected(
     s3_uri: str, name: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(InputError) as error:
         ObjectStore(s3_uri).read("a")
-    assert s3_uri in refusal(error)
+    assert s3_uri in error_line(error)
     assert not any(os.environ[key] in str(error.value) for key in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"))
 
 
 @pytest.mark.s3
-def test_a_key_that_stops_working_is_refused_by_every_verb(
+def test_a_revoked_key_is_rejected_by_every_method(
     s3_uri: str, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = ObjectStore(s3_uri)
@@ -616,4 +616,4 @@ def test_a_key_that_stops_working_is_refused_by_every_verb(
     for call in calls:
         with pytest.raises(InputError) as error:
             call()
-        assert "access denied" in refusal(error) or "signature does not match" in refusal(error)
+        assert "access denied" in error_line(error) or "signature does not match" in error_line(error)

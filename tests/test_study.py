@@ -73,11 +73,11 @@ def written(folder: Path, text: str) -> str:
         ),
     ],
 )
-def test_a_study_that_cannot_be_run_is_refused_before_the_first_trial(tmp_path: Path, text: str, line: str) -> None:
+def test_a_study_that_cannot_be_run_is_rejected_before_the_first_trial(tmp_path: Path, text: str, line: str) -> None:
     path = written(tmp_path, text)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         SearchPlan.of(load(path), [], path)
-    assert line in str(refused.value)
+    assert line in str(error.value)
 
 
 def test_more_trials_are_the_same_study_and_another_metric_is_not(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from raycner.orchestration.runner import run
 from raycner.orchestration.table_rows import entries, read_rows
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
-from test_cli import refused
+from test_cli import error_line
 
 TAG_SYSTEMS = Path(__file__).parents[1] / "jobs" / "rows" / "tag_systems.yaml"
 TOY = (
@@ -44,8 +44,8 @@ def rows(tmp_path: Path) -> str:
 
 def first_steps(store: Path) -> list[str]:
     """The steps of a store that have no step before them."""
-    said = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("steps/*/step.json")]
-    return [step["spec"]["scenario"] for step in said if step["spec"]["parent"] is None]
+    records = [json.loads(path.read_text(encoding="utf-8")) for path in store.glob("steps/*/step.json")]
+    return [step["spec"]["scenario"] for step in records if step["spec"]["parent"] is None]
 
 
 def names(text: str) -> list[list[str]]:
@@ -57,23 +57,23 @@ def test_every_row_and_seed_is_run_and_reported_on(
 ) -> None:
     line = ["compare", *TOY, f"store={tmp_path / 'store'}", "--rows", rows, "--seeds", "0,1"]
     assert main([*line, "--markdown"]) == 0
-    said = capsys.readouterr()
-    assert "run 6 of 6: dld, seed 1" in said.err
-    header, _, *table = names(said.out)
+    output = capsys.readouterr()
+    assert "run 6 of 6: dld, seed 1" in output.err
+    header, _, *table = names(output.out)
     assert header[:3] == ["system", "seeds", "average micro"] and header[-1] == "minutes a run"
     assert {row[0]: row[1] for row in table} == {"finetuning": "2", "extend_ner": "2", "dld": "2"}
-    assert "- dld against extend_ner: average micro " in said.out and "seeds 0 and 1." in said.out
+    assert "- dld against extend_ner: average micro " in output.out and "seeds 0 and 1." in output.out
     steps = sorted(tmp_path.glob("store/steps/*"))
     assert len(steps) == 2 * (1 + 3), "rows of one seed share the first step"
 
     assert main([*line, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (len(told["runs"]), len(told["comparisons"]), told["significance"][0]["seeds"]) == (6, 1, [0, 1])
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["runs"]), len(document["comparisons"]), document["significance"][0]["seeds"]) == (6, 1, [0, 1])
     assert sorted(tmp_path.glob("store/steps/*")) == steps, "the same line trains nothing"
 
     assert main([*line, "--published"]) == 0
-    said = capsys.readouterr()
-    assert "dld against extend_ner" in said.out and "No figures are published" in said.out
+    output = capsys.readouterr()
+    assert "dld against extend_ner" in output.out and "No figures are published" in output.out
 
 
 def test_a_report_takes_the_same_views(rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,9 +81,9 @@ def test_a_report_takes_the_same_views(rows: str, tmp_path: Path, capsys: pytest
     assert main(["compare", *TOY, f"store={store}", "--rows", rows]) == 0
     capsys.readouterr()
     assert main(["report", "--store", store, "--markdown", "--published"]) == 0
-    said = capsys.readouterr().out
-    assert {row[0] for row in names(said)[2:]} == {"finetuning", "extend_ner", "dld(extend_ner)"}
-    assert "No figures are published" in said
+    printed = capsys.readouterr().out
+    assert {row[0] for row in names(printed)[2:]} == {"finetuning", "extend_ner", "dld(extend_ner)"}
+    assert "No figures are published" in printed
 
 
 def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +134,7 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("content", "expected"),
     [
         ("- a\n- b\n", "no rows"),
         ("", "no rows"),
@@ -151,22 +151,22 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
     ],
 )
 def test_bad_rows_get_one_line_before_anything_is_trained(
-    said: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.yaml"
-    path.write_text(said, encoding="utf-8")
-    line = refused(capsys, "compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(path))
+    path.write_text(content, encoding="utf-8")
+    line = error_line(capsys, "compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(path))
     assert expected in line
     assert not (tmp_path / "store" / "steps").exists()
 
 
-def test_a_file_of_rows_that_is_missing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "no/rows.yaml: cannot read it" in refused(capsys, "compare", *TOY, "--rows", "no/rows.yaml")
+def test_a_file_of_rows_that_is_missing_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no/rows.yaml: cannot read it" in error_line(capsys, "compare", *TOY, "--rows", "no/rows.yaml")
 
 
 @pytest.mark.parametrize("seeds", ["one", "0,-1", "", "0;1"])
-def test_bad_seeds_are_refused(seeds: str, rows: str, capsys: pytest.CaptureFixture[str]) -> None:
-    line = refused(capsys, "compare", *TOY, "--rows", rows, f"--seeds={seeds}")
+def test_bad_seeds_are_rejected(seeds: str, rows: str, capsys: pytest.CaptureFixture[str]) -> None:
+    line = error_line(capsys, "compare", *TOY, "--rows", rows, f"--seeds={seeds}")
     assert line.startswith("raycner: --seeds: ") and "is not a list of seeds; write 0,1,2" in line
 
 

@@ -75,7 +75,7 @@ def assert_equal(some: Sequence[Tokens], others: Sequence[Tokens]) -> None:
         assert one.words == other.words
 
 
-def refuse(_: Sequence[Words]) -> list[Tokens]:
+def fail(_: Sequence[Words]) -> list[Tokens]:
     raise AssertionError("tokenised again")
 
 
@@ -96,7 +96,7 @@ def test_tokens_in_columns_are_the_encoders(
     assert ids.tolist() == sorted({int(i) for t in tokens for i in t.ids})
 
 
-def test_an_encoder_whose_vocabulary_grows_is_asked_when_a_batch_is_read(split: Split, cache: Path) -> None:
+def test_an_encoder_whose_vocabulary_grows_tokenizes_when_a_batch_is_read(split: Split, cache: Path) -> None:
     encoder = Bilstm(min_count=1).build(fresh=True)
     encoder.adapt(words_of(split)[:10])
     tokenized = tokenize_split(split, encoder)
@@ -141,14 +141,14 @@ def test_distinct_ids_choose_the_rows_that_the_sentences_choose(split: Split, en
 def test_a_part_is_tokenised_once(split: Split, encoder: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
     first = tokenize_split(split, encoder).read([0, 1])
     gc.collect()
-    monkeypatch.setattr(encoder, "tokenize", refuse)
+    monkeypatch.setattr(encoder, "tokenize", fail)
     again = replace(split, rows=split.rows[::-1].copy(), visible=frozenset())
     assert_equal(tokenize_split(again, copy.deepcopy(encoder)).read([len(split) - 1, len(split) - 2]), first)
     with pytest.raises(AssertionError, match="tokenised again"):
         tokenize_split(replace(split, part="dev", rows=np.arange(3)), encoder)
 
 
-def test_a_tokenizer_is_known_by_what_it_does(tiny_bert: str, encoder: Transformer) -> None:
+def test_a_tokenizer_is_identified_by_its_output(tiny_bert: str, encoder: Transformer) -> None:
     same, shorter = (Pretrained(path=tiny_bert, max_length=length).build(fresh=False) for length in (512, 20))
     assert same.tokenizer_digest() == encoder.tokenizer_digest()
     same.tokenize([["Oslo", "Bo"]])
@@ -192,7 +192,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     assert_equal(tokenized.read([1]), encoder.tokenize(words_of(split)[1:2]))
 
 
-def test_columns_that_nobody_uses_are_evicted(split: Split, encoder: Transformer, cache: Path, tmp_path: Path) -> None:
+def test_unused_columns_are_evicted(split: Split, encoder: Transformer, cache: Path, tmp_path: Path) -> None:
     tokenize_split(split, encoder)
     store = ObjectStore(str(tmp_path / "store"))
     assert leftovers(store) == []

@@ -91,7 +91,7 @@ def test_no_step_is_renamed_by_a_tracker() -> None:
     assert ComputeConfig().tracker == "none"
 
 
-def test_json_lines_say_each_epoch_and_each_step_of_a_run(tmp_path: Path) -> None:
+def test_json_lines_record_each_epoch_and_each_step(tmp_path: Path) -> None:
     run(tracking(tmp_path), silent)
     first, *scored = lines(tmp_path / "tracking")
     done = ledger(tmp_path / "store")
@@ -166,14 +166,14 @@ def test_a_tracker_that_fails_is_reported_once_and_ends_no_run(
     ]
 
 
-def test_a_place_where_no_folder_can_be_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_a_folder_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "tracking").write_text("a file")
     with pytest.raises(InputError, match=r"compute\.tracker_path"), handler(tmp_path):
         pass
 
 
 @pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
-def test_a_package_that_is_missing_is_refused(
+def test_a_package_that_is_missing_is_rejected(
     name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)

@@ -72,7 +72,7 @@ def sentence(*gold: Entity, pseudo: frozenset[Entity] = frozenset(), words: int 
     return Sentence(0, ("w",) * words, frozenset(gold), pseudo)
 
 
-SAID = [
+SENTENCES = [
     sentence(Entity(0, 2, "city"), Entity(0, 4, "food"), Entity(5, 6, "animal")),
     sentence(words=3),
     sentence(Entity(3, 4, "food"), pseudo=frozenset({Entity(4, 5, "animal")}), words=5),
@@ -84,11 +84,11 @@ def test_parsing_inverts_linearising(entities: set[Entity]) -> None:
     symbols = linearise(sorted(entities), WORDS, PLACES)
     assert len(symbols) == 3 * len(entities) + 1
     assert list(parse(symbols, WORDS, THREE.types)) == sorted(entities)
-    assert set(parse([*symbols, 1, 1, 1 + WORDS], WORDS, THREE.types)) == entities, "nothing is said after the end"
+    assert set(parse([*symbols, 1, 1, 1 + WORDS], WORDS, THREE.types)) == entities, "symbols after the end are ignored"
 
 
 @given(symbols=st.lists(st.integers(-1, 2 + WORDS + len(THREE)), max_size=20))
-def test_what_is_no_triplet_says_no_entity(symbols: list[int]) -> None:
+def test_symbols_that_form_no_triplet_give_no_entity(symbols: list[int]) -> None:
     for entity, at in parse(symbols, WORDS, THREE.types).items():
         assert 0 <= entity.start < entity.end <= WORDS
         assert symbols[at : at + 3] == linearise([entity], WORDS, PLACES)[:3]
@@ -97,7 +97,7 @@ def test_what_is_no_triplet_says_no_entity(symbols: list[int]) -> None:
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4), end=st.integers(-4, 4))
-def test_whatever_a_decoder_wants_to_say_it_says_triplets(seed: int, lengths: list[int], end: float) -> None:
+def test_generation_always_gives_triplets(seed: int, lengths: list[int], end: float) -> None:
     draw = torch.Generator().manual_seed(seed)
     _, mask = listened(lengths)
     size, words = mask.shape
@@ -110,11 +110,11 @@ def test_whatever_a_decoder_wants_to_say_it_says_triplets(seed: int, lengths: li
     budget = torch.randint(1, 20, (size,), generator=draw)
     symbols, sure = generate(say, mask, budget)
     assert ((sure > 0) & (sure <= 1)).all()
-    for said, length, most in zip(symbols.tolist(), lengths, budget.tolist(), strict=True):
-        before = said[: said.index(END)]
+    for row, length, most in zip(symbols.tolist(), lengths, budget.tolist(), strict=True):
+        before = row[: row.index(END)]
         assert len(before) % 3 == 0
         assert len(before) <= most
-        assert set(said[len(before) :]) == {END}
+        assert set(row[len(before) :]) == {END}
         for at in range(0, len(before), 3):
             first, last, kind = before[at : at + 3]
             assert 1 <= first <= last <= length
@@ -136,46 +136,48 @@ def scripted(head: TripletHead, targets: Tensor, monkeypatch: pytest.MonkeyPatch
 @given(entities=st.lists(st.sets(anywhere(), max_size=5), min_size=1, max_size=3))
 def test_predicting_inverts_targets(entities: list[set[Entity]]) -> None:
     head = grown(TWO, THREE)
-    sentences = [sentence(*said, words=WORDS) for said in entities]
+    sentences = [sentence(*triplets, words=WORDS) for triplets in entities]
     states, batch = asked(head, sentences)
     with pytest.MonkeyPatch.context() as monkeypatch:
         scripted(head, batch.targets, monkeypatch)
-        said = head.predict(states, batch)
-    assert [set(found) for found in said] == entities
-    assert all(0.9 < sure <= 1 for found in said for sure in found.values())
+        predictions = head.predict(states, batch)
+    assert [set(entities) for entities in predictions] == entities
+    assert all(0.9 < sure <= 1 for entities in predictions for sure in entities.values())
 
 
-def test_a_triplet_is_as_sure_as_its_least_sure_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confidence_of_a_triplet_is_that_of_its_least_confident_symbol(monkeypatch: pytest.MonkeyPatch) -> None:
     head = grown(TWO)
     states, batch = asked(head, [sentence(words=2)])
     rows = torch.tensor([[0, 3, 0, 0, 0], [0, 0, 1.0, 0, 0], [9, 0, 0, 2, 1.0], [1.0, 0, 0, 0, 0]])
     steps = iter(rows)
     monkeypatch.setattr(head, "decode", lambda *_: next(steps)[None, None])
-    (said,) = head.predict(states, batch)
+    (entities,) = head.predict(states, batch)
     least = min(row.softmax(-1)[symbol].item() for row, symbol in zip(rows, (1, 2, 3), strict=False))
-    assert said == {Entity(0, 2, "animal"): pytest.approx(least)}, "what the grammar forbids has its share of sureness"
+    assert entities == {Entity(0, 2, "animal"): pytest.approx(least)}, (
+        "what the grammar forbids has its share of sureness"
+    )
 
 
-def test_the_teacher_speaks_before_gold() -> None:
+def test_pseudo_labels_come_before_gold() -> None:
     head = grown(TWO, THREE)
     pseudo = frozenset({Entity(4, 5, "city"), Entity(0, 1, "animal"), Entity(2, 3, "animal"), Entity(1, 3, "city")})
     both = sentence(Entity(2, 3, "food"), Entity(1, 2, "food"), pseudo=pseudo)
-    kept = [Entity(0, 1, "animal"), Entity(1, 3, "city"), Entity(4, 5, "city")]
+    entities = [Entity(0, 1, "animal"), Entity(1, 3, "city"), Entity(4, 5, "city")]
     gold = [Entity(1, 2, "food"), Entity(2, 3, "food")]
-    assert ordered(both, THREE.types) == kept + gold, "gold's own words are gold's"
-    assert ordered(both, TWO.types) == kept
-    assert head.targets([both]).tolist() == [linearise(kept + gold, 6, PLACES)]
-    assert grown(TWO).targets([both]).tolist() == [linearise(kept, 6, PLACES)]
+    assert ordered(both, THREE.types) == entities + gold, "gold's own words are gold's"
+    assert ordered(both, TWO.types) == entities
+    assert head.targets([both]).tolist() == [linearise(entities + gold, 6, PLACES)]
+    assert grown(TWO).targets([both]).tolist() == [linearise(entities, 6, PLACES)]
 
 
 def test_words_beyond_the_encoder_cannot_be_pointed_at() -> None:
     head = grown(TWO, THREE)
-    targets = head.targets(SAID)
+    targets = head.targets(SENTENCES)
     mask = torch.arange(6) < torch.tensor([[6], [3], [5]])
     assert head.mask_targets(targets, mask) is targets
     mask[0, 3:] = False
-    kept = [[symbol for symbol in row if symbol != IGNORE] for row in head.mask_targets(targets, mask).tolist()]
-    assert kept == [
+    symbols = [[symbol for symbol in row if symbol != IGNORE] for row in head.mask_targets(targets, mask).tolist()]
+    assert symbols == [
         linearise([Entity(0, 2, "city")], 6, PLACES),
         [END],
         linearise([Entity(4, 5, "animal"), Entity(3, 4, "food")], 6, PLACES),
@@ -184,19 +186,19 @@ def test_words_beyond_the_encoder_cannot_be_pointed_at() -> None:
 
 def test_types_come_last_and_words_that_are_not_there_never() -> None:
     head = grown(TWO, THREE)
-    states, batch = asked(head, SAID)
+    states, batch = asked(head, SENTENCES)
     logits = head(states, batch).logits
     assert logits.shape == (*batch.targets.shape, 1 + 6 + 3)
     assert (logits[1, :, 1 + 3 : 1 + 6] == NEVER).all()
     assert (logits[0] > NEVER).all()
-    alone = head(*asked(head, SAID[:1])).logits
+    alone = head(*asked(head, SENTENCES[:1])).logits
     torch.testing.assert_close(logits[:1, : alone.size(1)], alone)
 
 
 @pytest.mark.parametrize("freeze", [True, False])
 def test_growing_keeps_the_past(freeze: bool) -> None:
     head = grown(TWO)
-    states, batch = asked(head, SAID)
+    states, batch = asked(head, SENTENCES)
     before, weight = head(states, batch).logits.detach(), head.weight.detach().clone()
     head.grow(THREE, GrowthConfig(freeze_old=freeze))
     assert torch.equal(head.weight[:2], weight)
@@ -204,22 +206,22 @@ def test_growing_keeps_the_past(freeze: bool) -> None:
     assert len(head.frozen) == (2 if freeze else 0)
 
 
-def test_a_teacher_hears_nothing_of_what_was_learned_after_it() -> None:
+def test_a_teacher_receives_no_types_learned_after_it() -> None:
     teacher, student = grown(TWO), grown(TWO, THREE)
-    states, batch = asked(student, SAID)
-    said = teacher(states, batch).logits
-    assert said.size(-1) == 1 + 6 + 2
-    assert torch.isfinite(said).all()
-    known = asked(teacher, SAID)[1].targets
-    same = int((known[2] > END).sum())
-    torch.testing.assert_close(said[2, : 1 + same], teacher(states, batch).logits[2, : 1 + same])
+    states, batch = asked(student, SENTENCES)
+    logits = teacher(states, batch).logits
+    assert logits.size(-1) == 1 + 6 + 2
+    assert torch.isfinite(logits).all()
+    targets = asked(teacher, SENTENCES)[1].targets
+    same = int((targets[2] > END).sum())
+    torch.testing.assert_close(logits[2, : 1 + same], teacher(states, batch).logits[2, : 1 + same])
     heard = teacher.embed(teacher.remember(states, batch), torch.full((3, 1), 1 + 6 + 2))
     assert not heard[:, 1].any()
 
 
-def test_every_parameter_gets_a_gradient_and_silence_none() -> None:
+def test_every_parameter_gets_a_gradient_and_an_empty_batch_gives_none() -> None:
     head = grown(TWO, THREE).train()
-    states, batch = asked(head, SAID)
+    states, batch = asked(head, SENTENCES)
     head.loss(head(states, batch), batch).total.backward()
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())
     head.zero_grad()
@@ -232,7 +234,7 @@ def test_every_parameter_gets_a_gradient_and_silence_none() -> None:
 def test_a_checkpoint_restores_the_head() -> None:
     head = grown(TWO)
     head.grow(THREE, GrowthConfig(freeze_old=True))
-    states, batch = asked(head, SAID)
+    states, batch = asked(head, SENTENCES)
     before = head(states, batch).logits
     head.finalize()
     again = Triplets(attention_heads=2).build(WIDTH).eval()
@@ -244,7 +246,7 @@ def test_a_checkpoint_restores_the_head() -> None:
 
 
 def prefixed(head: TripletHead, states: States, batch: Batch) -> Callable[[Tensor | None], Tensor]:
-    """What a decoder says that reads all that was said again each time."""
+    """The output of a decoder that reads all earlier symbols again at each position."""
     memory = head.remember(states, batch)
     symbols = torch.empty(len(batch.mask), 0, dtype=torch.long)
 
@@ -259,18 +261,18 @@ def prefixed(head: TripletHead, states: States, batch: Batch) -> Callable[[Tenso
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("layers", [1, 2])
 @torch.no_grad()
-def test_what_is_remembered_is_what_would_be_heard_again(seed: int, layers: int) -> None:
+def test_cached_decoding_equals_decoding_from_scratch(seed: int, layers: int) -> None:
     head = grown(TWO, THREE, seed=seed, layers=layers, symbols_per_word=2.0)
     states, mask = listened([9, 4, 7], seed)
     batch = Batch(torch.arange(3), {}, mask, mask.long())
     symbols, sure = generate(prefixed(head, states, batch), mask, 10 + 2 * mask.sum(1))
     read = [head._parse(s, p, 9) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
-    said = head.predict(states, batch)
-    assert [list(found) for found in said] == [list(found) for found in read]
-    for one, two in zip(said, read, strict=True):
+    predictions = head.predict(states, batch)
+    assert [list(entities) for entities in predictions] == [list(entities) for entities in read]
+    for one, two in zip(predictions, read, strict=True):
         assert one == pytest.approx(two, rel=1e-4)
     alone = head.predict(*(states._replace(words=states.words[1:2, :4], slots=states.slots[1:2, :4]), cut(batch, 4)))
-    assert list(alone[0]) == list(said[1]), "what else is in a batch never matters"
+    assert list(alone[0]) == list(predictions[1]), "what else is in a batch never matters"
 
 
 def cut(batch: Batch, words: int) -> Batch:
@@ -285,10 +287,10 @@ def test_labels_are_read_as_words() -> None:
 
 
 def test_types_begin_at_their_names() -> None:
-    told: list[str] = []
+    recorded: list[str] = []
 
     def vectors(texts: list[str]) -> Tensor:
-        told.extend(texts)
+        recorded.extend(texts)
         return torch.arange(len(texts) * WIDTH).view(-1, WIDTH).float()
 
     knowing: Any = SimpleNamespace(vectors=vectors)
@@ -299,7 +301,7 @@ def test_types_begin_at_their_names() -> None:
     head = grown(TWO, names={"food": "a meal"})
     head.grow(TWO.grow(("food", "mainRoad")), GrowthConfig(freeze_old=True))
     head.init_from_type_names(knowing)
-    assert told == ["a meal", "main road"]
+    assert recorded == ["a meal", "main road"]
     assert torch.equal(head.weight[:2], before)
     assert torch.equal(head.weight[2:].flatten(), torch.arange(2.0 * WIDTH))
     drawn = head.weight.detach().clone()
@@ -358,9 +360,9 @@ def test_a_checkpoint_is_one_model_again(bart: str) -> None:
     torch.testing.assert_close(head.weight[1], table[letters].mean(0))
     torch.testing.assert_close(heard[0, 3], head.weight[1])
     assert torch.equal(head.end, table[whole.config.eos_token_id])
-    said = whole(inputs["ids"], inputs["attend"].long(), decoder_inputs_embeds=heard).last_hidden_state
+    decoded = whole(inputs["ids"], inputs["attend"].long(), decoder_inputs_embeds=heard).last_hidden_state
     torch.testing.assert_close(
-        head.decode(memory, heard), (said @ memory.outputs.mT).masked_fill(~memory.exists[:, None], NEVER)
+        head.decode(memory, heard), (decoded @ memory.outputs.mT).masked_fill(~memory.exists[:, None], NEVER)
     )
     torch.testing.assert_close(memory.outputs[0, 1:4], (head.pointer(states.words) + memory.inputs[:, 1:4])[0] / 2)
 
@@ -390,15 +392,15 @@ def test_gen_cner_runs_on_a_checkpoint(bart: str, tmp_path: Path) -> None:
 
 def test_what_the_head_starts_from_names_the_step(bart: str, tiny_bert: str) -> None:
     def identity(*layers: str) -> str:
-        said = ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}", *layers]
-        return RunConfig.load(said).model.identity()
+        overrides = ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}", *layers]
+        return RunConfig.load(overrides).model.identity()
 
     assert identity("model.head.name=triplets") == identity()
     assert identity("model.head.name=triplets", f"model.head.path={bart}") not in ("", identity())
 
 
 @pytest.mark.parametrize(
-    ("settings", "width", "said"),
+    ("settings", "width", "message"),
     [
         ({"path": "nowhere/at-all"}, 16, r"model\.head\.path: no checkpoint at 'nowhere/at-all'"),
         ({"path": "bart"}, 12, r"model\.head\.path: .* has no decoder of the encoder's width, 12"),
@@ -407,23 +409,25 @@ def test_what_the_head_starts_from_names_the_step(bart: str, tiny_bert: str) -> 
     ],
     ids=["no checkpoint", "another width", "no decoder", "heads"],
 )
-def test_what_cannot_decode_is_refused(bart: str, tiny_bert: str, settings: Any, width: int, said: str) -> None:
+def test_checkpoints_that_cannot_decode_are_rejected(
+    bart: str, tiny_bert: str, settings: Any, width: int, message: str
+) -> None:
     if "path" in settings:
         settings = {"path": {"bart": bart, "bert": tiny_bert}.get(settings["path"], settings["path"])}
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Triplets(**settings).build(width)
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"layers": 0}, "layers and attention_heads are at least 1"),
         ({"symbols_per_word": 0}, "symbols_per_word is above 0"),
         ({"dropout": 1.0}, "dropout 1.0"),
     ],
 )
-def test_senseless_settings_are_refused(settings: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_are_rejected(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Triplets(**settings)
 
 

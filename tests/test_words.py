@@ -55,7 +55,7 @@ def test_sentences(text: str, expected: int) -> None:
 
 
 @given(st.text(st.sampled_from("abcdeA .!?\n\u3002")), st.data())
-def test_sentences_hold_every_word_and_part_no_span(text: str, data: st.DataObject) -> None:
+def test_sentences_contain_every_word_and_split_no_span(text: str, data: st.DataObject) -> None:
     bounds = st.integers(0, len(text))
     whole = [tuple(sorted(pair)) for pair in data.draw(st.lists(st.tuples(bounds, bounds), max_size=3))]
     spans = [(a, b) for a, b in whole if a < b and text[a].strip() and text[b - 1].strip()]

@@ -46,7 +46,7 @@ WAYS = {
     "seq2seq": ["model.head={name: seq2seq, scheme: BIOES, beam: 2}", "model.growth.init=moments"],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
-"""Settings that lay themselves over the small run, by the name of its store."""
+"""Overrides of the small run, by the name of its store."""
 NAMED = {RunConfig.load([*runs.SMALL, *settings]).method.name for settings in WAYS.values()}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
 SETTINGS = (
@@ -66,13 +66,13 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     for way in WAYS:
-        told = config(folder, way, encoder)
+        run_config = config(folder, way, encoder)
         if rank == 0:
-            store, scenario = prepare(told, runs.silent)
-            begin(told, store, scenario, plan(told, scenario))
+            store, scenario = prepare(run_config, runs.silent)
+            begin(run_config, store, scenario, plan(run_config, scenario))
         dist.barrier()
-        _, scenario = prepare(told, runs.silent)
-        for _ in run_steps(told, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
+        _, scenario = prepare(run_config, runs.silent)
+        for _ in run_steps(run_config, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
             pass
     dist.destroy_process_group()
 

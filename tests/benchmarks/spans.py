@@ -1,4 +1,4 @@
-"""The span head beside the plain formulation, at the sizes of Few-NERD's last task: forward, both losses, backward.
+"""The span head against the plain formulation, at the sizes of Few-NERD's last task: forward, both losses, backward.
 
 The plain one has a layer for every task there will ever be, scores every pair of words in both orders, masks what is
 no span, and stacks both outcomes for its KL. Here all 66 types are seen, so that neither side saves anything by that.
@@ -49,14 +49,14 @@ class Plain(nn.Module):
         return ((bce + kd) * spans).sum() / SENTENCES
 
 
-class Saying:
+class FixedNetwork:
     """A network that says one thing of every batch."""
 
-    def __init__(self, head: SpanHead, said: SpanOutput) -> None:
-        self.head, self.inventory, self._said = head, head.inventory, said
+    def __init__(self, head: SpanHead, output: SpanOutput) -> None:
+        self.head, self.inventory, self._output = head, head.inventory, output
 
     def __call__(self, _: Batch) -> SpanOutput:
-        return self._said
+        return self._output
 
     forward_eval = __call__
 
@@ -79,7 +79,7 @@ def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     states = States.of_words(words)
     teacher, student = (head.to(where) for head in heads)
     with torch.no_grad():
-        kept = SpanOutput(teacher(states, batch).logits.half().contiguous())
+        cached = SpanOutput(teacher(states, batch).logits.half().contiguous())
     plain = Plain().to(where)
     with torch.no_grad():
         taught = plain.scores(words)[..., : inventory.num_old].clone()
@@ -88,7 +88,7 @@ def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
         square[:, entity.start, entity.end - 1, inventory.types.index(entity.type)] = 1.0
 
     def ours() -> Tensor:
-        terms = SpanKL().losses(Saying(student, student(states, batch)), Saying(teacher, kept), batch)  # type: ignore[arg-type]
+        terms = SpanKL().losses(FixedNetwork(student, student(states, batch)), FixedNetwork(teacher, cached), batch)  # type: ignore[arg-type]
         return torch.stack([term.total / term.count for term in terms.values()]).sum()
 
     return lambda: plain.loss(words, square, taught), ours
@@ -96,15 +96,15 @@ def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
 
 def saved(loss: Callable[[], Tensor]) -> int:
     """Bytes of the tensors that are kept for the backward pass, each storage once."""
-    kept: dict[int, Tensor] = {}
+    tensors: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
+        tensors[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss()
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in tensors.values())
 
 
 def measure(rounds: int) -> tuple[float, float]:
