@@ -139,6 +139,7 @@ def test_no_import_cycles() -> None:
             (
                 "raycner.networks.encoders.pretrained",
                 "raycner.networks.heads.triplets",
+                "raycner.networks.hugging_face",
                 "raycner.inference.token_classifier",
             ),
         ),
@@ -238,3 +239,42 @@ def test_reports_answer_where_there_is_no_torch(subpackages: tuple[str, ...]) ->
     code += f"print(*sorted({HEAVY!r} & sys.modules.keys()))"
     process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (process.returncode, process.stdout.strip(), process.stderr) == (0, "", "")
+
+
+CODE_FROM_DATA = {"pickle", "_pickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
+"""Libraries whose loading runs what the data says."""
+
+
+def test_no_module_loads_pickles() -> None:
+    none_of([edge for edge in edges() if edge.target.split(".")[0] in CODE_FROM_DATA])
+
+
+def test_no_module_runs_text() -> None:
+    """Plugins, which the user names, are the one way by which code enters."""
+    offending = []
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name(id="eval" | "exec" | "compile" | "__import__" as called)):
+                    offending.append(f"{name}:{node.lineno} calls {called}")
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="yaml"), attr="load" | "unsafe_load" | "full_load")):
+                    offending.append(f"{name}:{node.lineno} loads YAML with constructors")
+                case ast.Call(func=ast.Attribute(value=ast.Name(id="torch"), attr="load")):
+                    offending.append(f"{name}:{node.lineno} calls torch.load")
+                case ast.Call(func=ast.Attribute(attr="exec_module")) if name != "raycner.plugins":
+                    offending.append(f"{name}:{node.lineno} runs a module")
+                case ast.keyword(arg="trust_remote_code", value=value) if ast.unparse(value) != "False":
+                    offending.append(f"{name}:{value.lineno} trusts code of a checkpoint")
+    assert not offending, "\n".join(offending)
+
+
+def test_every_door_of_transformers_refuses_code() -> None:
+    """Whoever loads from a path or builds from a configuration of another says trust_remote_code=False."""
+    trusting = []
+    for name, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(func=ast.Attribute(attr="from_pretrained" | "from_config"), keywords=keywords):
+                    if "trust_remote_code" not in {keyword.arg for keyword in keywords}:
+                        trusting.append(f"{name}:{node.lineno}")
+    assert not trusting, "\n".join(trusting)

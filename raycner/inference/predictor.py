@@ -31,6 +31,7 @@ from raycner.hashing import Plain
 from raycner.networks.devices import device, does_bf16
 from raycner.networks.encoders.encoder import Tokens, Words
 from raycner.networks.heads.head import Prediction
+from raycner.networks.hugging_face import on_this_machine
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
 from raycner.storage.ledger import RunLedger, StepRecord
@@ -208,8 +209,14 @@ def _shift(weights: Mapping[str, Tensor]) -> float:
 
 
 def restore(store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None = None) -> Network:
-    """The network of a finished step. Raises `InputError` when the store no longer has it."""
+    """The network of a finished step. Raises `InputError` when the store no longer has it.
+
+    A ledger is data: a checkpoint that it names is read from this machine, and is never asked of a hub.
+    """
     settings = dict(ledger.config["model"])
+    for part in ("encoder", "head"):
+        if settings[part].get("path") is not None:
+            settings[part] = {**settings[part], "path": encoder or _local(settings[part]["path"])}
     if encoder is not None:
         settings["encoder"] = {**settings["encoder"], "path": encoder}
     checkpoint = StepCheckpoint.find(store, record.fingerprint)
@@ -218,6 +225,16 @@ def restore(store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: 
         hint = "run it again: the same command trains the missing steps"
         raise InputError(what, location=ledger.run, hint=hint)
     return checkpoint.network(build(ModelConfig, settings, "model"))
+
+
+def _local(path: str) -> str:
+    """The checkpoint that a ledger names, on this machine."""
+    folder = on_this_machine(path)
+    if folder is None:
+        what = f"no encoder at {path!r} on this machine"
+        hint = "name a folder, or a hub id to download, with --encoder"
+        raise InputError(what, location="model.encoder.path", hint=hint)
+    return folder
 
 
 def as_plain(passage: Passage, predicted: Sequence[PredictedEntity]) -> dict[str, Plain]:

@@ -8,24 +8,21 @@ Nothing of a checkpoint is executed: code of its own is refused, and weights are
 allowed.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from raycner.data.entities import OUTSIDE, decode, split_tag
 from raycner.errors import InputError
 from raycner.inference.predictor import PredictedEntity
 from raycner.networks.devices import device
 from raycner.networks.encoders.encoder import Words
+from raycner.networks.hugging_face import HuggingFaceCheckpoint
 from raycner.training.loader import eval_batches
 
-AUTO_CLASS = "AutoModelForTokenClassification"
 LONGEST = 1 << 16
 """Pieces that an input may have where neither model nor tokenizer sets a limit."""
 HINT = "name an exported step, or a folder or hub id of a Hugging Face token classifier"
@@ -52,30 +49,14 @@ class TokenClassifier:
         `allow_pickle` also loads weights that are pickled (pytorch_model.bin). Raises `InputError` for what is no token
         classifier, lacks weights, or needs code of its own.
         """
-        from transformers import AutoModelForTokenClassification, AutoTokenizer
-        from transformers.utils import cached_file, logging
+        from transformers import AutoModelForTokenClassification
 
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-        path = str(Path(path).expanduser()) if Path(path).expanduser().is_dir() else path
-        try:
-            _refuse_other_checkpoints(json.loads(Path(cached_file(path, "config.json")).read_bytes()), path)
-            model, loaded = AutoModelForTokenClassification.from_pretrained(
-                path,
-                trust_remote_code=False,
-                use_safetensors=None if allow_pickle else True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-            tokenizer = AutoTokenizer.from_pretrained(
-                path, use_fast=True, add_prefix_space=True, trust_remote_code=False
-            )
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"cannot load a token classifier ({reason})", location=path, hint=HINT) from None
-        if loaded["missing_keys"]:
-            missing = ", ".join(sorted(loaded["missing_keys"])[:3])
-            raise InputError(f"the checkpoint has no weights for {missing}", location=path, hint=HINT)
+        checkpoint = HuggingFaceCheckpoint(
+            path, location=path, problem="cannot load a token classifier", hint=HINT, allow_pickle=allow_pickle
+        )
+        _refuse_other_checkpoints(checkpoint.settings(), path)
+        model = checkpoint.model(AutoModelForTokenClassification, dtype=torch.float32)
+        tokenizer = checkpoint.tokenizer()
         if not tokenizer.is_fast:
             hint = "convert the tokenizer to a fast one (tokenizer.json)"
             raise InputError("its tokenizer does not tell which pieces a word has", location=path, hint=hint)
@@ -137,11 +118,7 @@ class TokenClassifier:
 
 
 def _refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
-    """Refuse a checkpoint that needs its own code, or that was saved for another task."""
-    own = {"AutoConfig", AUTO_CLASS} & set(config.get("auto_map") or ())
-    if own:
-        what = f"it needs code of its own (auto_map: {', '.join(sorted(own))}), which is never executed"
-        raise InputError(what, location=path, hint="convert it to a model that transformers has")
+    """Refuse a checkpoint that was saved for another task."""
     architectures = config.get("architectures") or []
     if not any(str(name).endswith("ForTokenClassification") for name in architectures):
         what = f"no token classifier (architectures: {', '.join(map(str, architectures)) or 'none'})"

@@ -23,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed
 from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
+from raycner.networks.hugging_face import HuggingFaceCheckpoint
 
 DETERMINING_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
@@ -52,6 +53,8 @@ class Pretrained(EncoderConfig):
     """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
     max_length: int = 512
     """In pieces. Words beyond it have no state and are predicted O."""
+    allow_pickle: bool = not_hashed(default=False)
+    """Also load pickled weights (pytorch_model.bin), as tensors alone. Without it, weights must be safetensors."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1 or self.max_length < 3:
@@ -79,35 +82,28 @@ class Transformer(Encoder):
 
     def __init__(self, config: Pretrained, *, fresh: bool) -> None:
         super().__init__()
-        from transformers import AutoConfig, AutoModel, AutoTokenizer
-        from transformers.utils import logging
+        from transformers import AutoModel
 
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
         attention = config.attention
         if attention == "auto":
             attention = "sdpa" if torch.cuda.is_available() else "eager"
-        path = str(Path(config.path).expanduser()) if Path(config.path).expanduser().is_dir() else config.path
-        try:
-            shape = AutoConfig.from_pretrained(path)
-            for name in DROPOUTS:
-                if hasattr(shape, name):
-                    setattr(shape, name, config.dropout)
-            if fresh:
-                options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
-                model, report = AutoModel.from_pretrained(path, output_loading_info=True, **options)
-                _require_weights(model, report["missing_keys"], config.path)
-            else:
-                model = AutoModel.from_config(shape, attn_implementation=attention)
-            self.tokenizer = AutoTokenizer.from_pretrained(path, use_fast=True, add_prefix_space=True)
-        except InputError:
-            raise
-        except (OSError, ValueError, RuntimeError) as error:  # the last for weights of other shapes
-            reason = str(error).partition("\n")[0]
-            hint = "name a folder with config.json, weights and tokenizer, or a hub id that can be reached"
-            raise InputError(
-                f"no encoder at {config.path!r} ({reason})", location="model.encoder.path", hint=hint
-            ) from None
+        checkpoint = HuggingFaceCheckpoint(
+            config.path,
+            location="model.encoder.path",
+            problem=f"no encoder at {config.path!r}",
+            hint="name a folder with config.json, safetensors weights and tokenizer, or a hub id that can be reached",
+            allow_pickle=config.allow_pickle,
+        )
+        shape = checkpoint.config()
+        for name in DROPOUTS:
+            if hasattr(shape, name):
+                setattr(shape, name, config.dropout)
+        if fresh:
+            options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
+            model = checkpoint.model(AutoModel, unused="decoder.", **options)
+        else:
+            model = AutoModel.from_config(shape, attn_implementation=attention, trust_remote_code=False)
+        self.tokenizer = checkpoint.tokenizer()
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # unused, and DDP requires that every parameter is used
         self.shares_vectors = bool(shape.is_encoder_decoder)
@@ -208,7 +204,7 @@ class Transformer(Encoder):
         shape.id2label = dict(enumerate(labels))
         shape.label2id = {label: row for row, label in shape.id2label.items()}
         try:
-            model = AutoModelForTokenClassification.from_config(shape, dtype=torch.float32)
+            model = AutoModelForTokenClassification.from_config(shape, dtype=torch.float32, trust_remote_code=False)
         except ValueError:  # an architecture without one
             return None
         within = f"{model.base_model_prefix}."
@@ -223,16 +219,6 @@ class Transformer(Encoder):
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())
-
-
-def _require_weights(model: nn.Module, missing: Iterable[str], path: str) -> None:
-    """Raise `InputError` for a checkpoint without some of the weights; a pooler is not used."""
-    parameters = {name for name, _ in model.named_parameters()}
-    absent = sorted(name for name in parameters & set(missing) if not name.startswith("pooler."))
-    if absent:
-        what = f"the checkpoint {path!r} lacks {len(absent)} of its weights, such as {absent[0]}"
-        hint = "name a complete checkpoint of this architecture (config.json)"
-        raise InputError(what, location="model.encoder.path", hint=hint)
 
 
 def _require_rows(tokenizer: Any, model: Any, path: str) -> None:

@@ -14,7 +14,6 @@ import copy
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -31,6 +30,7 @@ from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.encoders.pretrained import DROPOUTS, identity
 from raycner.networks.heads.growing_rows import GrowingRows
 from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig, Prediction
+from raycner.networks.hugging_face import HuggingFaceCheckpoint
 from raycner.networks.losses import IGNORE, LossSum
 
 END = 0
@@ -163,14 +163,14 @@ class TripletHead(GrowingRows[TripletOutput]):
 
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
         if self.config.path and inventory and not self.inventory:
-            self._load(self.config.path)
+            self._load(self.config.path, allow_pickle=self.config.allow_pickle)
         super().grow(inventory, growth)
 
-    def _load(self, path: str) -> None:
+    def _load(self, path: str, *, allow_pickle: bool) -> None:
         """Load the decoder of a checkpoint, and its vectors of the symbols that begin and end a text."""
         from transformers import AutoModel
 
-        model = _pretrained(AutoModel, path, dtype=torch.float32)
+        model = _checkpoint(path, allow_pickle=allow_pickle).model(AutoModel, unused="encoder.", dtype=torch.float32)
         self.decoder.load_state_dict(_without_words(model.get_decoder()).state_dict())
         marks = torch.tensor([model.config.decoder_start_token_id, model.config.eos_token_id])
         with torch.no_grad():
@@ -259,6 +259,8 @@ class Triplets(HeadConfig):
     path: str | None = not_hashed(default=None)
     """A folder or hub id of the BART family whose decoder is used; model.encoder.path must be the same (published:
     facebook/bart-large). Without, a small decoder as wide as the encoder is trained from scratch."""
+    allow_pickle: bool = not_hashed(default=False)
+    """Also load pickled weights (pytorch_model.bin) from `path`, as tensors alone."""
     layers: int = 1
     """Of the small decoder."""
     attention_heads: int = 4
@@ -286,7 +288,7 @@ class Triplets(HeadConfig):
 
     def shape(self, width: int) -> Any:
         """The transformers configuration of the decoder: the checkpoint's, or a small one of `width`."""
-        from transformers import AutoConfig, BartConfig
+        from transformers import BartConfig
 
         small = {"decoder_layers": self.layers, "decoder_attention_heads": self.attention_heads, "d_model": width}
         if self.path is None:
@@ -295,7 +297,7 @@ class Triplets(HeadConfig):
                 raise InputError(line, location="model.head.attention_heads", hint=f"choose a divisor of {width}")
             shape = BartConfig(**small, decoder_ffn_dim=2 * width, init_std=self.init_std)
         else:
-            shape = _pretrained(AutoConfig, self.path)
+            shape = _checkpoint(self.path).config()
             if shape.hidden_size != width or not shape.is_encoder_decoder:
                 line = f"{self.path!r} has no decoder of the encoder's width, {width}"
                 hint = "name the same encoder-decoder in model.encoder.path and model.head.path"
@@ -313,7 +315,9 @@ def _new_decoder(shape: Any) -> nn.Module:
     bare = copy.deepcopy(shape)
     bare.encoder_layers, bare.vocab_size, bare.pad_token_id = 0, 1, 0
     attention = "sdpa" if torch.cuda.is_available() else "eager"
-    return _without_words(AutoModel.from_config(bare, attn_implementation=attention).get_decoder())
+    return _without_words(
+        AutoModel.from_config(bare, attn_implementation=attention, trust_remote_code=False).get_decoder()
+    )
 
 
 def _without_words(decoder: Any) -> nn.Module:
@@ -323,11 +327,11 @@ def _without_words(decoder: Any) -> nn.Module:
     return module
 
 
-def _pretrained(kind: Any, path: str, **options: Any) -> Any:
-    """`from_pretrained` of an Auto class for a folder or hub id. Raises `InputError` if it fails."""
-    folder = Path(path).expanduser()
-    try:
-        return kind.from_pretrained(str(folder) if folder.is_dir() else path, **options)
-    except (OSError, ValueError) as error:
-        line = f"no checkpoint at {path!r} ({str(error).splitlines()[0]})"
-        raise InputError(line, location="model.head.path", hint="name a folder or hub id of the BART family") from None
+def _checkpoint(path: str, *, allow_pickle: bool = False) -> HuggingFaceCheckpoint:
+    return HuggingFaceCheckpoint(
+        path,
+        location="model.head.path",
+        problem=f"no checkpoint at {path!r}",
+        hint="name a folder or hub id of the BART family, with safetensors weights",
+        allow_pickle=allow_pickle,
+    )
