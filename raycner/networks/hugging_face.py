@@ -39,7 +39,7 @@ class HuggingFaceCheckpoint:
         """Its config.json."""
         from transformers import PretrainedConfig
 
-        settings = self._read(lambda: dict(PretrainedConfig.get_config_dict(self.address)[0]))
+        settings: dict[str, Any] = self._read(lambda: dict(PretrainedConfig.get_config_dict(self.address)[0]))
         self._refuse_code(settings)
         return settings
 
