@@ -60,6 +60,11 @@ SENTENCES = [
 Said = Sequence[tuple[Sequence[str], Sequence[Entity]]]
 
 
+def shared(sentences: int) -> tuple[str, ...]:
+    """The notes on parts of so many sentences that are all the same."""
+    return tuple(f"{sentences} of {sentences} {part} sentences are also in train" for part in ("dev", "test"))
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ObjectStore:
     return ObjectStore(str(tmp_path / "store"))
@@ -117,7 +122,7 @@ def test_columns_are_read_as_they_stand(folder: Path, store: ObjectStore) -> Non
     for part in PARTS:
         assert said_by(corpus, part) == SENTENCES
     assert corpus.types == ("animal", "date", "location", "organization", "person")
-    assert corpus.notes == ("tags read as BIO (detected)",)
+    assert corpus.notes == ("tags read as BIO (detected)", *shared(3))
     assert corpus.source == f"columns {folder}"
 
 
@@ -132,7 +137,7 @@ def test_every_scheme_says_the_same(
         (other / f"{part}.txt").write_text(as_columns(SENTENCES, scheme), encoding="utf-8")
     corpus = read(other, store, scheme=scheme if set_it else "detect")
     assert corpus.fingerprint == read(folder, store).fingerprint
-    assert corpus.notes == (() if set_it else (f"tags read as {scheme} (detected)",))
+    assert corpus.notes == (*(() if set_it else (f"tags read as {scheme} (detected)",)), *shared(3))
 
 
 def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path: Path, store: ObjectStore) -> None:
@@ -141,7 +146,7 @@ def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path:
         (tmp_path / name).write_text(text + "Mr. NNP I-NP O\nBlair NNP I-NP I-PER\nEU NNP I-NP I-MISC\n")
     corpus = read(tmp_path, store, "conll2003")
     assert corpus.types == ("location", "misc", "organisation", "person")
-    assert corpus.notes == ("tags read as IOB1 (detected)",)
+    assert corpus.notes == ("tags read as IOB1 (detected)", *shared(2))
     for part in PARTS:
         assert said_by(corpus, part) == [
             (
@@ -332,7 +337,7 @@ def test_a_layout_can_be_added(folder: Path, store: ObjectStore) -> None:
 
     try:
         corpus = read(folder, store, "whole_lines")
-        assert (corpus.types, corpus.notes) == (("z", "a"), ("3 files",))
+        assert (corpus.types, corpus.notes) == (("z", "a"), ("3 files", *shared(1)))
         assert read(folder, store, "whole_lines", copies=2)["train"].words(0) == ("w", "w", "w", "w")
         with pytest.raises(TypeError, match="defined twice"):
             LAYOUTS.register("whole_lines")(WholeLines)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from raycner.cli.program import main
@@ -294,3 +296,119 @@ def test_a_pattern_in_which_few_names_tell_a_part_is_refused(tmp_path: Path) -> 
     (tmp_path / "training_plan.txt").unlink()
     (tmp_path / "training_plan.ann").unlink()
     assert {file.part for file in find(f"{tmp_path}/**/*.*", [])} == {"train"}
+
+
+# ---- what is noted of the parts
+
+
+def write(folder: Path, **parts: str) -> Corpus:
+    for part, text in parts.items():
+        (folder / f"{part}.conll").write_text(text)
+    return prepare(LAYOUTS["columns"](path=str(folder)), ObjectStore(str(folder / "store")), str)
+
+
+def test_sentences_of_two_parts_are_noted(tmp_path: Path) -> None:
+    train = "".join(f"w{i} B-PER\nran O\n\n" for i in range(9)) + "Yes O\n\n"
+    corpus = write(
+        tmp_path, train=train, dev="w0 B-PER\nran O\n\nBob B-PER\nran O\n\n", test="Yes O\n\nEve B-PER\nsat O\n\n"
+    )
+    assert corpus.notes[1:] == ("1 of 2 dev sentences are also in train",)
+
+
+def test_sentences_of_other_words_or_order_are_not_shared(tmp_path: Path) -> None:
+    corpus = write(tmp_path, train="Bob B-PER\nran O\n\n", dev="ran O\nBob B-PER\n\n", test="Bob\u00a0ran B-PER\nx O\n")
+    assert corpus.notes[1:] == ()
+
+
+@pytest.mark.parametrize("part", ["dev", "test"])
+def test_types_that_a_part_lacks_are_noted(part: str, tmp_path: Path) -> None:
+    texts = {name: f"{name} B-PER\nOslo B-LOC\n\n" for name in ("train", "dev", "test")}
+    corpus = write(tmp_path, **texts | {part: "Rome B-LOC\nis O\n\n"})
+    assert corpus.notes[1:] == (f"not in {part}, so no score of it counts them: PER",)
+
+
+def test_a_file_without_blank_lines_is_noted(tmp_path: Path) -> None:
+    long = "".join(f"w{i} O\n" for i in range(700)) + "Oslo B-LOC\n"
+    corpus = write(tmp_path, train=long, dev="Rome B-LOC\nis O\n", test="x O\n" + long)
+    assert [note.partition(";")[0] for note in corpus.notes[1:]] == [
+        "train: 1 sentences of more than 500 words, the longest of 701",
+        "test: 1 sentences of more than 500 words, the longest of 702",
+    ]
+
+
+def test_no_entity_at_all_blames_what_the_layout_has(read: Callable[..., Corpus]) -> None:
+    assert "scenario.corpus.tag_column" in refusal(lambda: read("Anna O\nran O\n\n")).hint
+    error = refusal(lambda: read('{"text": "Anna ran.", "entities": []}\n', "offsets", "jsonl"))
+    assert "tag" not in error.hint
+
+
+# ---- texts and tables
+
+
+@pytest.mark.parametrize("repair", ["strict", "lenient"])
+def test_offsets_that_count_cr_and_lf_as_one_are_read(repair: str, tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_bytes(b"Hi all.\r\nAnna saw Rome.\r\n" * 4)
+    marks = "".join(
+        f"T{2 * i}\tPER {8 + 23 * i} {12 + 23 * i}\tAnna\nT{2 * i + 1}\tLOC {17 + 23 * i} {21 + 23 * i}\tRome\n"
+        for i in range(4)
+    )
+    (tmp_path / "train.ann").write_text(marks)
+    layout = LAYOUTS["brat"](path=f"{tmp_path}/train.*", repair=repair)
+    notes: list[str] = []
+    rows = list(layout.rows(layout.files(notes), notes))
+    found = [(row.words[entity.start], entity.type) for row in rows for entity in row.entities]
+    assert found == [("Anna", "PER"), ("Rome", "LOC")] * 4
+    assert notes == ["1 texts whose offsets count a line end of CR and LF as one character"]
+
+
+def test_offsets_that_count_cr_and_lf_as_two_are_read_as_they_are(tmp_path: Path) -> None:
+    line = {"text": "Hi.\r\nAnna saw.\r\n", "entities": [{"start": 5, "end": 9, "type": "PER", "text": "Anna"}]}
+    short = {"text": "Hi.\r\nAnna saw.\r\n", "entities": [{"start": 4, "end": 8, "type": "PER", "text": "Anna"}]}
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(item) + "\n" for item in (line, short)))
+    layout = LAYOUTS["offsets"](path=str(tmp_path / "train.jsonl"))
+    notes: list[str] = []
+    rows = [row for row in layout.rows(layout.files(notes), notes) if row.entities]
+    assert [row.words[row.entities[0].start] for row in rows] == ["Anna", "Anna"]
+    assert notes == ["1 texts whose offsets count a line end of CR and LF as one character"]
+
+
+def test_offsets_of_texts_without_mentions_are_not_moved(tmp_path: Path) -> None:
+    line = {"text": "Hi.\r\nAnna saw.\r\n", "entities": [[4, 9, "PER"]]}
+    (tmp_path / "train.jsonl").write_text(json.dumps(line) + "\n")
+    layout = LAYOUTS["offsets"](path=str(tmp_path / "train.jsonl"))
+    assert len([row for row in layout.rows(layout.files([]), []) if row.entities]) == 1
+
+
+def parquet(folder: Path, **columns: list[str]) -> None:
+    rows = {"tokens": [["Anna", "ran"]] * 12, **{name: [tags] * 12 for name, tags in columns.items()}}
+    pq.write_table(pa.table(rows), folder / "train.parquet")
+
+
+def test_two_columns_of_tags_are_refused_until_one_is_set(tmp_path: Path) -> None:
+    parquet(tmp_path, tags=["NNP", "VBD"], labels=["B-PER", "O"])
+    store = ObjectStore(str(tmp_path / "store"))
+    error = refusal(lambda: prepare(LAYOUTS["parquet"](path=str(tmp_path)), store, str))
+    assert (error.what, error.hint) == (
+        "several columns may hold the tags: tags, labels",
+        "set scenario.corpus.tags=labels, or another",
+    )
+    assert prepare(LAYOUTS["parquet"](path=str(tmp_path), tags="labels"), store, str).types == ("PER",)
+    assert (
+        "no column 'ner'"
+        in refusal(lambda: prepare(LAYOUTS["parquet"](path=str(tmp_path), tags="ner"), store, str)).what
+    )
+
+
+def test_a_column_of_ner_tags_goes_first_and_the_others_are_noted(tmp_path: Path) -> None:
+    parquet(tmp_path, labels=["x", "y"], ner_tags=["B-PER", "O"], tags=["NNP", "VBD"])
+    corpus = prepare(LAYOUTS["parquet"](path=str(tmp_path)), ObjectStore(str(tmp_path / "store")), str)
+    assert corpus.types == ("PER",)
+    assert corpus.notes[0] == "column ner_tags read; not read: tags, labels"
+
+
+def test_any_column_of_tags_can_be_set(tmp_path: Path) -> None:
+    parquet(tmp_path, tags=["NNP", "VBD"], bio=["B-PER", "O"])
+    layout = LAYOUTS["parquet"](path=str(tmp_path))
+    store = ObjectStore(str(tmp_path / "store"))
+    assert "parts of speech" in refusal(lambda: prepare(layout, store, str)).what
+    assert prepare(LAYOUTS["parquet"](path=str(tmp_path), tags="bio"), store, str).types == ("PER",)

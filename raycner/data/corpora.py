@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from raycner.data.arrow_files import map_table
-from raycner.data.layouts.layout import FileLayout, Layout, Row
+from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
 from raycner.data.sentence_table import SentenceTable, SentenceWriter
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
@@ -27,6 +29,8 @@ __all__ = ["PARTS", "Corpus", "Part", "SentenceTable", "prepare"]
 
 PROGRESS_EVERY = 100_000
 """Sentences between two reports of progress."""
+LONG_SENTENCE = 500
+"""Words above which a sentence is noted: encoders read about 512 pieces, at least one a word."""
 READER_VERSION = 1
 """Raised whenever a layout reads the same bytes differently: raw files are then read again."""
 
@@ -109,6 +113,8 @@ def _read(
         if isinstance(layout, FileLayout):
             folder = _carve(layout, folder, Path(scratch, "corpus"), notes)
         types = _types(layout, folder, notes)
+        if isinstance(layout, FileLayout):
+            _note_sentences(folder, notes)
         fingerprint = _fingerprint(folder, types)
         description = {"fingerprint": fingerprint, "types": types, "notes": notes, "source": layout.source}
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
@@ -166,11 +172,46 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     in_training = SentenceTable(_part_path(folder, "train")).types
     occurring = in_training.union(*(SentenceTable(_part_path(folder, part)).types for part in PARTS))
     if not in_training:
-        hint = "is the tag column the right one? (scenario.corpus.tag_column)"
+        hint = "is it the right file, and the right layout (scenario.corpus.name)?"
+        if isinstance(layout, TagLayout):
+            hint = f"are these the tags of entities? {layout.tag_hint}"
         raise InputError("no entity in the training sentences", location=layout.source, hint=hint)
     if occurring - in_training:
         notes.append(f"never in the training sentences: {', '.join(sorted(occurring - in_training))}")
+    for part in PARTS[1:]:
+        absent = sorted(in_training - SentenceTable(_part_path(folder, part)).types)
+        if absent:
+            notes.append(f"not in {part}, so no score of it counts them: {_listed(absent)}")
     return tuple(name for name in layout.types or sorted(occurring) if name in occurring)
+
+
+def _note_sentences(folder: Path, notes: list[str]) -> None:
+    """Note the sentences of dev and test that are also in training, and those that no encoder may read whole."""
+    tables = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
+    hashes = {part: _sentence_hashes(table) for part, table in tables.items()}
+    for part in PARTS[1:]:
+        shared = int(np.isin(hashes[part], hashes["train"]).sum())
+        if shared:
+            notes.append(f"{shared} of {len(tables[part])} {part} sentences are also in train")
+    for part, table in tables.items():
+        long = table.lengths[table.lengths > LONG_SENTENCE]
+        if len(long):
+            notes.append(
+                f"{part}: {len(long)} sentences of more than {LONG_SENTENCE} words, the longest of {max(long)}; "
+                "words beyond the encoder's reach (model.encoder.max_length) are predicted O"
+            )
+
+
+def _sentence_hashes(table: SentenceTable) -> NDArray[np.int64]:
+    """Hashes of the words of all sentences but those of one word, which recur in any corpus."""
+    joined = (pc.binary_join(words, "\x1f") for words in table.table().column("words").chunks)
+    hashes = np.fromiter((hash(text) for texts in joined for text in texts.to_pylist()), np.int64, len(table))
+    return hashes[table.lengths > 1]
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _fingerprint(folder: Path, types: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from raycner.data.entities import Entity
@@ -51,15 +51,35 @@ class Marked:
 def from_texts(marked: Iterable[Marked], notes: list[str], *, repair: Repair, nested: bool) -> Iterator[Row]:
     """Rows from texts, cut into sentences and words; no sentence ends inside an entity.
 
-    An entity that cuts a word, or whose text is not the text at its place, is refused. Lenient reading widens the first
+    An entity that cuts a word, or whose text is not the text at its place, is refused, unless the offsets of the whole
+    text fit once CR and LF count as one. Lenient reading widens the first
     to whole words, drops the second and any that leaves the text, and counts both.
     """
-    tally = Counter({"widened": 0, "dropped": 0})
-    yield from from_spans(_spanned(marked, repair, tally), notes, repair=repair, nested=nested)
+    tally = Counter({"widened": 0, "dropped": 0, "line ends": 0})
+    aligned = (_with_counted_line_ends(text, tally) for text in marked)
+    yield from from_spans(_spanned(aligned, repair, tally), notes, repair=repair, nested=nested)
+    if tally["line ends"]:
+        notes.append(f"{tally['line ends']} texts whose offsets count a line end of CR and LF as one character")
     if tally["widened"]:
         notes.append(f"{tally['widened']} entities that cut a word were widened to whole words")
     if tally["dropped"]:
         notes.append(f"{tally['dropped']} entities that are not in their text were dropped")
+
+
+def _with_counted_line_ends(marked: Marked, tally: Counter[str]) -> Marked:
+    """The text with the line ends that its offsets count: brat counts CR and LF as one character."""
+    if "\r\n" not in marked.text or not _contradictions(marked.marks, marked.text):
+        return marked
+    text = marked.text.replace("\r\n", "\n")
+    if any(mark.text is None for mark in marked.marks) or _contradictions(marked.marks, text):
+        return marked
+    tally["line ends"] += 1
+    return replace(marked, text=text)
+
+
+def _contradictions(marks: Iterable[Mark], text: str) -> int:
+    """How many entities are not in the text, or are not the text at their places."""
+    return sum(bool(_flaw(mark, text)) for mark in marks)
 
 
 def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str]) -> Iterator[Spanned]:

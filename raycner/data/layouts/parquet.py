@@ -24,16 +24,24 @@ from raycner.data.layouts.layout import (
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Tagged
 from raycner.errors import InputError
+from raycner.hashing import omit_default_from_hash
 
 BATCH_ROWS = 1000
 """Rows in memory at a time."""
 TOKENS, TAGS, ENTITIES = ("tokens", "words"), ("ner_tags", "tags", "labels"), ("entities",)
-"""Accepted names of the columns; of several, the first is read."""
+"""Accepted names of the columns. Of several columns of tags, `ner_tags` is read, or the one that is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableLayout(TagLayout, SpanLayout):
     """A layout of Arrow tables. Locations in a file are row numbers, from 1."""
+
+    tags: str = omit_default_from_hash("")
+    """The column of tags; when empty, the one called ner_tags, tags or labels."""
+
+    @property
+    def tag_hint(self) -> str:
+        return "set scenario.corpus.tags to the column of the entity tags"
 
     @abstractmethod
     def table(self, file: RawFile) -> "Table":
@@ -41,9 +49,9 @@ class TableLayout(TagLayout, SpanLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         schema = _guarded(files[0], lambda: self.table(files[0])).schema
-        if _column(schema, TAGS):
+        if column := self._tag_column(schema, files[0], notes):
             yield from from_tags(
-                lambda: (row for file in files for row in _tagged(file, self.table)),
+                lambda: (row for file in files for row in _tagged(file, self.table, column)),
                 notes,
                 notation=self.notation,
                 repair=self.repair,
@@ -51,6 +59,23 @@ class TableLayout(TagLayout, SpanLayout):
         else:
             spanned = (row for file in files for row in _spanned(file, self.table))
             yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
+
+    def _tag_column(self, schema: Any, file: RawFile, notes: list[str]) -> str | None:
+        """The column of tags, None where there is none. Raises `InputError` where several may be it."""
+        if self.tags:
+            if self.tags in schema.names:
+                return self.tags
+            what = f"there is no column {self.tags!r}, its columns are {', '.join(schema.names)}"
+            raise InputError(what, location=file.name, hint="set scenario.corpus.tags to one of them")
+        candidates = [name for name in TAGS if name in schema.names]
+        if len(candidates) > 1:
+            if candidates[0] != TAGS[0]:
+                what = f"several columns may hold the tags: {', '.join(candidates)}"
+                raise InputError(
+                    what, location=file.name, hint=f"set scenario.corpus.tags={candidates[-1]}, or another"
+                )
+            notes.append(f"column {candidates[0]} read; not read: {', '.join(candidates[1:])}")
+        return candidates[0] if candidates else None
 
 
 @LAYOUTS.register("parquet")
@@ -71,13 +96,13 @@ class Table:
     batches: Callable[[list[str]], Iterator[Any]]
 
 
-def _tagged(file: RawFile, open_table: Callable[[RawFile], Table]) -> Iterator[Tagged]:
-    for row, words, tags, schema in _rows(file, open_table, TAGS):
+def _tagged(file: RawFile, open_table: Callable[[RawFile], Table], column: str) -> Iterator[Tagged]:
+    for row, words, tags, schema in _rows(file, open_table, [column]):
         location = f"{file.name}:{row}"
         if not isinstance(tags, list) or len(tags) != len(words):
             what = f"{len(words)} tokens but {len(tags) if isinstance(tags, list) else 'no'} tags"
             raise InputError(what, location=location, hint="give every token one tag")
-        names = _names(schema)
+        names = _names(schema, column)
         if any(isinstance(tag, int) for tag in tags):
             if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
                 hint = "write tags as text, or ClassLabel features with all names"
@@ -134,10 +159,10 @@ def _column(schema: Any, names: Sequence[str]) -> str | None:
     return next((name for name in names if name in schema.names), None)
 
 
-def _names(schema: Any) -> list[str]:
+def _names(schema: Any, column: str) -> list[str]:
     """The names of numbered tags, from the Hugging Face features of the file."""
     metadata = (schema.metadata or {}).get(b"huggingface")
     features = json.loads(metadata)["info"]["features"] if metadata else {}
-    feature = features.get(_column(schema, TAGS), {})
+    feature = features.get(column, {})
     names: list[str] = (feature.get("feature") or {}).get("names", []) if isinstance(feature, dict) else []
     return names
