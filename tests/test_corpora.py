@@ -717,6 +717,34 @@ def test_only_the_missing_part_is_carved(
 # ---- what is refused
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"fingerprint": ', b'{"fingerprint": "../runs", "notes": []}', b"\xff"]
+)
+def test_a_record_of_a_source_that_cannot_be_read_is_made_again(
+    content: bytes, folder: Path, store: ObjectStore
+) -> None:
+    first = read(folder, store)
+    (key,) = store.list("corpora/sources")
+    record = store.read(key)
+    store.write(key, content)
+    assert read(folder, store).fingerprint == first.fingerprint
+    assert store.read(key) == record
+
+
+def test_a_corpus_is_committed_under_a_lock(folder: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[str] = []
+    push = ObjectStore.push
+
+    def watch(self: ObjectStore, directory: Path, key: str) -> None:
+        held.extend(self.list("locks"))
+        push(self, directory, key)
+
+    monkeypatch.setattr(ObjectStore, "push", watch)
+    corpus = read(folder, store)
+    assert held == [f"locks/corpora/{corpus.fingerprint}"]
+    assert store.list("locks") == []
+
+
 def no_trace(store: ObjectStore) -> bool:
     return store.list("") == []
 

@@ -1,9 +1,11 @@
 """Export: transformers alone finds what raycner finds, other networks come back, and no half folder is left."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,17 @@ def test_nothing_is_left_when_it_fails(trained: str, tmp_path: Path, monkeypatch
     with pytest.raises(RuntimeError):
         export("columns", tmp_path / "exported", ObjectStore(trained))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_export_left_is_removed_after_an_hour(trained: str, tmp_path: Path) -> None:
+    old, new, other = (tmp_path / f"{name}~{digit * 32}" for name, digit in (("out", "0"), ("out", "1"), ("mine", "0")))
+    for draft in (old, new, other):
+        draft.mkdir()
+        (draft / "model.safetensors").write_bytes(b"half")
+    for path in (old, other, old / "model.safetensors", other / "model.safetensors"):
+        os.utime(path, (time.time() - 3601,) * 2)
+    export("columns", tmp_path / "out", ObjectStore(trained))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([new.name, other.name, "out"])
 
 
 def test_an_empty_folder_is_filled(trained: str, tmp_path: Path) -> None:

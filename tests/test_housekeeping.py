@@ -55,6 +55,11 @@ def damaged(store: ObjectStore) -> dict[str, str]:
     return {damage.key: damage.what for damage in damages(store, lambda _: None)}
 
 
+def age(path: Path, seconds: float = 3601) -> None:
+    """Let a file or folder look as if it was written so long ago."""
+    os.utime(path, (time.time() - seconds,) * 2)
+
+
 def first_step(store: ObjectStore) -> str:
     return f"steps/{runs.ledger(store.uri).planned[0].fingerprint}"
 
@@ -121,6 +126,8 @@ def test_unreferenced_files_are_removed_and_others_remain(
     store.write("ray/attempt/state.json", b"{}")
     store.write("locks/steps/a", b"elsewhere 1 name 0\n")
     (Path(store.uri) / "corpora" / f"x~{'0' * 32}").write_bytes(b"draft")
+    for unfinished_write in ("steps/torn/weights.safetensors", f"corpora/x~{'0' * 32}"):
+        age(Path(store.uri, unfinished_write))
     expected = {
         "steps/unwanted": "no run or search refers to its step",
         "snapshots/unwanted/epoch-2": "no run or search refers to its step",
@@ -158,6 +165,68 @@ def test_an_unreadable_ledger_keeps_everything(store: ObjectStore) -> None:
     store.write(f"runs/{ledger}/ledger.json", b"{")
     with pytest.raises(InputError, match="not a ledger"):
         leftovers(store)
+
+
+def test_what_is_being_written_stays(store: ObjectStore) -> None:
+    store.write("corpora/0123/train.arrow", b"so far")
+    store.write("corpora/0123/dev.arrow", b"so far")
+    draft = Path(store.uri, "corpora", "0123", f"test.arrow~{'0' * 32}")
+    draft.write_bytes(b"half")
+    age(Path(store.uri, "corpora/0123/dev.arrow"))
+    assert left(store) == {}
+    age(Path(store.uri, "corpora/0123/train.arrow"))
+    age(draft)
+    assert set(left(store)) == {"corpora/0123", f"corpora/0123/{draft.name}"}
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
+def test_a_ledger_that_cannot_be_read_is_damage(
+    store: ObjectStore, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = runs.ledger(store.uri).run
+    store.write("runs/damaged/ledger.json", content)
+    store.write("runs/damaged/notes.txt", b"no ledger")
+    store.write("searches/damaged/search.json", content)
+    assert set(found(store)) == {"runs/damaged/ledger.json", "searches/damaged/search.json"}
+    assert main(["store", "ls", "--store", store.uri]) == 0
+    output = " ".join(capsys.readouterr().out.split())
+    assert other in output and "which of them are in use is unknown" in output
+    assert main(["report", "--store", store.uri]) == 0
+    capsys.readouterr()
+    before = store.list("")
+    assert main(["store", "gc", "--store", store.uri, "--yes"]) == 2
+    assert "runs/damaged/ledger.json: not a ledger" in capsys.readouterr().err
+    assert store.list("") == before
+
+
+def test_gc_never_follows_a_link(store: ObjectStore, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    for name in ("MANIFEST", "weights.safetensors", f"x~{'0' * 32}"):
+        (victim / name).write_bytes(b"of another store")
+        age(victim / name)
+    for place in ("steps/aaaa", "snapshots/bbbb", "corpora/cccc", "ray/dddd"):
+        Path(store.uri, place).parent.mkdir(exist_ok=True)
+        Path(store.uri, place).symlink_to(victim)
+    Path(store.uri, "corpora", "loop").symlink_to(store.uri)
+    store.push(Path(store.uri, first_step(store)), "steps/unwanted")
+    Path(store.uri, "steps/unwanted/inside").symlink_to(victim)
+    assert set(left(store)) == {"steps/unwanted"}
+    assert main(["store", "gc", "--store", store.uri, "--yes"]) == 0
+    assert not Path(store.uri, "steps/unwanted").exists()
+    assert len(list(victim.iterdir())) == 3
+    store.remove("steps/aaaa/MANIFEST")
+    store.remove("steps/aaaa")
+    assert len(list(victim.iterdir())) == 3 and not Path(store.uri, "steps/aaaa").is_symlink()
+
+
+def test_runs_behind_a_link_keep_everything(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:
+    for loop in ("l1", "l2"):
+        Path(store.uri, "runs", loop).symlink_to(store.uri)
+    assert main(["store", "ls", "--store", store.uri]) == 0
+    capsys.readouterr()
+    assert main(["store", "gc", "--store", store.uri, "--yes"]) == 2
+    assert "runs/l1: a symbolic link" in capsys.readouterr().err
 
 
 def test_an_unused_copy_is_evicted(store: ObjectStore, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,43 @@ def test_a_holder_writes_heartbeats(store: ObjectStore, monkeypatch: pytest.Monk
         time.sleep(0.01)
     lock.drop()
     assert store.list("locks") == []
+
+
+def test_equal_hostnames_in_two_namespaces_are_two_places(store: ObjectStore) -> None:
+    """Containers of one host name do not see each other's processes: a missing pid there is no dead holder."""
+    for strange in ({"namespace": "pid:[1]"}, {"boot": "another-boot"}, {"host": "elsewhere"}, {"namespace": "?"}):
+        holder = replace(locks.this_process(), pid=str(2**22 + 1), started="1", **strange)
+        assert not holder.is_dead()
+        store.write("locks/steps/a", f"{holder} name 1\n".encode())
+        assert not Lock(store, "steps/a").take()
+    store.write("locks/steps/a", f"{replace(locks.this_process(), pid=str(2**22 + 1))} name 1\n".encode())
+    assert Lock(store, "steps/a").take(), "here, the process is known to have ended"
+
+
+def test_a_pid_that_another_process_has_now_is_a_dead_holder(store: ObjectStore) -> None:
+    me = locks.this_process()
+    assert not me.is_dead()
+    before_me = replace(me, started=str(int(me.started) - 1))
+    assert before_me.is_dead()
+    store.write("locks/steps/a", f"{before_me} name 1\n".encode())
+    assert Lock(store, "steps/a").take()
+
+
+def test_the_lock_of_version_01_is_waited_for(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write("locks/steps/a", f"{locks.this_process().host} {2**22 + 1} name 7\n".encode())
+    waiting = Lock(store, "steps/a")
+    assert not waiting.take()
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    assert waiting.take()
+
+
+def test_a_holder_learns_that_it_lost_its_lock(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "HEARTBEAT", 600.0)  # a suspended process shows no life
+    suspended, other = Lock(store, "steps/a"), Lock(store, "steps/a")
+    assert suspended.take() and not suspended.is_lost
+    assert not other.take()
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    assert other.take()
+    assert suspended.is_lost and not other.is_lost
+    suspended.drop()
+    assert not other.is_lost

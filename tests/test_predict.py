@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
 from raycner.data.sources import find
 from raycner.errors import InputError
-from raycner.inference.predictor import PredictedEntity, Predictor
+from raycner.inference.predictor import PredictedEntity, Predictor, sink
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
@@ -153,6 +155,16 @@ def test_predictions_can_be_used_as_training_data(
     (row,) = LAYOUTS["jsonl"]().rows(find(str(output), []), [])
     (entities,) = Predictor.of("columns", trained).words([row.words])
     assert list(row.entities) == [Entity(f.start, f.end, f.type) for f in entities]
+
+
+def test_what_a_killed_predict_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    abandoned, recent = (tmp_path / f"out.jsonl~{digit * 32}" for digit in "01")
+    for draft in (abandoned, recent):
+        draft.write_text("half", encoding="utf-8")
+    os.utime(abandoned, (time.time() - 3601,) * 2)
+    with sink(str(tmp_path / "out.jsonl")) as lines:
+        lines.write("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", recent.name]
 
 
 def test_it_runs_as_a_command(trained: str) -> None:

@@ -7,6 +7,10 @@ import pytest
 
 import runs
 from raycner.__main__ import main
+from raycner.events import EpochFinished, Event, StepFinished, StepReused
+from raycner.orchestration.runner import run
+from raycner.storage import locks
+from raycner.storage.store import ObjectStore
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +73,43 @@ def test_a_damaged_snapshot_is_set_aside(whole: Path, tmp_path: Path) -> None:
         tensors.write_bytes(tensors.read_bytes()[:-100])
     runs.finish(tmp_path)
     assert runs.weights(tmp_path) == runs.weights(whole)
+
+
+def test_who_lost_the_lock_of_a_step_reuses_what_the_other_committed(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the first step passes to another process, which commits the step while this one still trains."""
+    for name, seconds in (("PATIENCE", 0.2), ("POLL", 0.02), ("HEARTBEAT", 600.0)):
+        monkeypatch.setattr(locks, name, seconds)
+    store, fingerprint = ObjectStore(str(tmp_path)), runs.ledger(whole).planned[0].fingerprint
+    events: list[Event] = []
+
+    def rob(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochFinished) and not store.exists(f"steps/{fingerprint}/MANIFEST"):
+            store.write(f"locks/steps/{fingerprint}", b"elsewhere 1 another 0\n")
+            store.push(whole / "steps" / fingerprint, f"steps/{fingerprint}")
+
+    run(runs.small(tmp_path), rob)
+    ends = [event for event in events if isinstance(event, StepReused | StepFinished)]
+    assert [type(end) for end in ends] == [StepReused, StepFinished, StepFinished]
+    facts = Path("steps", fingerprint, "step.json")
+    assert (tmp_path / facts).read_bytes() == (whole / facts).read_bytes(), "seconds and all"
+    assert runs.ledger(tmp_path).records()[0] == runs.ledger(whole).records()[0]
+    assert runs.scores(tmp_path) == runs.scores(whole)
+
+
+def test_a_commit_leaves_an_undamaged_step_alone(whole: Path, tmp_path: Path) -> None:
+    """Though both have the lock, as on an object store that cannot create an object atomically."""
+    store, fingerprint = ObjectStore(str(tmp_path)), runs.ledger(whole).planned[0].fingerprint
+
+    def commit_too(event: Event) -> None:
+        if isinstance(event, EpochFinished) and not store.exists(f"steps/{fingerprint}/MANIFEST"):
+            store.push(whole / "steps" / fingerprint, f"steps/{fingerprint}")
+
+    run(runs.small(tmp_path), commit_too)
+    assert store.read(f"steps/{fingerprint}/MANIFEST") == (whole / "steps" / fingerprint / "MANIFEST").read_bytes()
+    assert runs.ledger(tmp_path).records()[0] == runs.ledger(whole).records()[0]
 
 
 def test_a_finished_run_trains_nothing(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:

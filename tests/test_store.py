@@ -375,6 +375,53 @@ def test_a_killed_push_commits_nothing(
     assert contents(tmp_path / "pulled") == FILES
 
 
+# ---- the disk, and links
+
+
+def test_a_local_write_is_flushed_before_it_is_renamed(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file is on the disk before it has its name, and each name before the manifest."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def flush(descriptor: int) -> None:
+        steps.append("flush " + Path(f"/proc/self/fd/{descriptor}").readlink().name.partition("~")[0])
+        fsync(descriptor)
+
+    def rename(self: Path, target: Path) -> Path:
+        steps.append("rename " + target.name)
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "replace", rename)
+    ObjectStore(str(tmp_path / "store")).push(directory, KEY)
+    for name, folder in (("counts.json", "0123abcd"), ("vocabulary.txt", "er"), (MANIFEST, "0123abcd")):
+        at = steps.index(f"rename {name}")
+        assert steps[at - 1] == f"flush {name}"
+        assert steps[at + 1] == f"flush {folder}"
+    created = {"flush store", "flush steps", "flush 0123abcd", "flush deep"}
+    assert created <= set(steps[: steps.index(f"rename {MANIFEST}")])
+
+
+def test_links_are_no_keys(tmp_path: Path) -> None:
+    outside = lay(tmp_path / "outside", {"a": b"x"})
+    (tmp_path / "store").mkdir()
+    Path(tmp_path / "entrance").symlink_to(tmp_path / "store")
+    store = ObjectStore(str(tmp_path / "entrance"))
+    store.write("runs/a", b"x")
+    for name, target in {"l1": ".", "l2": ".", "away": outside, "file": outside / "a", "dangling": "nowhere"}.items():
+        Path(store.uri, "runs", name).symlink_to(target)
+    assert store.list("") == store.list("runs") == ["runs/a"], "the root itself may be a link"
+    assert store.list("runs/away") == []
+    assert store.links("runs") == tuple(f"runs/{name}" for name in ("away", "dangling", "file", "l1", "l2"))
+    store.remove("runs/away/a")
+    store.remove("runs/file")
+    store.remove("runs")
+    assert contents(outside) == {"a": b"x"}
+    assert store.list("") == []
+
+
 # ---- local copies
 
 

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,9 @@ from raycner.data.sentence_table import SentenceTable, SentenceWriter
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
 from raycner.hashing import canonical, plain
+from raycner.storage.documents import Document
+from raycner.storage.locks import acquire
+from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -33,6 +36,18 @@ LONG_SENTENCE = 500
 """Words above which a sentence is noted: encoders read about 512 pieces, at least one a word."""
 READER_VERSION = 1
 """Raised whenever a layout reads the same bytes differently: raw files are then read again."""
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """What raw files became when they were read: corpora/sources/SOURCE.json."""
+
+    fingerprint: str
+    """Of the corpus."""
+    notes: tuple[str, ...]
+
+
+_SOURCES = Document(SourceEntry, "record of a source", "remove the file: the source is read again")
 
 
 class Corpus:
@@ -94,33 +109,39 @@ def prepare(layout: Layout, store: ObjectStore, emit: Callable[[str], None] = pr
         return _read(layout, [], notes, store, emit)
     files = layout.files(notes)
     index_key = f"corpora/sources/{_source_key(layout, files)}.json"
-    if store.exists(index_key):
-        entry = json.loads(store.read(index_key))
-        with suppress(FileNotFoundError, InputError):  # a corpus that was removed or damaged is read again
-            return Corpus(store.local(_key(entry["fingerprint"])), notes=entry["notes"], source=layout.source)
+    with suppress(FileNotFoundError, InputError):  # what was removed or damaged is read again
+        entry = _SOURCES.read(store, index_key)
+        return Corpus(store.local(_key(entry.fingerprint)), notes=entry.notes, source=layout.source)
     prepared = _read(layout, files, notes, store, emit)
-    entry = {"fingerprint": prepared.fingerprint, "notes": prepared.notes}
-    store.write(index_key, json.dumps(entry, ensure_ascii=False, indent=1).encode())
+    _SOURCES.write(store, index_key, SourceEntry(prepared.fingerprint, prepared.notes))
     return prepared
 
 
 def _read(
     layout: Layout, files: Sequence[RawFile], notes: list[str], store: ObjectStore, emit: Callable[[str], None]
 ) -> Corpus:
-    with tempfile.TemporaryDirectory(prefix="raycner-corpus-") as scratch:
-        folder = Path(scratch, "as_read")
+    with scratch_folder() as scratch:
+        folder = scratch / "as_read"
         _write(layout.rows(files, notes), folder, emit)
         if isinstance(layout, FileLayout):
-            folder = _carve(layout, folder, Path(scratch, "corpus"), notes)
+            folder = _carve(layout, folder, scratch / "corpus", notes)
         types = _types(layout, folder, notes)
         if isinstance(layout, FileLayout):
             _note_sentences(folder, notes)
         fingerprint = _fingerprint(folder, types)
         description = {"fingerprint": fingerprint, "types": types, "notes": notes, "source": layout.source}
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
-        if store.damage(_key(fingerprint)):
-            store.push(folder, _key(fingerprint))
+        _commit(folder, _key(fingerprint), store, emit)
     return Corpus(store.local(_key(fingerprint)), notes=notes, source=layout.source)
+
+
+def _commit(folder: Path, key: str, store: ObjectStore, emit: Callable[[str], None]) -> None:
+    """Commit a corpus, unless the store has it undamaged."""
+    if not store.damage(key):
+        return
+    with acquire(store, key, lambda holder: emit(f"waiting for {key}, which {holder} is writing")):
+        if store.damage(key):
+            store.push(folder, key)
 
 
 def _write(rows: Iterable[Row], folder: Path, emit: Callable[[str], None]) -> None:

@@ -4,11 +4,9 @@ An evaluation is named by what it reads, whatever the step: decoding, calibratio
 is made when it is first asked for, on all ranks together, and never trains.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 from raycner.config import RunConfig
@@ -20,6 +18,7 @@ from raycner.networks.network import Network
 from raycner.storage.evaluations import Evaluation, find_evaluation, write_evaluation
 from raycner.storage.ledger import CalibrationRecord, Counts, EvaluationRecord
 from raycner.storage.locks import acquire
+from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.calibration import calibrate
@@ -137,8 +136,8 @@ class Evaluator:
         if parent is None:
             return calibrate(network, None, experience.dev)
         teacher = place(parent.network(self.config.model), spec.optim.precision)
-        with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-            return calibrate(network, Teacher(teacher, Path(scratch)), experience.dev)
+        with scratch_folder() as scratch:
+            return calibrate(network, Teacher(teacher, scratch), experience.dev)
 
 
 def _count(network: Network, splits: Sequence[Split], read_outs: set[ReadOut]) -> dict[ReadOut, Counts]:

@@ -100,6 +100,8 @@ class BulkPrediction:
             what, hint = "no file with a name that tells its form", "set --form"
             raise InputError(what, location=", ".join(sources), hint=hint)
         _mark(folder, model.identity)
+        for draft in folder.drafts():
+            folder.discard(draft)
         return cls(model.everywhere(), folder.uri, files, forms)
 
     @property

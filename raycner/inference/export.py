@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from safetensors.torch import save_file
 
@@ -22,6 +21,7 @@ from raycner.hashing import plain
 from raycner.inference.model_card import Form, card
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS, restore
 from raycner.networks.network import Network
+from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -75,10 +75,12 @@ def _whole(folder: Path) -> Iterator[Path]:
     """A draft next to the folder: it takes the name of the folder on success, and is removed on failure."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError("the folder is not empty", location=str(folder), hint="name a new folder, or an empty one")
-    draft = folder.with_name(f"{folder.name}~{uuid4().hex}")
+    remove_abandoned_drafts(folder)
+    draft = draft_of(folder)
     try:
         draft.mkdir(parents=True)
         yield draft
+        sync_tree(draft)
         draft.replace(folder)
     except OSError as error:
         hint = "name a folder that can be written"

@@ -8,6 +8,7 @@ Offsets count characters of a text, or words of a sentence.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Self, TextIO, TypeVar, cast, overload
-from uuid import uuid4
 
 import numpy as np
 from rich.console import Console
@@ -34,6 +34,7 @@ from raycner.networks.heads.head import Prediction
 from raycner.networks.hugging_face import on_this_machine
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
+from raycner.storage.durable_files import draft_of, remove_abandoned_drafts
 from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
@@ -252,10 +253,13 @@ def sink(path: str | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    draft = Path(f"{path}~{uuid4().hex}")
+    remove_abandoned_drafts(Path(path))
+    draft = draft_of(Path(path))
     try:
         with draft.open("x", encoding="utf-8") as lines:
             yield lines
+            lines.flush()
+            os.fsync(lines.fileno())
         draft.replace(path)
     except OSError as error:
         raise InputError(f"cannot be written ({error.strerror})", location=path, hint="name another file") from None

@@ -5,7 +5,6 @@ reuses what was committed. An evaluation that the store lacks is made from the s
 """
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +16,10 @@ from raycner.errors import InputError
 from raycner.evaluation.evaluator import Evaluator
 from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, StepReused, StepStarted, Waiting
 from raycner.hashing import plain
-from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord
+from raycner.networks.network import Network
+from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
 from raycner.storage.locks import acquire
+from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.checkpoint import StepCheckpoint
@@ -125,12 +126,23 @@ def _find_or_train(
     step = StepCheckpoint.find(store, spec.fingerprint)
     if step is not None:
         return step, False
-    waiting = partial(_waiting, emit, spec, "training")
-    with acquire(store, f"steps/{spec.fingerprint}", waiting, ranks.broadcast_from_rank0):
+    lock = partial(
+        acquire,
+        store,
+        f"steps/{spec.fingerprint}",
+        partial(_waiting, emit, spec, "training"),
+        ranks.broadcast_from_rank0,
+    )
+    with lock() as held:
         step = StepCheckpoint.find(store, spec.fingerprint)
         if step is not None:
             return step, False
-        return _train(config, store, spec, experience, parent, emit), True
+        network, record = _train(config, store, spec, experience, parent, emit)
+        if not ranks.broadcast_from_rank0(lambda: held.is_lost):
+            return _commit(store, spec, network, record), True
+    with lock():  # another process has trained the step meanwhile, or does so now: what it commits stays
+        step = StepCheckpoint.find(store, spec.fingerprint)
+        return (step, False) if step is not None else (_commit(store, spec, network, record), True)
 
 
 def _train(
@@ -140,14 +152,19 @@ def _train(
     experience: Experience,
     parent: StepCheckpoint | None,
     emit: EventHandler,
-) -> StepCheckpoint:
+) -> tuple[Network, TrainingRecord]:
     callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
-    network, record = train(spec, experience, before, callback, carried=carried or 0.0)
-    ranks.broadcast_from_rank0(lambda: StepCheckpoint.commit(store, spec, network, record))
-    callback.remove_snapshots()
-    return StepCheckpoint(store, spec.fingerprint, network.inventory, record)
+    return train(spec, experience, before, callback, carried=carried or 0.0)
+
+
+def _commit(store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> StepCheckpoint:
+    """Commit a trained step, and remove its snapshots: every rank has read the one that it needs."""
+    step = ranks.broadcast_from_rank0(lambda: StepCheckpoint.commit(store, spec, network, record))
+    ranks.barrier()
+    ranks.broadcast_from_rank0(lambda: store.remove(f"snapshots/{spec.fingerprint}"))
+    return step
 
 
 def _waiting(emit: EventHandler, spec: StepSpec, work: str, holder: str) -> None:
@@ -179,16 +196,11 @@ class SnapshotCallback:
         newest = ranks.broadcast_from_rank0(self._newest)
         return None if newest is None else Snapshot.load(self.store.local(newest))
 
-    def remove_snapshots(self) -> None:
-        """After the step is committed, and every rank has read the snapshot that it needs."""
-        ranks.barrier()
-        ranks.broadcast_from_rank0(lambda: self.store.remove(self._key))
-
     def _save(self, snapshot: Snapshot) -> None:
         earlier = self._saved()
-        with tempfile.TemporaryDirectory(prefix="raycner-") as folder:
-            snapshot.save(Path(folder))
-            self.store.push(Path(folder), f"{self._key}/epoch-{len(snapshot.epochs)}")
+        with scratch_folder() as folder:
+            snapshot.save(folder)
+            self.store.push(folder, f"{self._key}/epoch-{len(snapshot.epochs)}")
         for key in earlier:
             self.store.remove(key)
 

@@ -1,7 +1,8 @@
 """Verification of a store, and garbage collection: damaged content, and content that nothing refers to.
 
-Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, and every corpus. The
-rest was left by killed processes, or by runs and searches that were removed.
+Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, every corpus, and
+unfinished writes younger than an hour. The rest was left by killed processes, or by runs and searches that were
+removed.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from time import time
 
 from raycner.errors import InputError
 from raycner.storage import uploads
+from raycner.storage.durable_files import ABANDONED_AFTER
 from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import live_locks
@@ -55,12 +57,23 @@ def directories(store: ObjectStore, kind: str) -> dict[str, int]:
 
 
 def referred(store: ObjectStore) -> set[str]:
-    """The steps that a run or a search refers to. Raises `InputError` when a ledger cannot be read."""
-    runs = (key.split("/") for key in store.list("runs"))
-    ledgers = [RunLedger.open(store, run[1]) for run in runs if run[2:] == ["ledger.json"]]
+    """The steps that a run or a search refers to.
+
+    Raises `InputError` when that cannot be said: a ledger cannot be read, or runs or searches lie behind a link.
+    """
+    for link in (*store.links("runs"), *store.links("searches")):
+        what = "a symbolic link, and what runs behind it refer to is unknown"
+        raise InputError(what, location=f"{store}/{link}", hint="remove the link, or put the folder in its place")
+    ledgers = [RunLedger.open(store, run) for run in _runs(store)]
     planned = {step.fingerprint for ledger in ledgers for step in ledger.planned}
     done = {record.fingerprint for ledger in ledgers for record in ledger.records()}
     return planned | done | wanted(store)
+
+
+def _runs(store: ObjectStore) -> list[str]:
+    """The runs that have a ledger, readable or not."""
+    keys = (key.split("/") for key in store.list("runs"))
+    return [key[1] for key in keys if key[2:] == ["ledger.json"]]
 
 
 def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]:
@@ -77,10 +90,11 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
             steps[key] = store.damage(key)
             if steps[key]:
                 yield Damage(key, steps[key])
-    for key in store.list("runs"):
+    for run in _runs(store):
+        key = RunLedger.key(run)
         emit(key)
         try:
-            ledger = RunLedger.open(store, key.split("/")[1])
+            ledger = RunLedger.open(store, run)
         except InputError as error:
             yield Damage(key, error.what)
             continue
@@ -93,10 +107,12 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
             read_evaluation(store, key)
         except InputError as error:
             yield Damage(key, error.what)
-    try:
-        SearchRecord.all(store)
-    except InputError as error:
-        yield Damage("searches", str(error))
+    for key in SearchRecord.keys(store):
+        emit(key)
+        try:
+            SearchRecord.read(store, key)
+        except InputError as error:
+            yield Damage(key, error.what)
 
 
 def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Leftover]:
@@ -130,8 +146,11 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
         yield Leftover(attempt, "Ray's own state of an attempt that has ended", size, _removal(store, attempt))
     committed = set()
     for kind in DEPTHS:
+        writing = _being_written(store, kind)
         for key, size in directories(store, kind).items():
             fingerprint, why = key.split("/")[1], ""
+            if key in writing:
+                continue
             if store.manifest(key) is None:
                 why = "its commit never finished"
             elif kind == "snapshots" and fingerprint in committed:
@@ -145,6 +164,13 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
     for key, size in store.sizes("evaluations").items():
         if key.split("/")[1] not in keep:
             yield Leftover(key, "no run or search refers to its step", size, _removal(store, key))
+
+
+def _being_written(store: ObjectStore, kind: str) -> set[str]:
+    """The directories of this kind without a manifest, into which a file was written within the last hour."""
+    recent = {key for key, written in store.written(kind).items() if written > time() - ABANDONED_AFTER}
+    folders = {"/".join(key.split("/")[: DEPTHS[kind]]) for key in recent}
+    return {folder for folder in folders if store.manifest(folder) is None}
 
 
 def _uploads(store: ObjectStore) -> Iterator[Leftover]:

@@ -1,9 +1,16 @@
 """Locks over a store: one process at a time does a piece of work, and the others wait.
 
 A lock is a small object under `locks/` that its holder rewrites every few seconds (a lease). Whoever waits uses a clock
-of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process on this machine has
-died. Where a store cannot create an object atomically (object stores without conditional writes) two processes may hold
-one lock. This wastes work and harms nothing: steps are addressed by content, and both commit the same.
+of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died where that
+can be seen: by a process of the same host, boot and pid namespace. A pid that another process has now is told by the
+time at which it started.
+
+Two processes may hold one lock: one that was suspended for longer than PATIENCE and goes on, or both where a store
+cannot create an object atomically (object stores without conditional writes). `is_lost` says so to the one that lost,
+which then reuses what the other commits.
+
+A lock holds one line: host, pid, boot id, pid namespace, start time, a random name, and the number of the write.
+Version 0.1 wrote no boot id, namespace and start time: its locks become free after PATIENCE.
 """
 
 import os
@@ -12,6 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
+from pathlib import Path
 from uuid import uuid4
 
 from raycner.errors import InputError
@@ -30,7 +39,7 @@ class Lock:
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         self._store, self._key = store, f"locks/{key}"
-        self._name = f"{socket.gethostname()} {os.getpid()} {uuid4().hex}"
+        self._name = f"{this_process()} {uuid4().hex}"
         self._seen: bytes | None = None
         self._since = 0.0
         self._ended = threading.Event()
@@ -40,6 +49,11 @@ class Lock:
     def holder(self) -> str:
         """Who held it when it was last read: a machine and a process."""
         return _describe(self._seen)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was taken and is no longer yours: it was free for others for too long, or removed."""
+        return not self._own(self._look())
 
     def take(self) -> bool:
         """Try to take it; whether it is yours now."""
@@ -70,7 +84,7 @@ class Lock:
     def _stale(self, content: bytes | None) -> bool:
         if content != self._seen:
             self._seen, self._since = content, time.monotonic()
-        return content is not None and (_is_dead(content) or time.monotonic() > self._since + PATIENCE)
+        return content is not None and (Process.parse(content).is_dead() or time.monotonic() > self._since + PATIENCE)
 
     def _beat(self) -> None:
         beat = 0
@@ -90,7 +104,7 @@ def acquire(
     key: str,
     waiting: Callable[[str], None],
     ask: Callable[[Callable[[], bool]], bool] = lambda take: take(),
-) -> Iterator[None]:
+) -> Iterator[Lock]:
     """Hold a lock while the block runs. While another process has it, wait; `waiting` receives its holder once.
 
     `ask` runs `take` for processes that work together: one of them takes the lock, and all receive the answer.
@@ -103,7 +117,7 @@ def acquire(
         has_reported = True
         time.sleep(POLL)
     try:
-        yield
+        yield lock
     finally:
         lock.drop()
 
@@ -114,7 +128,9 @@ def live_locks(store: ObjectStore) -> dict[str, str]:
     Takes up to PATIENCE seconds if there is a lock whose holder must be watched.
     """
     seen = {key: _read(store, key) for key in store.list("locks")}
-    silent = {key: content for key, content in seen.items() if content is not None and not _is_dead(content)}
+    silent = {
+        key: content for key, content in seen.items() if content is not None and not Process.parse(content).is_dead()
+    }
     alive: dict[str, str] = {}
     end = time.monotonic() + PATIENCE
     while silent and time.monotonic() < end:
@@ -136,25 +152,72 @@ def _read(store: ObjectStore, key: str) -> bytes | None:
 
 
 def _describe(content: bytes | None) -> str:
-    host, pid = _holder(content or b"")
-    return f"process {pid} on {host}"
+    process = Process.parse(content or b"")
+    return f"process {process.pid} on {process.host}"
 
 
-def _holder(content: bytes) -> tuple[str, str]:
-    """Machine and process."""
-    host, pid, *_ = (*content.decode(errors="replace").split(), "?", "?")
-    return host, pid
+@dataclass(frozen=True)
+class Process:
+    """A process, told apart from all others, also of machines with the same name. Unknown facts are "?"."""
+
+    host: str
+    pid: str
+    boot: str
+    """Which start of which kernel it runs on."""
+    namespace: str
+    """In which its pid counts: containers of one machine have one each."""
+    started: str
+    """When it started, in clock ticks since boot."""
+
+    def __str__(self) -> str:
+        return " ".join(astuple(self))
+
+    @classmethod
+    def parse(cls, lock: bytes) -> "Process":
+        """The holder in the content of a lock."""
+        words = lock.decode(errors="replace").split()
+        facts = words[:5] if len(words) == 7 else words[:2]
+        return cls(*facts, *["?"] * (5 - len(facts)))
+
+    def is_dead(self) -> bool:
+        """Whether it has ended; False where that cannot be seen from here."""
+        here = this_process()
+        place = (self.host, self.boot, self.namespace)
+        if "?" in place or place != (here.host, here.boot, here.namespace) or not self.pid.isdigit():
+            return False
+        try:
+            os.kill(int(self.pid), 0)
+        except (ProcessLookupError, OverflowError):
+            return True
+        except PermissionError:
+            pass
+        return start_time(int(self.pid)) not in ("?", self.started)
 
 
-def _is_dead(content: bytes) -> bool:
-    """Whether the holder was a process of this machine that has ended."""
-    host, pid = _holder(content)
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
+def this_process() -> Process:
+    """The process that asks."""
+    pid = os.getpid()
+    return Process(socket.gethostname() or "?", str(pid), _boot_id(), _pid_namespace(), start_time(pid))
+
+
+def start_time(pid: int) -> str:
+    """When a process of this pid namespace started, in clock ticks since boot; "?" where it is unknown."""
     try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "?"
+    return status.rpartition(")")[2].split()[19]  # field 22; the second, in parentheses, may hold anything
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "?"
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return "?"

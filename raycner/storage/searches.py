@@ -5,12 +5,14 @@ it: Optuna reads and writes it, and optuna-dashboard shows it; people and report
 `searches/NAME/steps/FINGERPRINT` says that a trial reached that step, so that it is not removed.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from raycner.errors import InputError
 from raycner.storage.documents import Document
 from raycner.storage.store import ObjectStore
 
@@ -92,9 +94,24 @@ class SearchRecord:
 
     @classmethod
     def all(cls, store: ObjectStore) -> "list[SearchRecord]":
-        """The searches of a store, by name."""
-        keys = [key for key in store.list("searches") if key.endswith("/search.json")]
-        return [_RECORDS.read(store, key) for key in keys]
+        """The searches of a store, by name; one that cannot be read is left out with a warning."""
+        records = []
+        for key in cls.keys(store):
+            try:
+                records.append(cls.read(store, key))
+            except (FileNotFoundError, InputError) as error:
+                logging.getLogger(__name__).warning("ignored: %s", error)
+        return records
+
+    @staticmethod
+    def keys(store: ObjectStore) -> list[str]:
+        """Where the records of all searches lie, by name."""
+        return [key for key in store.list("searches") if key.endswith("/search.json")]
+
+    @staticmethod
+    def read(store: ObjectStore, key: str) -> "SearchRecord":
+        """The record at a key. Raises FileNotFoundError, or `InputError` when the file cannot be read."""
+        return _RECORDS.read(store, key)
 
 
 _RECORDS = Document(

@@ -4,7 +4,9 @@ A directory exists when its MANIFEST does: the manifest names every file with it
 removed first, so no process ever sees half a directory, even when a process is killed. Keys are segments of
 letters, digits, '.', '_' and '-', separated by '/'. Any other name in the store is not a key and never listed; the
 drafts of local writes have such names, so what a killed process leaves is invisible (until its folder is
-removed; of an object store, ask for a lifecycle rule that aborts incomplete multipart uploads).
+removed; of an object store, ask for a lifecycle rule that aborts incomplete multipart uploads). Links below the root of
+a local store are not keys either: listing and removing never follow them. A local write returns when the bytes are on
+the disk.
 
 Nothing in a store is ever unpickled, and no key or secret ever enters a store's URI, its repr, its pickle or a message:
 credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) or the machine's role.
@@ -14,13 +16,16 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal
-from uuid import uuid4
+from time import time
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 from filelock import FileLock
@@ -29,10 +34,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, plain
+from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
 
 MANIFEST = "MANIFEST"
-DRAFT = re.compile(r"~[0-9a-f]{32}\Z")
-"""The end of the name of a draft, which a file on a local filesystem has until it is complete."""
 PIECE = 8 << 20
 """Bytes moved at a time: an object store answers each piece with one request."""
 
@@ -56,6 +60,14 @@ class Manifest:
         for name in self.files:
             if not is_key(name):
                 raise ValueError(f"{name!r} cannot be the name of a stored file")
+
+
+class _Found(NamedTuple):
+    """A file in a listing."""
+
+    size: int
+    written: float
+    """In seconds since 1970."""
 
 
 _MANIFESTS = TypeAdapter(Manifest)
@@ -109,14 +121,30 @@ class ObjectStore:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """The keys below a folder, as `list` has them, and how many bytes lie at each."""
-        return {name: size for name, size in self._found(prefix).items() if is_key(name)}
+        return {name: found.size for name, found in self._found(prefix).items() if is_key(name)}
+
+    def written(self, prefix: str) -> dict[str, float]:
+        """The keys below a folder, as `list` has them, and when each was written, in seconds since 1970."""
+        return {name: found.written for name, found in self._found(prefix).items() if is_key(name)}
+
+    def links(self, prefix: str) -> tuple[str, ...]:
+        """Symbolic links in the folder `prefix` of a local store, and itself if it is one. They are never followed."""
+        if not self._is_local:
+            return ()
+        folder = Path(self._path(prefix))
+        if folder.is_symlink():
+            return (prefix,)
+        inside = (Path(place, name) for place, folders, files in os.walk(folder) for name in (*folders, *files))
+        return tuple(sorted(path.relative_to(self._root).as_posix() for path in inside if path.is_symlink()))
 
     def drafts(self) -> dict[str, int]:
         """Files that killed processes left half written on a local filesystem: names, which are not keys, and bytes.
 
-        An object store shows none: there, an unfinished write is an upload.
+        A draft younger than an hour may be in use, and is left out. An object store shows none: there, an unfinished
+        write is an upload.
         """
-        return {name: size for name, size in self._found("").items() if DRAFT.search(name)}
+        drafts = {name: found for name, found in self._found("").items() if DRAFT.search(name)}
+        return {name: found.size for name, found in drafts.items() if found.written < time() - ABANDONED_AFTER}
 
     def discard(self, draft: str) -> None:
         """Remove a draft; a missing one is no error."""
@@ -156,15 +184,26 @@ class ObjectStore:
         return True
 
     def remove(self, key: str) -> None:
-        """Remove the object or the folder at `key`, a manifest before the files it names. A missing one is no error."""
+        """Remove the object or the folder at `key`, a manifest before the files it names. A missing one is no error.
+
+        In a local store, a link is removed, and what it leads to stays.
+        """
         path = self._path(key)
+        if self._is_local and (link := self._link_on(path)):
+            if link == Path(path):
+                with self._refusing("written"):
+                    link.unlink(missing_ok=True)
+            return
         kind = self._info(path).type
         with self._refusing("written"):
             if kind == fs.FileType.Directory:
                 with suppress(FileNotFoundError):
                     self._files.delete_file(f"{path}/{MANIFEST}")
                 with suppress(FileNotFoundError):
-                    self._files.delete_dir(path)
+                    if self._is_local:
+                        shutil.rmtree(path)  # it never follows a link
+                    else:
+                        self._files.delete_dir(path)
             elif kind != fs.FileType.NotFound:
                 with suppress(FileNotFoundError):
                     self._files.delete_file(path)
@@ -202,7 +241,7 @@ class ObjectStore:
         """
         for name, stored in self._committed(key).files.items():
             target = directory / name
-            draft = target.with_name(f"{target.name}~{uuid4().hex}")
+            draft = draft_of(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with draft.open("xb") as sink:
@@ -243,14 +282,33 @@ class ObjectStore:
 
     # ---- implementation
 
-    def _found(self, prefix: str) -> dict[str, int]:
+    def _found(self, prefix: str) -> dict[str, "_Found"]:
         folder = self._path(prefix) if prefix else self._root
         with self._refusing("listed"):
-            try:
-                infos = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
-            except NotADirectoryError:
-                return {}
-        return {info.path[len(self._root) + 1 :]: info.size for info in infos if info.is_file}
+            if self._is_local:
+                return {} if self._link_on(folder) else dict(self._walk(folder))
+            infos = self._files.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=True))
+        return {
+            info.path[len(self._root) + 1 :]: _Found(info.size, (info.mtime_ns or 0) / 1e9)
+            for info in infos
+            if info.is_file
+        }
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, "_Found"]]:
+        """The files below a local folder, links left out. Raises OSError when a folder cannot be read."""
+        for place, _, names in os.walk(folder, onerror=_raise_unless_missing):
+            for name in names:
+                path = f"{place}/{name}"
+                with suppress(FileNotFoundError):
+                    status = os.lstat(path)
+                    if stat.S_ISREG(status.st_mode):
+                        yield path[len(self._root) + 1 :], _Found(status.st_size, status.st_mtime)
+
+    def _link_on(self, path: str) -> Path | None:
+        """The first symbolic link on the way from the root to a path of a local store."""
+        root = Path(self._root)
+        places = accumulate(Path(path).relative_to(root).parts, Path.__truediv__, initial=root)
+        return next((place for place in places if place != root and place.is_symlink()), None)
 
     def _path(self, key: str) -> str:
         if not is_key(key):
@@ -288,16 +346,8 @@ class ObjectStore:
                 with self._files.open_output_stream(path) as sink:
                     yield sink
                 return
-            draft = f"{path}~{uuid4().hex}"
-            self._files.create_dir(path.rpartition("/")[0])
-            try:
-                with self._files.open_output_stream(draft) as sink:
-                    yield sink
-                self._files.move(draft, path)
-            except BaseException:
-                with suppress(OSError):
-                    self._files.delete_file(draft)
-                raise
+            with replacing(Path(path)) as sink:
+                yield sink
 
     def _committed(self, key: str) -> Manifest:
         manifest = self.manifest(key)
@@ -393,6 +443,11 @@ def _open(uri: str) -> tuple[Any, str]:
     if not root:
         raise pa.ArrowInvalid("it names no bucket")
     return files, root
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _cut(path: Path) -> Iterator[bytes]:

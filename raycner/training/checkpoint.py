@@ -2,9 +2,7 @@
 
 import json
 import logging
-import tempfile
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
@@ -13,6 +11,7 @@ from raycner.hashing import Plain, plain
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
 from raycner.storage.ledger import EvaluationRecord, TrainingRecord
+from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.plan import StepSpec
@@ -59,10 +58,15 @@ class StepCheckpoint:
         )
 
     @classmethod
-    def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> None:
-        """Write a trained step; until the manifest is there, the step does not exist."""
-        with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-            folder = Path(scratch)
+    def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> "StepCheckpoint":
+        """Write a trained step; until the manifest is there, the step does not exist.
+
+        A step that is committed and undamaged is not replaced, but returned.
+        """
+        committed = cls._look(store, spec.fingerprint)
+        if committed is not None:
+            return committed
+        with scratch_folder() as folder:
             save_file(
                 {k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / "weights.safetensors"
             )
@@ -74,6 +78,7 @@ class StepCheckpoint:
             }
             (folder / "step.json").write_text(json.dumps(facts, sort_keys=True, indent=1), encoding="utf-8")
             store.push(folder, f"steps/{spec.fingerprint}")
+        return cls(store, spec.fingerprint, network.inventory, record)
 
     def network(self, config: ModelConfig) -> Network:
         """The network when the step ended; `config` says where its encoder's shape and tokenizer lie."""

@@ -5,7 +5,6 @@ Knows torch.distributed, not Ray.
 
 import copy
 import math
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +27,7 @@ from raycner.networks.devices import place
 from raycner.networks.losses import LossSum
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord, TrainingRecord
+from raycner.storage.scratch import scratch_folder
 from raycner.training import ranks
 from raycner.training.calibration import calibrate
 from raycner.training.loader import SplitLoader, epoch_order
@@ -98,8 +98,8 @@ def train(
     started = time.monotonic()
     seed(spec.seed, spec.index)
     network = Network(spec.model) if parent is None else copy.deepcopy(parent)
-    with tempfile.TemporaryDirectory(prefix="raycner-") as scratch:
-        teacher = None if parent is None else freeze(parent, spec, carried, Path(scratch))
+    with scratch_folder() as scratch:
+        teacher = None if parent is None else freeze(parent, spec, carried, scratch)
         split = annotate(experience.train, spec.method, teacher)
         seed(spec.seed, spec.index)
         grow(network, experience, spec)

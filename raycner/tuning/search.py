@@ -5,11 +5,9 @@ a difference to the baseline.
 """
 
 import os
-import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -25,6 +23,7 @@ from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import acquire
+from raycner.storage.scratch import scratch_folder
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
 from raycner.storage.store import ObjectStore
 from raycner.training import plan as steps
@@ -92,10 +91,10 @@ def search(
     store = ObjectStore(plan.job.store)
     with (
         acquire(store, f"searches/{plan.name}", waiting),
-        tempfile.TemporaryDirectory(prefix="raycner-search-") as scratch,
+        scratch_folder() as scratch,
         quiet_optuna(),
     ):
-        journal = Journal(store, plan.name, database, Path(scratch))
+        journal = Journal(store, plan.name, database, scratch)
         return Search(plan, baseline, journal, emit).run()
 
 

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from raycner.analysis.formatting import DASH, many
 from raycner.analysis.table import Table, by_columns
+from raycner.errors import InputError
 from raycner.reporting.terminal.renderer import render
 from raycner.storage.housekeeping import Leftover, directories, referred
 from raycner.storage.ledger import RunLedger
@@ -23,9 +24,7 @@ def contents_view(store: ObjectStore, width: int) -> RenderableType:
     tables = [_runs(runs, steps)] if runs else []
     tables += [_searches(searches)] if searches else []
     tables += [_corpora(corpora, runs)] if corpora else []
-    unreferenced = len({key.partition("/")[2] for key in steps} - referred(store))
-    unwanted = f", {unreferenced} that no run or search refers to" if unreferenced else ""
-    lines = [f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{unwanted}"]
+    lines = [f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{_unreferenced(store, steps)}"]
     evaluations = store.sizes("evaluations")
     if evaluations:
         lines.append(f"{many(len(evaluations), 'evaluation')}, {decimal(sum(evaluations.values()))}")
@@ -45,6 +44,15 @@ def leftovers_view(leftovers: Sequence[Leftover], width: int) -> RenderableType:
     ]
     total = f"{many(len(leftovers), 'thing')}, {decimal(sum(leftover.size for leftover in leftovers))}"
     return Group(render(by_columns("", columns, lead=2), width), Text(total))
+
+
+def _unreferenced(store: ObjectStore, steps: Collection[str]) -> str:
+    """How many steps nothing refers to, or why that is unknown; nothing if there are none."""
+    try:
+        number = len({key.partition("/")[2] for key in steps} - referred(store))
+    except InputError as error:
+        return f"; which of them are in use is unknown: {error}"
+    return f", {number} that no run or search refers to" if number else ""
 
 
 def _runs(runs: Sequence[RunLedger], steps: Collection[str]) -> Table:
