@@ -187,7 +187,7 @@ def test_a_ledger_that_cannot_be_read_is_damage(
     store.write("runs/damaged/ledger.json", content)
     store.write("runs/damaged/notes.txt", b"no ledger")
     store.write("searches/damaged/search.json", content)
-    assert set(found(store)) == {"runs/damaged/ledger.json", "searches/damaged/search.json"}
+    assert set(damaged(store)) == {"runs/damaged/ledger.json", "searches/damaged/search.json"}
     assert main(["store", "ls", "--store", store.uri]) == 0
     output = " ".join(capsys.readouterr().out.split())
     assert other in output and "which of them are in use is unknown" in output

@@ -405,7 +405,7 @@ def test_a_local_write_is_flushed_before_it_is_renamed(
 
 
 def test_links_are_no_keys(tmp_path: Path) -> None:
-    outside = lay(tmp_path / "outside", {"a": b"x"})
+    outside = write_files(tmp_path / "outside", {"a": b"x"})
     (tmp_path / "store").mkdir()
     Path(tmp_path / "entrance").symlink_to(tmp_path / "store")
     store = ObjectStore(str(tmp_path / "entrance"))
