@@ -7,11 +7,9 @@ YAML holds only what differs from the defaults of the dataclasses.
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from raycner.addresses import refuse_texts
 from raycner.callbacks.trackers import TRACKERS
 from raycner.data.layouts.layout import Layout, build_layout
 from raycner.data.scenarios.scenario import ScenarioConfig, recorded
@@ -24,6 +22,7 @@ from raycner.networks.network import ModelConfig
 from raycner.plugins import load_plugins
 from raycner.renames import RENAMED
 from raycner.settings import build, flat, merge, nested, parse, renamed
+from raycner.yaml_text import load_file
 
 log = logging.getLogger(__name__)
 MAY_DIFFER = ("method.", "optim.", "model.growth.")
@@ -203,8 +202,8 @@ class RunConfig:
                     f"{number!r} is no step", location="at", hint="number the steps from 1: at.2.method.weight=1"
                 )
             self.for_step(int(number) - 1)
-        if self.seed < 0:
-            raise ValueError(f"seed {self.seed}: not negative")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed {self.seed}: not negative, and below 2**63")
         module = self.model.head.module
         if not issubclass(module, self.method.heads):
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
@@ -259,6 +258,7 @@ class RunConfig:
         """Settings as plain data, with dotted settings merged over them. Plugins that they name are imported first."""
         for key, value in settings.items():
             base = merge(base, renamed(nested(key, value)))
+        refuse_texts(base)
         plugins = base.get("plugins", ())
         if isinstance(plugins, (list, tuple)):
             load_plugins(map(str, plugins))
@@ -300,13 +300,7 @@ def _override(text: str) -> dict[str, Plain]:
 
 
 def _file(name: str) -> dict[str, Plain]:
-    try:
-        settings = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = "name a YAML file, or write KEY=VALUE"
-        raise InputError(f"cannot read it ({error.strerror})", location=name, hint=hint) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML: {error}", location=name, hint="fix the file") from None
+    settings = load_file(name, "name a YAML file, or write KEY=VALUE")
     if not isinstance(settings or {}, Mapping):
         what = f"expected settings, found {type(settings).__name__}"
         raise InputError(what, location=name, hint="write KEY: VALUE lines")

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 
 
 def load_plugins(names: Iterable[str]) -> None:
     """Import each plugin once. Raises `InputError` if one cannot be imported."""
     for name in names:
+        refuse_secret(name, "plugins")
         try:
             if name.endswith(".py"):
                 _import_file(Path(name))

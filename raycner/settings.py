@@ -16,8 +16,11 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.registry import Registry, suggest
 from raycner.renames import RENAMED
+from raycner.yaml_text import YamlError, load
 
 T = TypeVar("T")
+LONGEST_SHOWN = 200
+"""Characters of a value in an error."""
 
 
 def renamed(settings: Mapping[str, Plain], note: Callable[[str], object] = str) -> dict[str, Plain]:
@@ -57,7 +60,7 @@ def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T
     member of a family. Raises `InputError` with the dotted path, the value and a hint.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"expected settings, found {given!r}", location=where, hint=f"write {where}.KEY=VALUE")
+        raise InputError(f"expected settings, found {_brief(given)}", location=where, hint=f"write {where}.KEY=VALUE")
     family = vars(kind).get("family")
     if isinstance(family, Registry):
         name = given.get("name", getattr(default, "name", None))
@@ -116,13 +119,21 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
     members = typing.get_args(hint)
     if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(members[0]):
         if not isinstance(value, (list, tuple)):
-            raise InputError(f"expected a list, found {value!r}", location=where, hint="write a list of settings")
+            raise InputError(f"expected a list, found {_brief(value)}", location=where, hint="write a list of settings")
         return tuple(build(typing.cast(type, members[0]), item, f"{where}.{i}") for i, item in enumerate(value))
     try:
         return _adapter(hint).validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].lower()
-        raise InputError(f"{message}, found {value!r}", location=where, hint=f"expected {_in_words(hint)}") from None
+        raise InputError(
+            f"{message}, found {_brief(value)}", location=where, hint=f"expected {_in_words(hint)}"
+        ) from None
+
+
+def _brief(value: Plain) -> str:
+    """A value as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _join(where: str, key: object) -> str:
@@ -208,8 +219,8 @@ def nested(path: str, value: Plain) -> dict[str, Plain]:
 def parse(text: str) -> Plain:
     """The value of a setting as typed on the command line: YAML, or plain text where it is not YAML."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return load(text)
+    except YamlError:
         return text
 
 

@@ -16,8 +16,10 @@ import raycner
 PACKAGE = Path(raycner.__file__).parent
 LAYERS = [
     ("errors",),
+    ("addresses",),
     ("hashing", "registry", "plugins"),
     ("renames",),
+    ("yaml_text",),
     ("settings",),
     ("storage",),
     ("events",),
@@ -166,6 +168,8 @@ def test_a_library_is_imported_only_where_it_belongs(library: str, allowed: tupl
 def test_the_lower_layers_import_nothing_heavy() -> None:
     light = {
         "errors",
+        "addresses",
+        "yaml_text",
         "hashing",
         "registry",
         "plugins",

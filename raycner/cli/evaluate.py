@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
@@ -96,6 +95,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 def _files_and_settings(words: Sequence[str]) -> tuple[list[str], Mapping[str, dict[str, Any]]]:
     """The files among the words of a command line, and the settings by their family, `reading` or `eval`."""
+    from raycner.settings import parse
+
     files: list[str] = []
     settings: dict[str, dict[str, Any]] = {"reading": {}, "eval": {}}
     for word in words:
@@ -106,10 +107,7 @@ def _files_and_settings(words: Sequence[str]) -> tuple[list[str], Mapping[str, d
         family, key, text = setting.groups()
         if family == "eval" and key not in READ_OUT:
             raise InputError("no such setting of this verb", location=f"eval.{key}", hint=suggest(key, READ_OUT))
-        try:
-            settings[family or "reading"][key] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            settings[family or "reading"][key] = text
+        settings[family or "reading"][key] = parse(text)
     return files, settings
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyarrow import fs
 
+from raycner.addresses import refuse_secret, shown
 from raycner.errors import InputError
 
 Part = Literal["train", "dev", "test"]
@@ -182,12 +183,6 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
     return [RawFile(f"{shown(root).rstrip('/')}/{name}", parts[name], filesystem, inside[name]) for name in ordered]
 
 
-def shown(source: str) -> str:
-    """A source as reports and errors may show it: without the query and the credentials that a URI can carry."""
-    scheme, mark, rest = source.partition("://")
-    return scheme + mark + rest.partition("?")[0].rpartition("@")[2] if mark else source
-
-
 def _parted(source: str) -> tuple[str, list[str]]:
     """A source as the folder or file to start from, and the segments of the pattern below it."""
     if "://" not in source:
@@ -205,6 +200,7 @@ def _parted(source: str) -> tuple[str, list[str]]:
 def _filesystem(root: str, source: str) -> tuple[fs.FileSystem, str]:
     if "://" not in root:
         return fs.LocalFileSystem(), Path(root).expanduser().absolute().as_posix()
+    refuse_secret(source)
     try:
         return fs.FileSystem.from_uri(root)  # type: ignore[no-any-return]
     except (pa.ArrowInvalid, OSError) as error:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
+from raycner.addresses import shown
 from raycner.analysis.formatting import figure, many
 from raycner.analysis.provenance import provenance
 from raycner.analysis.scores import Run, Step
@@ -80,7 +81,7 @@ def _origin(run: Run, step: Step) -> Iterator[str]:
 
 
 def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that determine the weights; of local paths, the last name."""
+    """The settings that determine the weights; of local paths, the last name, and of URIs neither user nor options."""
     return {key: _public(value) for key, value in config.items() if key not in ("store", "compute")}
 
 
@@ -89,4 +90,6 @@ def _public(value: Any) -> Any:
         return {key: _public(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_public(item) for item in value]
-    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
+    if not isinstance(value, str):
+        return value
+    return PurePath(value).name if PurePath(value).is_absolute() else shown(value)

@@ -11,9 +11,6 @@ test over seeds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-import yaml
 
 from raycner.config import RunConfig, read
 from raycner.data.scenarios.tasks import TaskProtocol
@@ -21,6 +18,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import suggest
 from raycner.settings import build
+from raycner.yaml_text import load_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +44,7 @@ class Entry:
 
 def read_rows(path: str) -> dict[str, Row]:
     """The rows of a YAML file, by name. Raises `InputError` when it is not readable, or holds no valid rows."""
-    try:
-        table = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read it ({error.strerror})", location=path, hint="name a YAML file of rows") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML: {error}", location=path, hint="correct the file") from None
-    return parse_rows(table, path)
+    return parse_rows(load_file(path, "name a YAML file of rows"), path)
 
 
 def parse_rows(table: object, location: str) -> dict[str, Row]:

@@ -32,6 +32,7 @@ from filelock import FileLock
 from pyarrow import fs
 from pydantic import TypeAdapter, ValidationError
 
+from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, plain
 from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
@@ -85,9 +86,7 @@ class ObjectStore:
         self._shown = re.sub(r"(?<=://).*@", "", uri).partition("?")[0]
         if not uri:
             raise InputError("the store's address is empty", hint="give a folder or a URI such as s3://BUCKET/FOLDER")
-        if re.search(r"://[^@]*:[^@]*@", uri):
-            hint = "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or what your cloud reads)"
-            raise InputError("a secret in a URI would end up in logs and ledgers", location=self._shown, hint=hint)
+        refuse_secret(uri, self._shown)
         if "://" not in uri:
             uri = self._shown = str(Path(uri).expanduser().absolute())
         self.uri = uri

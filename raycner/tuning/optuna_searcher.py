@@ -16,6 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search.optuna import OptunaSearch
 
+from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 from raycner.events import EventHandler, TrialCrashed, TrialFinished, TrialReported, TrialStarted
 from raycner.storage.searches import TrialRecord
@@ -53,7 +54,8 @@ class Journal:
 
 
 def _database(url: str) -> BaseStorage:
-    """A database that Optuna opens. Its URL may contain a password, and is never shown."""
+    """A database that Optuna opens. Its URL is never shown."""
+    refuse_secret(url, "--database")
     try:
         return optuna.storages.get_storage(url)
     except Exception as error:

@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
+from raycner.addresses import shown
 from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, flaw, split_tag
-from raycner.data.sources import Part, RawFile, find, shown
+from raycner.data.sources import Part, RawFile, find
 from raycner.data.tag_notation import CanonicalTags, Notation, Tagged, WrittenScheme, detected, refuse_several
 from raycner.data.type_names import TypeNames
 from raycner.errors import InputError
