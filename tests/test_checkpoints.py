@@ -95,7 +95,7 @@ def test_byte_level_tokenizers_read_words_after_a_space(
     assert again.convert_ids_to_tokens(again("Bob visits Rome")["input_ids"]) == expected
 
 
-def test_a_tokenizer_that_cannot_read_words_after_a_space_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_that_cannot_read_words_after_a_space_is_rejected(tmp_path: Path) -> None:
     made = byte_level(normalizer=normalizers.Strip())
     made.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex("^ "), "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -137,14 +137,14 @@ def test_every_family_reads_as_far_as_it_has_positions(
 
 
 @pytest.mark.parametrize("model", [roberta, modern_bert])
-def test_a_tokenizer_larger_than_the_table_is_refused(model: Callable[[int], Any], tmp_path: Path) -> None:
+def test_a_tokenizer_larger_than_the_table_is_rejected(model: Callable[[int], Any], tmp_path: Path) -> None:
     made = byte_level()
     rows = len(made) - 20
     with pytest.raises(InputError, match=f"ids up to {len(made) - 1}, the embedding table {rows} rows"):
         build(saved(tmp_path, model(rows), made))
 
 
-def test_a_token_that_was_added_without_a_row_is_refused(tmp_path: Path) -> None:
+def test_a_token_that_was_added_without_a_row_is_rejected(tmp_path: Path) -> None:
     made = byte_level()
     model = roberta(len(made))
     made.add_tokens(["<new>"])
@@ -153,7 +153,7 @@ def test_a_token_that_was_added_without_a_row_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("lost", ["encoder.layer.1.output.dense.weight", "embeddings.word_embeddings.weight"])
-def test_missing_weights_are_refused(lost: str, tmp_path: Path) -> None:
+def test_missing_weights_are_rejected(lost: str, tmp_path: Path) -> None:
     made = byte_level()
     path = saved(tmp_path, roberta(len(made)), made)
     weights = load_file(tmp_path / "model.safetensors")
@@ -169,18 +169,18 @@ def test_a_pooler_may_be_missing(tmp_path: Path) -> None:
     build(saved(tmp_path, transformers.RobertaForMaskedLM(shape), made))
 
 
-def test_weights_of_another_shape_are_refused_in_one_line(tmp_path: Path) -> None:
+def test_weights_of_another_shape_are_rejected_in_one_line(tmp_path: Path) -> None:
     made = byte_level()
     path = saved(tmp_path, roberta(len(made)), made)
     settings = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**settings, "hidden_size": 64}))
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         build(path)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("limit", [-1, 0, 2])
-def test_an_impossible_limit_of_the_tokenizer_is_refused(limit: int, tmp_path: Path) -> None:
+def test_an_impossible_limit_of_the_tokenizer_is_rejected(limit: int, tmp_path: Path) -> None:
     made = byte_level(model_max_length=limit)
     with pytest.raises(InputError, match=f"reads at most {limit} pieces"):
         build(saved(tmp_path, roberta(len(made)), made))

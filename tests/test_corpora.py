@@ -1,4 +1,4 @@
-"""Corpora: every layout on a small excerpt, every refusal at its file and line, and a store that stays clean."""
+"""Corpora: every layout on a small excerpt, every error at its file and line, and a store that stays clean."""
 
 import gzip
 import json
@@ -57,7 +57,7 @@ SENTENCES = [
     (("\u00a0", "\U0001f602", "Jordan", "in", "May", "1990"), (Entity(2, 3, "location"), Entity(4, 6, "date"))),
     (("Jordan", "Paris", "!"), (Entity(0, 1, "person"), Entity(1, 2, "person"))),
 ]
-Said = Sequence[tuple[Sequence[str], Sequence[Entity]]]
+Sentences = Sequence[tuple[Sequence[str], Sequence[Entity]]]
 
 
 def shared(sentences: int) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def quiet(said: str) -> None:
+def quiet(ignored: str) -> None:
     pass
 
 
@@ -88,12 +88,12 @@ def read(source: Path | str, store: ObjectStore, layout: str = "columns", **sett
     return prepare(LAYOUTS[layout](path=str(source), **settings), store, quiet)
 
 
-def said_by(corpus: Corpus, part: corpora.Part = "train") -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
+def sentences_of(corpus: Corpus, part: corpora.Part = "train") -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
     rows = corpus[part]
     return [(rows.words(row), rows.entities(row)) for row in range(len(rows))]
 
 
-def as_columns(sentences: Said, scheme: layouts.Scheme = "BIO", parting: str = "\t") -> str:
+def as_columns(sentences: Sentences, scheme: layouts.Scheme = "BIO", parting: str = "\t") -> str:
     blocks = []
     for words, entities in sentences:
         tags = encode(entities, len(words), scheme)
@@ -101,12 +101,12 @@ def as_columns(sentences: Said, scheme: layouts.Scheme = "BIO", parting: str = "
     return "\n".join(blocks)
 
 
-def as_tags(sentences: Said) -> str:
+def as_tags(sentences: Sentences) -> str:
     lines = ({"tokens": list(words), "tags": encode(entities, len(words))} for words, entities in sentences)
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def as_entities(sentences: Said) -> str:
+def as_entities(sentences: Sentences) -> str:
     lines = (
         {"tokens": list(words), "entities": [{"start": e.start, "end": e.end, "type": e.type} for e in entities[::-1]]}
         for words, entities in sentences
@@ -117,10 +117,10 @@ def as_entities(sentences: Said) -> str:
 # ---- what is read
 
 
-def test_columns_are_read_as_they_stand(folder: Path, store: ObjectStore) -> None:
+def test_columns_are_read_unchanged(folder: Path, store: ObjectStore) -> None:
     corpus = read(folder, store)
     for part in PARTS:
-        assert said_by(corpus, part) == SENTENCES
+        assert sentences_of(corpus, part) == SENTENCES
     assert corpus.types == ("animal", "date", "location", "organization", "person")
     assert corpus.notes == ("tags read as BIO (detected)", *shared(3))
     assert corpus.source == f"columns {folder}"
@@ -128,7 +128,7 @@ def test_columns_are_read_as_they_stand(folder: Path, store: ObjectStore) -> Non
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES", "IOB1"])
 @pytest.mark.parametrize("set_it", [True, False])
-def test_every_scheme_says_the_same(
+def test_every_scheme_encodes_the_same_entities(
     scheme: layouts.Scheme, set_it: bool, folder: Path, tmp_path: Path, store: ObjectStore
 ) -> None:
     other = tmp_path / "other"
@@ -148,7 +148,7 @@ def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path:
     assert corpus.types == ("location", "misc", "organisation", "person")
     assert corpus.notes == ("tags read as IOB1 (detected)", *shared(2))
     for part in PARTS:
-        assert said_by(corpus, part) == [
+        assert sentences_of(corpus, part) == [
             (
                 ("Japan", "Syria", "BBC", "-"),
                 (Entity(0, 1, "location"), Entity(1, 2, "location"), Entity(2, 3, "organisation")),
@@ -160,7 +160,7 @@ def test_conll2003_files_get_the_names_and_the_order_of_the_benchmarks(tmp_path:
 # ---- the layouts of single corpora
 
 
-def as_conll2012(sentences: Said) -> str:
+def as_conll2012(sentences: Sentences) -> str:
     """Sentences as the shared task spells them; the number of argument columns differs from one to the next."""
     blocks = []
     for number, (words, entities) in enumerate(sentences):
@@ -192,7 +192,7 @@ bc/cctv/00/cctv_0000  0  0  Yes      UH  (TOP*)       -  - - Speaker#1       *  
     folder.mkdir(parents=True)
     (folder / "cctv_0000.v4_gold_conll").write_text(text * 3)
     corpus = read(f"{tmp_path}/**/*_gold_conll", store, "conll2012", dev_share=0.2, test_share=0.2)
-    assert set(said_by(corpus)) == {
+    assert set(sentences_of(corpus)) == {
         (("In", "the", "summer", "Beijing"), (Entity(1, 3, "DATE"), Entity(3, 4, "GPE"))),
         (("Yes",), ()),
     }
@@ -213,17 +213,17 @@ bc/cctv/00/cctv_0000  0  0  Yes      UH  (TOP*)       -  - - Speaker#1       *  
         ("bc/x   0   1", "bc/x", 3, "10 columns, too few"),
     ],
 )
-def test_bad_brackets_are_refused_at_their_line(
+def test_bad_brackets_are_rejected_at_their_line(
     was: str, put: str, line: int, what: str, tmp_path: Path, store: ObjectStore
 ) -> None:
     text = as_conll2012([(("one", "two"), (Entity(0, 2, "x"),))])
     assert was in text
     (tmp_path / "train.gold_conll").write_text(text.replace(was, put, 1))
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(tmp_path, store, "conll2012")
-    assert refused.value.location == f"{tmp_path}/train.gold_conll:{line}"
-    assert refused.value.what.startswith(what)
-    assert refused.value.hint
+    assert error.value.location == f"{tmp_path}/train.gold_conll:{line}"
+    assert error.value.what.startswith(what)
+    assert error.value.hint
     assert no_trace(store)
 
 
@@ -234,13 +234,13 @@ def test_few_nerd_has_fine_types_and_coarse_ones(tmp_path: Path, store: ObjectSt
         (tmp_path / f"{part}.txt").write_text(text)
     fine, coarse = read(tmp_path, store, "few_nerd"), read(tmp_path, store, "few_nerd", grain="coarse")
     assert fine.types == ("location-GPE", "location-road/railway/highway/transit", "person-actor", "person-director")
-    assert said_by(fine)[0][1] == (
+    assert sentences_of(fine)[0][1] == (
         Entity(0, 2, "person-actor"),
         Entity(2, 3, "person-director"),
         Entity(4, 5, "location-GPE"),
     )
     assert coarse.types == ("location", "person")
-    assert said_by(coarse)[0][1] == (Entity(0, 2, "person"), Entity(2, 3, "person"), Entity(4, 5, "location"))
+    assert sentences_of(coarse)[0][1] == (Entity(0, 2, "person"), Entity(2, 3, "person"), Entity(4, 5, "location"))
     assert (len(FINE), len(TYPES), len(set(TYPES))) == (8, 66, 66)
     assert [len(names.split()) for names in FINE.values()] == [7, 8, 10, 12, 9, 8, 6, 6]
 
@@ -254,35 +254,35 @@ def test_few_nerd_has_fine_types_and_coarse_ones(tmp_path: Path, store: ObjectSt
         ("", "tag '' is not IO"),
     ],
 )
-def test_what_is_not_few_nerds_is_refused(tag: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+def test_types_unknown_to_few_nerd_are_rejected(tag: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
     (tmp_path / "train.txt").write_text(f"a\tperson-actor\n\nb\tO\nc\t{tag}\n")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(tmp_path, store, "few_nerd")
-    assert (refused.value.location, refused.value.what) == (f"{tmp_path}/train.txt:4", what)
+    assert (error.value.location, error.value.what) == (f"{tmp_path}/train.txt:4", what)
 
 
 @st.composite
 def spoken(draw: st.DrawFn, *, nested: bool) -> list[tuple[tuple[str, ...], tuple[Entity, ...]]]:
-    """Sentences with entities; nested ones lie inside each other or apart, as brackets can say."""
+    """Sentences with entities; nested ones are inside each other or apart, as brackets can express."""
     word, kind = st.text("abcXYZ0-.,é", min_size=1, max_size=3), st.sampled_from(["x", "y-z"])
-    said = [(("w",), (Entity(0, 1, "x"),))]
+    sentences = [(("w",), (Entity(0, 1, "x"),))]
     for words in draw(st.lists(st.lists(word, min_size=1, max_size=6).map(tuple), max_size=6)):
-        kept: list[Entity] = []
+        entities: list[Entity] = []
         for start, end, name in draw(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 6), kind), max_size=5)):
             new = Entity(start, end, name)
             inside = start < end <= len(words)
-            apart = [not new.overlaps(e) or (nested and (e.start < start and end < e.end)) for e in kept]
+            apart = [not new.overlaps(e) or (nested and (e.start < start and end < e.end)) for e in entities]
             if inside and all(apart):
-                kept.append(new)
-        said.append((words, tuple(sorted(kept))))
-    return said
+                entities.append(new)
+        sentences.append((words, tuple(sorted(entities))))
+    return sentences
 
 
 @pytest.mark.parametrize("nested", [False, True])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_every_form_says_what_was_written(nested: bool, data: st.DataObject) -> None:
-    said = data.draw(spoken(nested=nested))
+def test_every_layout_reads_what_was_written(nested: bool, data: st.DataObject) -> None:
+    sentences = data.draw(spoken(nested=nested))
     forms = {"conll2012": as_conll2012, "jsonl": as_entities} | ({} if nested else {"columns": as_columns})
     with TemporaryDirectory() as place:
         store = ObjectStore(str(Path(place, "store")))
@@ -290,9 +290,9 @@ def test_every_form_says_what_was_written(nested: bool, data: st.DataObject) -> 
             folder = Path(place, name)
             folder.mkdir()
             for part in PARTS:
-                (folder / f"{part}.txt").write_text(form(said), encoding="utf-8")
+                (folder / f"{part}.txt").write_text(form(sentences), encoding="utf-8")
             options = {"scheme": "BIO"} if name == "columns" else {"nested": nested}
-            assert said_by(read(folder, store, name, **options)) == said
+            assert sentences_of(read(folder, store, name, **options)) == sentences
 
 
 def test_nested_entities_are_kept_where_they_are_asked_for(tmp_path: Path, store: ObjectStore) -> None:
@@ -303,7 +303,7 @@ def test_nested_entities_are_kept_where_they_are_asked_for(tmp_path: Path, store
     with pytest.raises(InputError, match=r"spans 0\.\.2 \(x\) and 0\.\.2 \(y\) overlap"):
         read(source, store, "jsonl")
     corpus = read(source, store, "jsonl", nested=True)
-    assert said_by(corpus) == [(("a", "b", "c"), tuple(sorted(Entity(*span) for span in spans)))]
+    assert sentences_of(corpus) == [(("a", "b", "c"), tuple(sorted(Entity(*span) for span in spans)))]
     source.write_text(line.replace('[1, 3, "y"]', '[0, 2, "x"]') * 3)
     with pytest.raises(InputError, match=r"train\.jsonl:1: .*overlap"):
         read(source, store, "jsonl", nested=True)
@@ -313,7 +313,7 @@ def test_token_and_tag_may_stand_in_any_column(tmp_path: Path, store: ObjectStor
     source = tmp_path / "some.txt"
     source.write_text("1 B-x Ada NNP\n2 O runs VBZ\n\n" * 3)
     corpus = read(source, store, token_column=-2, tag_column=1)
-    assert said_by(corpus) == [(("Ada", "runs"), (Entity(0, 1, "x"),))]
+    assert sentences_of(corpus) == [(("Ada", "runs"), (Entity(0, 1, "x"),))]
 
 
 def test_the_generated_corpus_needs_no_source(store: ObjectStore) -> None:
@@ -361,12 +361,12 @@ def test_what_is_mapped_is_what_was_written(drawn: list[list[tuple[str, str]]]) 
     drawn = [[("w", "B-x")], *drawn]
     with TemporaryDirectory() as place, pytest.MonkeyPatch.context() as patch:
         patch.setattr(sentence_table, "BATCH_ROWS", 3)
-        text = "\n\n".join("\n".join(f"{word}\t{tag}" for word, tag in said) for said in drawn)
+        text = "\n\n".join("\n".join(f"{word}\t{tag}" for word, tag in sentence) for sentence in drawn)
         for part in PARTS:
             Path(place, f"{part}.tsv").write_text(text, encoding="utf-8", newline="")
         store = ObjectStore(str(Path(place, "store")))
         rows = read(place, store, repair="lenient", scheme="BIO")["train"]
-        expected = [(tuple(w for w, _ in said), tuple(decode([tag for _, tag in said]))) for said in drawn]
+        expected = [(tuple(w for w, _ in sentence), tuple(decode([tag for _, tag in sentence]))) for sentence in drawn]
         assert [(rows.words(i), rows.entities(i)) for i in range(len(rows))] == expected
         assert list(rows.all_entities()) == [entities for _, entities in expected]
         for types in ([], ["x"], ["y", "z"], ["x", "y"]):
@@ -380,7 +380,7 @@ def test_rows_and_corpora_travel_as_paths(folder: Path, store: ObjectStore) -> N
     packed = pickle.dumps((corpus, corpus["train"]))
     assert len(packed) < 1000
     again, rows = pickle.loads(packed)
-    assert said_by(again, "dev") == said_by(corpus, "dev")
+    assert sentences_of(again, "dev") == sentences_of(corpus, "dev")
     assert (again.fingerprint, again.types, again.notes) == (corpus.fingerprint, corpus.types, corpus.notes)
     assert rows.words(2) == SENTENCES[2][0]
     with pytest.raises(IndexError):
@@ -392,7 +392,7 @@ def test_rows_and_corpora_travel_as_paths(folder: Path, store: ObjectStore) -> N
 def test_a_corpus_opens_by_its_fingerprint(folder: Path, store: ObjectStore) -> None:
     corpus = read(folder, store)
     again = Corpus.open(store, corpus.fingerprint)
-    assert said_by(again) == SENTENCES
+    assert sentences_of(again) == SENTENCES
     assert (again.types, again.notes, again.source) == (corpus.types, corpus.notes, corpus.source)
     with pytest.raises(InputError, match="no corpus 0123456789abcdef"):
         Corpus.open(store, "0123456789abcdef")
@@ -423,7 +423,7 @@ def test_a_corpus_of_the_version_before_keeps_its_fingerprint(
     assert before.startswith(FILE_MAGIC)
     monkeypatch.setattr(LAYOUTS["columns"], "rows", lambda *_: pytest.fail("read again"))
     again = read(folder, store)
-    assert (again.fingerprint, said_by(again)) == (corpus.fingerprint, SENTENCES)
+    assert (again.fingerprint, sentences_of(again)) == (corpus.fingerprint, SENTENCES)
     assert again.dataset("train")[:] == corpus.dataset("train")[:]
     assert path.read_bytes() == before
 
@@ -480,7 +480,7 @@ def test_a_dataset_is_mapped_and_a_split_selects_from_it(tmp_path: Path, store: 
     assert [tuple(words) for words in selection["words"]] == [sentence.words for sentence in split.sentences()]
 
 
-def test_a_file_that_holds_no_stream_is_refused(tmp_path: Path) -> None:
+def test_a_file_without_an_arrow_stream_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "train.arrow"
     path.write_bytes(b"not an Arrow stream")
     with pytest.raises(pa.ArrowInvalid):
@@ -512,14 +512,14 @@ def test_a_fingerprint_is_of_content_only(folder: Path, tmp_path: Path, store: O
     assert stored == {fingerprint, "sources"}
 
 
-CHANGES: dict[str, Callable[[list[tuple[tuple[str, ...], tuple[Entity, ...]]]], Said]] = {
-    "a word": lambda said: [(("Eva", *said[0][0][1:]), said[0][1]), *said[1:]],
-    "a type": lambda said: [(said[0][0], (Entity(0, 2, "animal"), *said[0][1][1:])), *said[1:]],
-    "a boundary": lambda said: [(said[0][0], (Entity(0, 1, "person"), *said[0][1][1:])), *said[1:]],
-    "an entity": lambda said: [(said[0][0], said[0][1][1:]), *said[1:]],
-    "the order": lambda said: said[::-1],
-    "a sentence": lambda said: said[:-1],
-    "two into one": lambda said: [*said[:1], (said[1][0] + said[2][0], said[1][1])],
+CHANGES: dict[str, Callable[[list[tuple[tuple[str, ...], tuple[Entity, ...]]]], Sentences]] = {
+    "a word": lambda sentences: [(("Eva", *sentences[0][0][1:]), sentences[0][1]), *sentences[1:]],
+    "a type": lambda sentences: [(sentences[0][0], (Entity(0, 2, "animal"), *sentences[0][1][1:])), *sentences[1:]],
+    "a boundary": lambda sentences: [(sentences[0][0], (Entity(0, 1, "person"), *sentences[0][1][1:])), *sentences[1:]],
+    "an entity": lambda sentences: [(sentences[0][0], sentences[0][1][1:]), *sentences[1:]],
+    "the order": lambda sentences: sentences[::-1],
+    "a sentence": lambda sentences: sentences[:-1],
+    "two into one": lambda sentences: [*sentences[:1], (sentences[1][0] + sentences[2][0], sentences[1][1])],
 }
 
 
@@ -572,7 +572,7 @@ def test_a_damaged_corpus_is_read_again(harm: str, folder: Path, store: ObjectSt
         store.remove(key)
     else:
         store.write(f"{key}/train.arrow", b"ARROW1")
-    assert said_by(read(folder, store)) == SENTENCES
+    assert sentences_of(read(folder, store)) == SENTENCES
     assert store.damage(key) == ""
 
 
@@ -593,7 +593,7 @@ def test_a_damaged_corpus_is_read_again(harm: str, folder: Path, store: ObjectSt
         ("train.txt latest.txt README.md .train.txt.swp", "train"),
     ],
 )
-def test_a_folders_files_tell_their_part_by_name(names: str, parts: str, tmp_path: Path) -> None:
+def test_file_names_in_a_folder_determine_their_part(names: str, parts: str, tmp_path: Path) -> None:
     for name in names.split():
         (tmp_path / name).touch()
     assert [file.part for file in find(str(tmp_path), [])] == parts.split()
@@ -602,10 +602,10 @@ def test_a_folders_files_tell_their_part_by_name(names: str, parts: str, tmp_pat
 def test_several_files_of_a_part_are_read_in_the_order_of_their_names(tmp_path: Path, store: ObjectStore) -> None:
     for name, word in (("train_b", "two"), ("train_a", "one"), ("train_c", "three"), ("dev", "d"), ("test", "t")):
         (tmp_path / name).write_text(f"{word} B-x\n")
-    assert [words for words, _ in said_by(read(tmp_path, store))] == [("one",), ("two",), ("three",)]
+    assert [words for words, _ in sentences_of(read(tmp_path, store))] == [("one",), ("two",), ("three",)]
 
 
-def test_a_folder_tells_the_part_of_files_that_do_not(tmp_path: Path) -> None:
+def test_a_folder_determines_the_part_of_files_without_one(tmp_path: Path) -> None:
     for name in (
         "data/development/en/bc/a_1.gold",
         "data/train/en/x/y/b_2.gold",
@@ -616,8 +616,8 @@ def test_a_folder_tells_the_part_of_files_that_do_not(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "data" / "test_set").mkdir()
     (tmp_path / "data" / "test_set" / "train.gold").touch()
-    found = [(file.part, file.name.rpartition("/")[2]) for file in find(f"{tmp_path}/data/**/*.gold", [])]
-    assert sorted(found) == [("dev", "a_1.gold"), ("train", "b_2.gold"), ("train", "c.gold"), ("train", "train.gold")]
+    parts = [(file.part, file.name.rpartition("/")[2]) for file in find(f"{tmp_path}/data/**/*.gold", [])]
+    assert sorted(parts) == [("dev", "a_1.gold"), ("train", "b_2.gold"), ("train", "c.gold"), ("train", "train.gold")]
     assert [file.part for file in find(f"{tmp_path}/**/en/**/?_?.gold", [])] == ["train", "dev"]
 
 
@@ -625,9 +625,9 @@ def test_patterns_and_addresses_are_sources(folder: Path) -> None:
     (folder / "extra.conll").touch()
     for source in (f"{folder}/*.conll", f"{folder.parent}/r?w/*.conll", folder.as_uri() + "/*.conll"):
         notes: list[str] = []
-        found = find(source, notes)
-        assert [file.part for file in found] == ["train", "dev", "test"]
-        assert found[0].name.endswith("/train.conll")
+        files = find(source, notes)
+        assert [file.part for file in files] == ["train", "dev", "test"]
+        assert files[0].name.endswith("/train.conll")
         assert len(notes) == 1
         assert "extra.conll" in notes[0]
     assert [file.part for file in find(f"{folder}/e*", [])] == ["train"]
@@ -650,21 +650,21 @@ def test_a_name_with_a_pattern_sign_is_itself(tmp_path: Path) -> None:
         ("only_test", "no training file among test.conll"),
     ],
 )
-def test_a_source_that_has_no_training_file_is_refused(source: str, what: str, tmp_path: Path) -> None:
+def test_a_source_that_has_no_training_file_is_rejected(source: str, what: str, tmp_path: Path) -> None:
     (tmp_path / "only_test").mkdir()
     (tmp_path / "only_test" / "test.conll").touch()
-    with pytest.raises(InputError, match=what) as refused:
+    with pytest.raises(InputError, match=what) as error:
         find(f"{tmp_path}/{source}", [])
-    assert "scenario.corpus.path" in refused.value.hint
+    assert "scenario.corpus.path" in error.value.hint
 
 
 def test_no_credential_is_shown() -> None:
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         find("nosuch://key:secret@bucket/folder?token=secret", [])
-    assert "secret" not in refused.value.location
+    assert "secret" not in error.value.location
 
 
-def test_a_layout_without_a_path_is_refused(store: ObjectStore) -> None:
+def test_a_layout_without_a_path_is_rejected(store: ObjectStore) -> None:
     with pytest.raises(InputError, match=r"scenario\.corpus\.path: the layout columns needs files"):
         prepare(LAYOUTS["columns"](), store, quiet)
 
@@ -688,7 +688,7 @@ def test_missing_parts_are_carved_by_seed_and_share(tmp_path: Path, store: Objec
     source = tmp_path / "all.conll"
     source.write_text("".join(f"w{i} B-x\n\n" for i in range(100)))
     corpus = read(source, store, dev_share=0.2, test_share=0.1, seed=5)
-    words = {part: [said[0] for said, _ in said_by(corpus, part)] for part in PARTS}
+    words = {part: [sentence[0] for sentence, _ in sentences_of(corpus, part)] for part in PARTS}
     assert [len(words[part]) for part in PARTS] == [70, 20, 10]
     assert sorted(word for carved in words.values() for word in carved) == sorted(f"w{i}" for i in range(100))
     for carved in words.values():
@@ -714,7 +714,7 @@ def test_only_the_missing_part_is_carved(
     assert corpus.notes[1] == f"{missing}: no file of its own, 1 of 3 training sentences (seed 0)"
 
 
-# ---- what is refused
+# ---- errors
 
 
 @pytest.mark.parametrize(
@@ -767,18 +767,18 @@ def no_trace(store: ObjectStore) -> bool:
         ("\n-DOCSTART- O\n\n", None, "no sentence in this file"),
     ],
 )
-def test_bad_columns_are_refused_at_their_line(
+def test_bad_columns_are_rejected_at_their_line(
     text: str, line: int | None, what: str, folder: Path, store: ObjectStore
 ) -> None:
     for bad in PARTS[1:]:
         (folder / f"{bad}.conll").unlink()
     for name in ("dev.conll", "train.conll"):
         (folder / name).write_text(text)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(folder, store)
-    assert refused.value.location == f"{folder}/train.conll" + (f":{line}" if line else "")
-    assert refused.value.what.startswith(what)
-    assert refused.value.hint
+    assert error.value.location == f"{folder}/train.conll" + (f":{line}" if line else "")
+    assert error.value.what.startswith(what)
+    assert error.value.hint
     assert no_trace(store)
 
 
@@ -802,14 +802,14 @@ def test_bad_columns_are_refused_at_their_line(
         ('{"tokens": ["\\ud83d"], "entities": []}', "an escape names half a character"),
     ],
 )
-def test_bad_objects_are_refused_at_their_line(line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+def test_bad_objects_are_rejected_at_their_line(line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.jsonl"
     source.write_text(f"{as_entities(SENTENCES)}\n{line}\n", encoding="utf-8")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(source, store, "jsonl")
-    assert refused.value.location == f"{source}:5"
-    assert refused.value.what.startswith(what)
-    assert refused.value.hint
+    assert error.value.location == f"{source}:5"
+    assert error.value.what.startswith(what)
+    assert error.value.hint
     assert no_trace(store)
 
 
@@ -822,15 +822,15 @@ def test_bad_objects_are_refused_at_their_line(line: str, what: str, tmp_path: P
         ('{"tokens": ["a"], "tags": ["I-x"]}', "I-x without a B-x before it"),
     ],
 )
-def test_bad_tags_in_objects_are_refused_at_their_line(
+def test_bad_tags_in_objects_are_rejected_at_their_line(
     line: str, what: str, tmp_path: Path, store: ObjectStore
 ) -> None:
     source = tmp_path / "train.jsonl"
     source.write_text(f"{as_tags(SENTENCES)}{line}\n", encoding="utf-8")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(source, store, "jsonl")
-    assert refused.value.location == f"{source}:4"
-    assert refused.value.what.startswith(what)
+    assert error.value.location == f"{source}:4"
+    assert error.value.what.startswith(what)
     assert no_trace(store)
 
 
@@ -842,16 +842,18 @@ def test_bad_tags_in_objects_are_refused_at_their_line(
         (b"\xef\xbb\xbf", "", "no sentence in this file"),
     ],
 )
-def test_what_is_no_text_is_refused(content: bytes, line: str, what: str, tmp_path: Path, store: ObjectStore) -> None:
+def test_files_that_are_not_text_are_rejected(
+    content: bytes, line: str, what: str, tmp_path: Path, store: ObjectStore
+) -> None:
     source = tmp_path / "train.conll"
     source.write_bytes(content)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read(source, store)
-    assert (refused.value.location, refused.value.what) == (f"{source}{line}", what)
+    assert (error.value.location, error.value.what) == (f"{source}{line}", what)
     assert no_trace(store)
 
 
-def test_a_torn_archive_is_refused(tmp_path: Path, store: ObjectStore) -> None:
+def test_a_torn_archive_is_rejected(tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.conll.gz"
     source.write_bytes(gzip.compress(EXCERPT.encode() * 9)[:-20])
     with pytest.raises(InputError, match=r"train\.conll\.gz: cannot be read"):
@@ -859,7 +861,7 @@ def test_a_torn_archive_is_refused(tmp_path: Path, store: ObjectStore) -> None:
     assert no_trace(store)
 
 
-def test_a_fault_far_down_leaves_nothing_behind(
+def test_a_late_error_leaves_nothing_in_the_store(
     tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sentence_table, "BATCH_ROWS", 10)
@@ -870,26 +872,26 @@ def test_a_fault_far_down_leaves_nothing_behind(
     assert no_trace(store)
 
 
-def test_a_set_scheme_is_held_to(folder: Path, store: ObjectStore) -> None:
+def test_a_configured_scheme_is_enforced(folder: Path, store: ObjectStore) -> None:
     with pytest.raises(InputError, match=r"train\.conll:1: tag 'B-person' is not IO; .*scenario\.corpus\.scheme"):
         read(folder, store, scheme="IO")
 
 
-def test_a_type_that_is_not_the_named_corpuss_is_refused(folder: Path, store: ObjectStore) -> None:
-    with pytest.raises(InputError, match=r"train\.conll:5: type 'animal' is not one of this corpus") as refused:
+def test_a_type_that_the_named_corpus_lacks_is_rejected(folder: Path, store: ObjectStore) -> None:
+    with pytest.raises(InputError, match=r"train\.conll:5: type 'animal' is not one of this corpus") as error:
         read(folder, store, "conll2003")
-    assert "columns" in refused.value.hint
+    assert "columns" in error.value.hint
     assert no_trace(store)
 
 
-def test_a_corpus_without_entities_is_refused(folder: Path, store: ObjectStore) -> None:
+def test_a_corpus_without_entities_is_rejected(folder: Path, store: ObjectStore) -> None:
     (folder / "train.conll").write_text("Nobody O\n\n" * 3)
     with pytest.raises(InputError, match="no entity in the training sentences"):
         read(folder, store)
     assert no_trace(store)
 
 
-def test_a_corpus_too_small_to_carve_is_refused(tmp_path: Path, store: ObjectStore) -> None:
+def test_a_corpus_too_small_to_carve_is_rejected(tmp_path: Path, store: ObjectStore) -> None:
     source = tmp_path / "train.conll"
     source.write_text("Ada B-x\n\nBob B-x\n")
     with pytest.raises(InputError, match="2 training sentences are too few to carve dev and test from"):
@@ -904,10 +906,10 @@ def test_types_that_training_never_shows_are_noted(folder: Path, store: ObjectSt
     assert corpus.notes[-1] == "never in the training sentences: animal, date, location, organization"
 
 
-def test_lenient_reading_mends_tags_and_counts(folder: Path, store: ObjectStore) -> None:
+def test_lenient_reading_fixes_tags_and_counts(folder: Path, store: ObjectStore) -> None:
     (folder / "train.conll").write_text("Ada B-x\n\nO O\nBob I-x\nruns I-y\n")
     corpus = read(folder, store, repair="lenient")
-    assert said_by(corpus)[1] == (("O", "Bob", "runs"), (Entity(1, 2, "x"), Entity(2, 3, "y")))
+    assert sentences_of(corpus)[1] == (("O", "Bob", "runs"), (Entity(1, 2, "x"), Entity(2, 3, "y")))
     assert "2 tags that broke BIO were repaired" in corpus.notes
 
 
@@ -916,7 +918,7 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
     spans = [[0, 2, "x"], [1, 3, "y"], [2, 3, "z"], [3, 9, "x"], [-1, 0, "x"]]
     source.write_text((json.dumps({"tokens": ["a", "b", "c"], "entities": spans}) + "\n") * 3)
     corpus = read(source, store, "jsonl", repair="lenient")
-    assert said_by(corpus) == [(("a", "b", "c"), (Entity(0, 2, "x"), Entity(2, 3, "z")))]
+    assert sentences_of(corpus) == [(("a", "b", "c"), (Entity(0, 2, "x"), Entity(2, 3, "z")))]
     assert "9 spans that left their sentence or overlapped an earlier one were dropped" in corpus.notes
 
 
@@ -931,7 +933,7 @@ def test_lenient_reading_drops_impossible_spans_and_counts(tmp_path: Path, store
         ("demo", {"sentences": 3}),
     ],
 )
-def test_impossible_settings_are_refused(layout: str, settings: dict[str, object]) -> None:
+def test_invalid_settings_are_rejected(layout: str, settings: dict[str, object]) -> None:
     with pytest.raises(InputError, match=r"scenario\.corpus"):
         build_layout({"name": layout, **settings}, "scenario.corpus")
 

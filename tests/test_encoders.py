@@ -23,7 +23,7 @@ from raycner.networks.heads.linear import Linear
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import ModelConfig, Network
 
-SAID = [
+SENTENCES = [
     ["Ada", "gave", "the", "red", "fox", "some", "plum", "cake"],
     ["Nobody", "in", "New", "Rome"],
     ["It"],
@@ -33,21 +33,23 @@ ODD = ["\u00a0", "\u200b", "\u2028", "a\u3000b", "😀", "e\u0301", "\t", "\u202
 ONE = TypeInventory().grow(("animal",))
 
 
-def network(encoder: EncoderConfig, head: Any = None, said: Sequence[Sequence[str]] = SAID, seed: int = 0) -> Network:
+def network(
+    encoder: EncoderConfig, head: Any = None, sentences: Sequence[Sequence[str]] = SENTENCES, seed: int = 0
+) -> Network:
     torch.manual_seed(seed)
     made = Network(ModelConfig(encoder=encoder, head=head or Linear(init_std=0.5)))
-    made.start_step(ONE, said)
+    made.start_step(ONE, sentences)
     return made.double()
 
 
-def batch(made: Network, said: Sequence[Sequence[str]]) -> Batch:
-    sentences = [Sentence(i, tuple(words), frozenset({Entity(0, 1, "animal")})) for i, words in enumerate(said)]
-    return made.collate(sentences, made.tokenize(said), range(len(said)))
+def batch(made: Network, texts: Sequence[Sequence[str]]) -> Batch:
+    sentences = [Sentence(i, tuple(words), frozenset({Entity(0, 1, "animal")})) for i, words in enumerate(texts)]
+    return made.collate(sentences, made.tokenize(texts), range(len(texts)))
 
 
-def words_of(made: Network, said: Sequence[Sequence[str]]) -> Tensor:
+def words_of(made: Network, sentences: Sequence[Sequence[str]]) -> Tensor:
     with made.eval_mode():
-        return made.states(batch(made, said)).words
+        return made.states(batch(made, sentences)).words
 
 
 @pytest.fixture(params=["bilstm", "pretrained"])
@@ -57,16 +59,16 @@ def encoder(request: pytest.FixtureRequest, tiny_bert: str) -> EncoderConfig:
     return Pretrained(path=tiny_bert)
 
 
-def test_each_word_is_spoken_for_by_its_first_piece(tiny_bert: str) -> None:
+def test_each_word_is_represented_by_its_first_piece(tiny_bert: str) -> None:
     made = network(Pretrained(path=tiny_bert))
-    tokens = made.tokenize(SAID)
-    for words, said in zip(SAID, tokens, strict=True):
+    tokens = made.tokenize(SENTENCES)
+    for words, encoded in zip(SENTENCES, tokens, strict=True):
         whole = made.encoder.tokenizer(words, is_split_into_words=True)
-        assert said.ids.tolist() == whole["input_ids"]
+        assert encoded.ids.tolist() == whole["input_ids"]
         places = whole.word_ids()
-        assert said.starts.tolist() == [places.index(word) for word in range(len(words))]
-        assert len(said) == len(whole["input_ids"])
-    together = batch(made, SAID)
+        assert encoded.starts.tolist() == [places.index(word) for word in range(len(words))]
+        assert len(encoded) == len(whole["input_ids"])
+    together = batch(made, SENTENCES)
     with made.eval_mode():
         states = made.states(together)
     assert states.words.shape == (4, 10, 32)
@@ -77,13 +79,13 @@ def test_each_word_is_spoken_for_by_its_first_piece(tiny_bert: str) -> None:
 @pytest.mark.encoder
 def test_the_real_encoder_reads_as_its_tokenizer_does(minilm: str) -> None:
     made = network(Pretrained(path=minilm))
-    said = [["Unaffable", "axolotls", "re-elected", "Jean-Luc", "😀", "\u00a0", "."], *SAID]
-    for words, tokens in zip(said[1:], made.tokenize(said)[1:], strict=True):
+    sentences = [["Unaffable", "axolotls", "re-elected", "Jean-Luc", "😀", "\u00a0", "."], *SENTENCES]
+    for words, tokens in zip(sentences[1:], made.tokenize(sentences)[1:], strict=True):
         whole = made.encoder.tokenizer(words, is_split_into_words=True)
         assert tokens.ids.tolist() == whole["input_ids"]
         assert tokens.starts.tolist() == [whole.word_ids().index(word) for word in range(len(words))]
-    together = words_of(made, said)
-    for row, words in enumerate(said):
+    together = words_of(made, sentences)
+    for row, words in enumerate(sentences):
         alone = words_of(made, [words])[0]
         torch.testing.assert_close(together[row, : len(words)], alone, rtol=0, atol=1e-5)
     assert torch.isfinite(together).all()
@@ -91,30 +93,30 @@ def test_the_real_encoder_reads_as_its_tokenizer_does(minilm: str) -> None:
 
 def test_padding_never_matters(encoder: EncoderConfig) -> None:
     made = network(encoder)
-    together = words_of(made, SAID)
-    for row, words in enumerate(SAID):
+    together = words_of(made, SENTENCES)
+    for row, words in enumerate(SENTENCES):
         alone = words_of(made, [words])[0]
         torch.testing.assert_close(together[row, : len(words)], alone, rtol=0, atol=1e-9)
         assert not together[row, len(words) :].any()
     with made.eval_mode():
-        said = [made.predict(batch(made, [words]))[0].keys() for words in SAID]
-        assert [found.keys() for found in made.predict(batch(made, SAID))] == said
+        expected = [made.predict(batch(made, [words]))[0].keys() for words in SENTENCES]
+        assert [entities.keys() for entities in made.predict(batch(made, SENTENCES))] == expected
 
 
 def test_padding_never_matters_to_gradients(encoder: EncoderConfig) -> None:
     def gradients(batches: Sequence[Sequence[Sequence[str]]]) -> dict[str, Tensor]:
         made = network(encoder)
-        for said in batches:
-            together = batch(made, said)
+        for sentences in batches:
+            together = batch(made, sentences)
             made.head.loss(made(together), together).total.backward()
         return {name: parameter.grad for name, parameter in made.named_parameters() if parameter.grad is not None}
 
-    together, apart = gradients([SAID]), gradients([[words] for words in SAID])
+    together, apart = gradients([SENTENCES]), gradients([[words] for words in SENTENCES])
     for name, gradient in together.items():
         torch.testing.assert_close(gradient, apart[name], rtol=0, atol=1e-9, msg=name)
 
 
-def test_odd_words_have_states_of_their_own(encoder: EncoderConfig) -> None:
+def test_odd_words_have_distinct_states(encoder: EncoderConfig) -> None:
     made = network(encoder)
     states = words_of(made, [ODD, ["a"]])
     assert states.shape[:2] == (2, len(ODD))
@@ -127,25 +129,25 @@ def test_odd_words_have_states_of_their_own(encoder: EncoderConfig) -> None:
 
 
 @settings(max_examples=25)
-@given(said=st.lists(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5), min_size=1, max_size=3))
-def test_any_words_are_read(said: list[list[str]], tiny_bert: str) -> None:
+@given(sentences=st.lists(st.lists(st.text(min_size=1, max_size=6), min_size=1, max_size=5), min_size=1, max_size=3))
+def test_any_words_are_read(sentences: list[list[str]], tiny_bert: str) -> None:
     for config in (Bilstm(word_width=3, char_width=2, width=2, min_count=1), Pretrained(path=tiny_bert)):
         made = MADE.setdefault(config.name, network(config))
-        together = batch(made, said)
-        assert together.mask.sum() == sum(map(len, said))
-        assert torch.isfinite(words_of(made, said)).all()
+        together = batch(made, sentences)
+        assert together.mask.sum() == sum(map(len, sentences))
+        assert torch.isfinite(words_of(made, sentences)).all()
 
 
 MADE: dict[str, Network] = {}
 
 
-def test_words_beyond_reach_have_no_state_and_teach_nothing(tiny_bert: str) -> None:
+def test_words_beyond_the_window_have_no_state_and_no_loss(tiny_bert: str) -> None:
     made = network(Pretrained(path=tiny_bert, max_length=12))
     long = ["abcd", "ef", "ghijkl", "m", "n"]  # [CLS] 4 2 6: eleven slots are words', so the third is cut and stays
     tokens = made.tokenize([long])[0]
     assert (len(tokens), tokens.starts.tolist()) == (12, [1, 5, 7, -1, -1])
-    said = batch(made, [long, ["a"] * 3])
-    assert said.mask.tolist() == [[True, True, True, False, False], [True, True, True, False, False]]
+    cut_batch = batch(made, [long, ["a"] * 3])
+    assert cut_batch.mask.tolist() == [[True, True, True, False, False], [True, True, True, False, False]]
     sentence = Sentence(0, tuple(long), frozenset({Entity(2, 5, "animal")}))
     cut = made.collate([sentence], [tokens], [0])
     assert cut.targets.tolist() == [[0, 0, 1, IGNORE, IGNORE]]
@@ -177,15 +179,15 @@ LATER = [["A", "quiet", "owl"], ["Bo", "slept"]]
 def trained(embeddings: Any, tiny_bert: str, head: Any = None) -> Network:
     """Two steps of a few AdamW updates each."""
     made = network(Pretrained(path=tiny_bert, embeddings=embeddings), head)
-    for said in (SAID, LATER):
-        if said is LATER:
+    for sentences in (SENTENCES, LATER):
+        if sentences is LATER:
             made.finalize()
             torch.manual_seed(1)
-            made.start_step(made.inventory.grow(("food",)), said)
+            made.start_step(made.inventory.grow(("food",)), sentences)
         made.train()
         optimizer = torch.optim.AdamW(made.parameters(), lr=0.01, weight_decay=0.0)
         for update in range(4):
-            together = batch(made, said[update % 2 :])
+            together = batch(made, sentences[update % 2 :])
             made.head.loss(made(together), together).total.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -197,7 +199,9 @@ def test_touched_embeddings_are_full_embeddings(tiny_bert: str, head: Any) -> No
     touched, full = (trained(embeddings, tiny_bert, head) for embeddings in ("touched", "full"))
     fewer = sum(parameter.numel() for parameter in touched.parameters())
     assert fewer < sum(parameter.numel() for parameter in full.parameters())
-    torch.testing.assert_close(words_of(touched, [*SAID, ODD]), words_of(full, [*SAID, ODD]), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        words_of(touched, [*SENTENCES, ODD]), words_of(full, [*SENTENCES, ODD]), rtol=0, atol=1e-9
+    )
     touched.finalize()
     full.finalize()
     assert touched.state_dict().keys() == full.state_dict().keys()
@@ -206,7 +210,9 @@ def test_touched_embeddings_are_full_embeddings(tiny_bert: str, head: Any) -> No
     fresh = network(Pretrained(path=tiny_bert, embeddings="full")).state_dict()
     table = "encoder.model.embeddings.word_embeddings.weight"
     moved = (touched.state_dict()[table] != fresh[table]).any(-1)
-    occurring = {int(i) for tokens in full.tokenize([*SAID, *LATER]) for i in tokens.ids}  # padding is not among them
+    occurring = {
+        int(i) for tokens in full.tokenize([*SENTENCES, *LATER]) for i in tokens.ids
+    }  # padding is not among them
     assert set(moved.nonzero()[:, 0].tolist()) == occurring
 
 
@@ -235,43 +241,43 @@ def test_a_checkpoint_restores_the_network(encoder: EncoderConfig) -> None:
     made.finalize()
     again = Network.restore(made.config, made.inventory, made.encoder.memory(), made.state_dict()).double()
     again.load_state_dict(made.state_dict())  # in double
-    torch.testing.assert_close(words_of(again, [*SAID, ODD]), words_of(made, [*SAID, ODD]), rtol=0, atol=0)
+    torch.testing.assert_close(words_of(again, [*SENTENCES, ODD]), words_of(made, [*SENTENCES, ODD]), rtol=0, atol=0)
     assert again.inventory == ONE
 
 
 def test_nothing_drops_out_unless_asked_to(tiny_bert: str) -> None:
     for config in (Pretrained(path=tiny_bert), Bilstm(width=4)):
         made = network(config).train()
-        one, two = (made(batch(made, SAID)).logits for _ in range(2))
+        one, two = (made(batch(made, SENTENCES)).logits for _ in range(2))
         torch.testing.assert_close(one, two, rtol=0, atol=0)
     for config in (Pretrained(path=tiny_bert, dropout=0.5), Bilstm(width=4, dropout=0.5)):
         made = network(config).train()
-        assert not torch.equal(made(batch(made, SAID)).logits, made(batch(made, SAID)).logits)
-        torch.testing.assert_close(words_of(made, SAID), words_of(made, SAID), rtol=0, atol=0)
+        assert not torch.equal(made(batch(made, SENTENCES)).logits, made(batch(made, SENTENCES)).logits)
+        torch.testing.assert_close(words_of(made, SENTENCES), words_of(made, SENTENCES), rtol=0, atol=0)
 
 
-def bilstm(**said: Any) -> Bilstm:
-    return Bilstm(**{"word_width": 6, "char_width": 4, "width": 5, "min_count": 1, **said})
+def bilstm(**settings: Any) -> Bilstm:
+    return Bilstm(**{"word_width": 6, "char_width": 4, "width": 5, "min_count": 1, **settings})
 
 
 def test_the_vocabulary_only_grows() -> None:
     made = network(bilstm())
     encoder: Any = made.encoder
     words, chars, rows = dict(encoder.word_ids), dict(encoder.char_ids), encoder.words.weight.detach().clone()
-    before = words_of(made, SAID)
+    before = words_of(made, SENTENCES)
     made.start_step(made.inventory.grow(("food",)), [["Zebras", "eat", "Ada"]])
     assert words.items() <= encoder.word_ids.items()
     assert chars.items() <= encoder.char_ids.items()
     assert encoder.word_ids.keys() - words.keys() == {"Zebras", "eat"}
     assert sorted(encoder.word_ids.values()) == list(range(1, len(encoder.words.weight)))
     torch.testing.assert_close(encoder.words.weight[: len(rows)].detach(), rows, rtol=0, atol=0)
-    torch.testing.assert_close(words_of(made, SAID), before, rtol=0, atol=0)
+    torch.testing.assert_close(words_of(made, SENTENCES), before, rtol=0, atol=0)
     assert encoder.words.weight.dtype == torch.float64
     assert not encoder.words.weight[-1].eq(0).all()
 
 
-def test_rare_words_are_unknown_but_their_letters_speak() -> None:
-    made = network(bilstm(min_count=2), said=[["Ada", "Ada", "Bo", "Cy"]])
+def test_rare_words_are_unknown_but_their_characters_are_encoded() -> None:
+    made = network(bilstm(min_count=2), sentences=[["Ada", "Ada", "Bo", "Cy"]])
     tokens = made.tokenize([["Ada", "Bo", "Cy"]])[0]
     assert tokens.ids.tolist() == [1, 0, 0]
     states = words_of(made, [["Bo"], ["Cy"]])
@@ -279,7 +285,7 @@ def test_rare_words_are_unknown_but_their_letters_speak() -> None:
 
 
 def test_digits_are_read_as_one_digit() -> None:
-    made = network(bilstm(), said=[["in", "1990"]])
+    made = network(bilstm(), sentences=[["in", "1990"]])
     torch.testing.assert_close(words_of(made, [["in", "1990"]]), words_of(made, [["in", "2024"]]), rtol=0, atol=0)
 
 
@@ -287,10 +293,10 @@ def test_a_teacher_reads_its_students_batch() -> None:
     teacher = network(bilstm())
     student = copy.deepcopy(teacher)
     student.start_step(student.inventory.grow(("food",)), [["Zebras", "ζ", "Ada"]])
-    said = [["Zebras", "met", "Ada", "ζ"], ["Bo"]]
+    sentences = [["Zebras", "met", "Ada", "ζ"], ["Bo"]]
     with teacher.eval_mode():
-        theirs = teacher.states(batch(student, said)).words
-    torch.testing.assert_close(theirs, words_of(teacher, said), rtol=0, atol=0)
+        theirs = teacher.states(batch(student, sentences)).words
+    torch.testing.assert_close(theirs, words_of(teacher, sentences), rtol=0, atol=0)
 
 
 def test_word_vectors_are_read_cased_then_lower_cased(tmp_path: Path) -> None:
@@ -298,7 +304,7 @@ def test_word_vectors_are_read_cased_then_lower_cased(tmp_path: Path) -> None:
     lines = ["the 1 2 3", "Oslo 4 5 6", "oslo 7 8 9", "paris 1e-1 -2 3", ". . . 9 9 9", ". 5 5 5", "0000 6 6 6"]
     glove.write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = bilstm(word_width=3, vectors=str(glove))
-    made: Any = network(config, said=[["Oslo", "Paris", "Xyz", "The", ".", "1990"]]).encoder
+    made: Any = network(config, sentences=[["Oslo", "Paris", "Xyz", "The", ".", "1990"]]).encoder
     rows = {word: made.words.weight[i].tolist() for word, i in made.word_ids.items()}
     assert rows["Oslo"] == [4, 5, 6]
     assert rows["Paris"] == pytest.approx([0.1, -2, 3])
@@ -323,33 +329,33 @@ def test_word_vectors_are_read_cased_then_lower_cased(tmp_path: Path) -> None:
         (None, "model.encoder.vectors: cannot read word vectors"),
     ],
 )
-def test_what_is_no_file_of_word_vectors_is_refused(tmp_path: Path, content: bytes | None, line: str) -> None:
+def test_invalid_word_vector_files_are_rejected(tmp_path: Path, content: bytes | None, line: str) -> None:
     glove = tmp_path / "glove.txt"
     if content is not None:
         glove.write_bytes(content)
-    with pytest.raises(InputError) as refused:
-        network(bilstm(word_width=3, vectors=str(glove)), said=[["The", "the"]])
-    assert line in str(refused.value)
+    with pytest.raises(InputError) as error:
+        network(bilstm(word_width=3, vectors=str(glove)), sentences=[["The", "the"]])
+    assert line in str(error.value)
 
 
-def test_a_missing_file_of_word_vectors_is_refused_when_planning() -> None:
+def test_a_missing_file_of_word_vectors_is_rejected_when_planning() -> None:
     with pytest.raises(InputError, match=r"model\.encoder\.vectors"):
         bilstm(vectors="no/such/file.txt").identity()
 
 
 @pytest.mark.parametrize("made", ["empty", "missing", "odd"])
-def test_what_is_no_encoder_is_refused(tmp_path: Path, made: str) -> None:
+def test_invalid_encoders_are_rejected(tmp_path: Path, made: str) -> None:
     folder = tmp_path / made
     if made != "missing":
         folder.mkdir()
     if made == "odd":
         (folder / "config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         Pretrained(path=str(folder)).build(fresh=True)
-    assert str(refused.value).startswith(f"model.encoder.path: no encoder at '{folder}'")
-    assert "name a folder with config.json" in str(refused.value)
+    assert str(error.value).startswith(f"model.encoder.path: no encoder at '{folder}'")
+    assert "name a folder with config.json" in str(error.value)
 
 
 def test_tokens_are_arrays(encoder: EncoderConfig) -> None:
-    for tokens in network(encoder).tokenize(SAID):
+    for tokens in network(encoder).tokenize(SENTENCES):
         assert tokens.ids.dtype == tokens.starts.dtype == np.int64

@@ -24,7 +24,7 @@ SENTENCES = [
     (("\U0001f602", "Jordan", "rested"), [(1, 2, "location")]),
     (("Nobody", "came", "!"), []),
 ]
-Said = Sequence[tuple[tuple[str, ...], Sequence[tuple[int, int, str]]]]
+Sentences = Sequence[tuple[tuple[str, ...], Sequence[tuple[int, int, str]]]]
 
 
 def rows(name: str, source: Path | str, notes: list[str] | None = None, **settings: object) -> list[Row]:
@@ -33,15 +33,15 @@ def rows(name: str, source: Path | str, notes: list[str] | None = None, **settin
     return list(layout.rows(layout.files(notes), notes))
 
 
-def said(found: list[Row]) -> list[tuple[tuple[str, ...], list[tuple[int, int, str]]]]:
-    return [(row.words, [(e.start, e.end, e.type) for e in row.entities]) for row in found]
+def plain_rows(read_rows: list[Row]) -> list[tuple[tuple[str, ...], list[tuple[int, int, str]]]]:
+    return [(row.words, [(e.start, e.end, e.type) for e in row.entities]) for row in read_rows]
 
 
-def as_said(sentences: Said) -> list[tuple[tuple[str, ...], list[tuple[int, int, str]]]]:
+def with_sorted_spans(sentences: Sentences) -> list[tuple[tuple[str, ...], list[tuple[int, int, str]]]]:
     return [(words, sorted(entities)) for words, entities in sentences]
 
 
-def joined(sentences: Said) -> tuple[str, list[tuple[int, int, str]]]:
+def joined(sentences: Sentences) -> tuple[str, list[tuple[int, int, str]]]:
     """Sentences as lines of one text, and their entities by characters."""
     text, spans = "", []
     for words, entities in sentences:
@@ -54,10 +54,10 @@ def joined(sentences: Said) -> tuple[str, list[tuple[int, int, str]]]:
     return text, spans
 
 
-def refused(layout: str, source: Path | str, **reading: object) -> str:
-    with pytest.raises(InputError) as caught:
+def error_line(layout: str, source: Path | str, **reading: object) -> str:
+    with pytest.raises(InputError) as error:
         rows(layout, source, **reading)
-    line = str(caught.value)
+    line = str(error.value)
     assert "\n" not in line and line.count(str(source).partition("*")[0].rstrip("/")) == 1
     return line
 
@@ -66,18 +66,18 @@ def refused(layout: str, source: Path | str, **reading: object) -> str:
 
 
 def write_offsets(path: Path, *objects: object) -> Path:
-    path.write_text("".join(json.dumps(said, ensure_ascii=False) + "\n" for said in objects), encoding="utf-8")
+    path.write_text("".join(json.dumps(document, ensure_ascii=False) + "\n" for document in objects), encoding="utf-8")
     return path
 
 
 def test_offsets_are_read_as_words(tmp_path: Path) -> None:
     text, spans = joined(SENTENCES)
     source = write_offsets(tmp_path / "a.jsonl", {"id": 1, "text": text, "entities": spans})
-    assert said(rows("offsets", source)) == as_said(SENTENCES)
+    assert plain_rows(rows("offsets", source)) == with_sorted_spans(SENTENCES)
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> Said:
+def worlds(draw: st.DrawFn) -> Sentences:
     """Sentences of words that no rule of text would cut, with flat entities."""
     sentences = []
     for _ in range(draw(st.integers(1, 4))):
@@ -92,7 +92,7 @@ def worlds(draw: st.DrawFn) -> Said:
 
 @given(worlds())
 @settings(max_examples=60)
-def test_every_layout_gives_back_what_was_written(world: Said) -> None:
+def test_every_layout_gives_back_what_was_written(world: Sentences) -> None:
     text, spans = joined(world)
     with TemporaryDirectory() as place:
         folder = Path(place)
@@ -101,13 +101,15 @@ def test_every_layout_gives_back_what_was_written(world: Said) -> None:
         write_i2b2(folder / "train.xml", text, [(a, b, {"x": "AGE", "y": "CITY"}[kind]) for a, b, kind in spans])
         write_parquet(folder / "tags.parquet", world)
         write_parquet(folder / "spans.parquet", world, spelt=False)
-        expected = as_said(world)
-        assert said(rows("offsets", folder / "a.jsonl")) == expected
-        assert said(rows("brat", f"{folder}/train.*")) == expected
-        renamed = [(words, [(a, b, {"x": "AGE", "y": "CITY"}[k]) for a, b, k in found]) for words, found in expected]
-        assert said(rows("i2b2", folder / "train.xml")) == renamed
-        assert said(rows("parquet", folder / "tags.parquet", scheme="BIO")) == expected
-        assert said(rows("parquet", folder / "spans.parquet")) == expected
+        expected = with_sorted_spans(world)
+        assert plain_rows(rows("offsets", folder / "a.jsonl")) == expected
+        assert plain_rows(rows("brat", f"{folder}/train.*")) == expected
+        renamed = [
+            (words, [(a, b, {"x": "AGE", "y": "CITY"}[k]) for a, b, k in entities]) for words, entities in expected
+        ]
+        assert plain_rows(rows("i2b2", folder / "train.xml")) == renamed
+        assert plain_rows(rows("parquet", folder / "tags.parquet", scheme="BIO")) == expected
+        assert plain_rows(rows("parquet", folder / "spans.parquet")) == expected
 
 
 @pytest.mark.parametrize(
@@ -124,10 +126,10 @@ def test_every_layout_gives_back_what_was_written(world: Said) -> None:
         ([True, 4, "x"], "entity is"),
     ],
 )
-def test_wrong_offsets_are_refused_at_their_line(entity: object, expected: str, tmp_path: Path) -> None:
+def test_wrong_offsets_are_rejected_at_their_line(entity: object, expected: str, tmp_path: Path) -> None:
     fine = {"text": "Oslo is north.", "entities": [[0, 4, "x"]]}
     source = write_offsets(tmp_path / "a.jsonl", fine, {"text": "Oslo is north.", "entities": [entity]})
-    line = refused("offsets", source)
+    line = error_line("offsets", source)
     assert f"{source}:2: " in line and expected in line
 
 
@@ -135,23 +137,25 @@ def test_lenient_reading_widens_and_drops(tmp_path: Path) -> None:
     entities = [[1, 3, "x"], [8, 99, "y"], {"start": 8, "end": 13, "type": "y", "text": "south"}]
     source = write_offsets(tmp_path / "a.jsonl", {"text": "Oslo is north.", "entities": entities})
     notes: list[str] = []
-    assert said(rows("offsets", source, notes, repair="lenient")) == [(("Oslo", "is", "north", "."), [(0, 1, "x")])]
+    assert plain_rows(rows("offsets", source, notes, repair="lenient")) == [
+        (("Oslo", "is", "north", "."), [(0, 1, "x")])
+    ]
     assert notes == [
         "1 entities that cut a word were widened to whole words",
         "2 entities that are not in their text were dropped",
     ]
 
 
-def test_overlapping_entities_are_refused_or_read_as_nested(tmp_path: Path) -> None:
+def test_overlapping_entities_are_rejected_or_read_as_nested(tmp_path: Path) -> None:
     source = write_offsets(tmp_path / "a.jsonl", {"text": "New York Times", "entities": [[0, 14, "x"], [0, 8, "y"]]})
-    assert "overlap" in refused("offsets", source)
-    assert said(rows("offsets", source, nested=True))[0][1] == [(0, 2, "y"), (0, 3, "x")]
+    assert "overlap" in error_line("offsets", source)
+    assert plain_rows(rows("offsets", source, nested=True))[0][1] == [(0, 2, "y"), (0, 3, "x")]
 
 
-def test_an_id_that_comes_twice_is_refused(tmp_path: Path) -> None:
+def test_an_id_that_comes_twice_is_rejected(tmp_path: Path) -> None:
     same = {"id": "a", "text": "Oslo", "entities": []}
     source = write_offsets(tmp_path / "a.jsonl", same, {**same, "id": "b"}, same)
-    assert f'{source}:3: id "a" occurs twice' in refused("offsets", source)
+    assert f'{source}:3: id "a" occurs twice' in error_line("offsets", source)
 
 
 def test_no_sentence_ends_inside_an_entity(tmp_path: Path) -> None:
@@ -179,20 +183,20 @@ def brat(folder: Path, text: str, annotation: str) -> str:
     return f"{folder}/doc.*"
 
 
-def test_brat_parts_are_told_by_folders(tmp_path: Path) -> None:
+def test_folders_determine_the_parts_of_brat(tmp_path: Path) -> None:
     text, spans = joined(SENTENCES)
     for part in ("train", "dev", "test"):
         (tmp_path / part).mkdir()
         write_brat(tmp_path / part, "doc1", text, spans)
-    found = rows("brat", f"{tmp_path}/**/*.*")
-    assert [row.part for row in found] == ["train"] * 3 + ["dev"] * 3 + ["test"] * 3
-    assert said(found) == as_said(SENTENCES) * 3
+    read_rows = rows("brat", f"{tmp_path}/**/*.*")
+    assert [row.part for row in read_rows] == ["train"] * 3 + ["dev"] * 3 + ["test"] * 3
+    assert plain_rows(read_rows) == with_sorted_spans(SENTENCES) * 3
 
 
 def test_a_line_end_does_not_part_an_entity_and_other_annotations_are_passed_over(tmp_path: Path) -> None:
     other = "R1\tIn Arg1:T1 Arg2:T1\n#1\tAnnotatorNotes T1\tsure\n*\tEquiv T1 T1\n\n"
     source = brat(tmp_path, "in New\nYork today\n", f"T1\tcity 3 6;7 11\tNew York\n{other}")
-    assert said(rows("brat", source)) == [(("in", "New", "York", "today"), [(1, 3, "city")])]
+    assert plain_rows(rows("brat", source)) == [(("in", "New", "York", "today"), [(1, 3, "city")])]
 
 
 @pytest.mark.parametrize(
@@ -206,27 +210,29 @@ def test_a_line_end_does_not_part_an_entity_and_other_annotations_are_passed_ove
         ("T1\tcity 3 60\tNew\n", "doc.ann:1: entity 3..60 (city) lies outside"),
     ],
 )
-def test_what_brat_says_badly_is_refused(annotation: str, expected: str, tmp_path: Path) -> None:
-    assert expected in refused("brat", brat(tmp_path, "in New\nYork today\n", annotation))
+def test_malformed_brat_annotations_are_rejected(annotation: str, expected: str, tmp_path: Path) -> None:
+    assert expected in error_line("brat", brat(tmp_path, "in New\nYork today\n", annotation))
 
 
 def test_lenient_reading_drops_entities_in_pieces(tmp_path: Path) -> None:
     notes: list[str] = []
     source = brat(tmp_path, "in New York today\n", "T1\tcity 3 6;12 17\tNew today\nT2\tcity 7 11\tYork\n")
-    assert said(rows("brat", source, notes, repair="lenient")) == [(("in", "New", "York", "today"), [(2, 3, "city")])]
+    assert plain_rows(rows("brat", source, notes, repair="lenient")) == [
+        (("in", "New", "York", "today"), [(2, 3, "city")])
+    ]
     assert "1 entities in several pieces were dropped" in notes
 
 
 def test_both_files_of_a_document_are_needed(tmp_path: Path) -> None:
     brat(tmp_path, "Oslo\n", "")
-    assert "its text is not in the source" in refused("brat", f"{tmp_path}/*.ann")
-    assert "there is no .ann for it" in refused("brat", f"{tmp_path}/*.txt")
+    assert "its text is not in the source" in error_line("brat", f"{tmp_path}/*.ann")
+    assert "there is no .ann for it" in error_line("brat", f"{tmp_path}/*.txt")
 
 
-def test_text_that_is_not_utf8_is_refused_at_its_line(tmp_path: Path) -> None:
+def test_text_that_is_not_utf8_is_rejected_at_its_line(tmp_path: Path) -> None:
     source = brat(tmp_path, "", "")
     (tmp_path / "doc.txt").write_bytes("fine\ncaf\u00e9".encode("latin-1"))
-    assert "doc.txt:2: byte 0xe9 is not UTF-8" in refused("brat", source)
+    assert "doc.txt:2: byte 0xe9 is not UTF-8" in error_line("brat", source)
 
 
 # ---- i2b2
@@ -246,9 +252,9 @@ def test_i2b2_keeps_its_sixteen_types(tmp_path: Path) -> None:
     text = "Record date: 2069-04-07\n\nMr. Villegas is seen at DRUMRIGHT clinic by J.\n"
     spans = [(13, 23, "DATE"), (29, 37, "PATIENT"), (49, 58, "HOSPITAL"), (69, 70, "LOCATION-OTHER")]
     notes: list[str] = []
-    found = said(rows("i2b2", write_i2b2(tmp_path / "train.xml", text, spans), notes))
-    assert [kind for _, entities in found for *_, kind in entities] == ["DATE", "PATIENT", "HOSPITAL"]
-    assert found[0][0][3:] == ("2069", "-", "04", "-", "07") and found[0][1] == [(3, 8, "DATE")]
+    read_rows = plain_rows(rows("i2b2", write_i2b2(tmp_path / "train.xml", text, spans), notes))
+    assert [kind for _, entities in read_rows for *_, kind in entities] == ["DATE", "PATIENT", "HOSPITAL"]
+    assert read_rows[0][0][3:] == ("2069", "-", "04", "-", "07") and read_rows[0][1] == [(3, 8, "DATE")]
     assert notes == ["not among the sixteen types, and left out: 1 LOCATION-OTHER"]
 
 
@@ -265,15 +271,15 @@ def test_i2b2_keeps_its_sixteen_types(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_i2b2_says_badly_is_refused(content: str, expected: str, tmp_path: Path) -> None:
+def test_malformed_i2b2_files_are_rejected(content: str, expected: str, tmp_path: Path) -> None:
     (tmp_path / "train.xml").write_text(content, encoding="utf-8")
-    assert expected in refused("i2b2", tmp_path / "train.xml")
+    assert expected in error_line("i2b2", tmp_path / "train.xml")
 
 
 # ---- tables
 
 
-def table(world: Said, *, spelt: bool = True) -> pa.Table:
+def table(world: Sentences, *, spelt: bool = True) -> pa.Table:
     tokens = pa.array([list(words) for words, _ in world], pa.list_(pa.string()))
     if spelt:
         tags = [encode([Entity(*entity) for entity in spans], len(words)) for words, spans in world]
@@ -283,7 +289,7 @@ def table(world: Said, *, spelt: bool = True) -> pa.Table:
     return pa.table({"tokens": tokens, "entities": pa.array(entities, pa.list_(kind))})
 
 
-def write_parquet(path: Path, world: Said, *, spelt: bool = True) -> Path:
+def write_parquet(path: Path, world: Sentences, *, spelt: bool = True) -> Path:
     pq.write_table(table(world, spelt=spelt), path, row_group_size=2)
     return path
 
@@ -291,7 +297,7 @@ def write_parquet(path: Path, world: Said, *, spelt: bool = True) -> Path:
 def test_parquet_is_read_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_parquet(tmp_path / "train.parquet", SENTENCES * 5)
     monkeypatch.setattr(tables, "BATCH_ROWS", 2)
-    assert said(rows("parquet", source)) == as_said(SENTENCES) * 5
+    assert plain_rows(rows("parquet", source)) == with_sorted_spans(SENTENCES) * 5
 
 
 @pytest.mark.parametrize(
@@ -309,16 +315,16 @@ def test_parquet_is_read_a_few_rows_at_a_time(tmp_path: Path, monkeypatch: pytes
         ({"tokens": pa.array([], pa.list_(pa.string())), "entities": pa.array([], pa.null())}, "no sentence in this"),
     ],
 )
-def test_what_a_table_says_badly_is_refused(columns: dict[str, object], expected: str, tmp_path: Path) -> None:
+def test_malformed_tables_are_rejected(columns: dict[str, object], expected: str, tmp_path: Path) -> None:
     pq.write_table(pa.table(columns), tmp_path / "train.parquet")
-    assert expected in refused("parquet", tmp_path / "train.parquet")
+    assert expected in error_line("parquet", tmp_path / "train.parquet")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text"])
-def test_what_is_no_parquet_is_refused(damage: str, tmp_path: Path) -> None:
+def test_files_that_are_not_parquet_are_rejected(damage: str, tmp_path: Path) -> None:
     source = write_parquet(tmp_path / "train.parquet", SENTENCES)
     source.write_bytes(source.read_bytes()[:-9] if damage == "truncated" else b"Oslo\n" * 9)
-    assert "cannot be read" in refused("parquet", source)
+    assert "cannot be read" in error_line("parquet", source)
 
 
 def test_datasets_on_disk_are_read_with_the_names_of_their_classes(tmp_path: Path) -> None:
@@ -332,26 +338,26 @@ def test_datasets_on_disk_are_read_with_the_names_of_their_classes(tmp_path: Pat
     }
     one = hf.Dataset.from_dict(given, features=features)
     hf.DatasetDict({"train": one, "validation": one, "test": one}).save_to_disk(str(tmp_path / "saved"))
-    found = rows("datasets", tmp_path / "saved")
-    assert [row.part for row in found] == ["train"] * 3 + ["dev"] * 3 + ["test"] * 3
-    assert said(found) == as_said(SENTENCES) * 3
+    read_rows = rows("datasets", tmp_path / "saved")
+    assert [row.part for row in read_rows] == ["train"] * 3 + ["dev"] * 3 + ["test"] * 3
+    assert plain_rows(read_rows) == with_sorted_spans(SENTENCES) * 3
     one.to_parquet(str(tmp_path / "train.parquet"))
-    assert said(rows("parquet", tmp_path / "train.parquet")) == as_said(SENTENCES)
+    assert plain_rows(rows("parquet", tmp_path / "train.parquet")) == with_sorted_spans(SENTENCES)
     one.save_to_disk(str(tmp_path / "alone"))
     assert {row.part for row in rows("datasets", tmp_path / "alone")} == {"train"}
     shard = next((tmp_path / "alone").glob("data*.arrow"))
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
-    assert "cannot be read" in refused("datasets", tmp_path / "alone")
+    assert "cannot be read" in error_line("datasets", tmp_path / "alone")
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(InputError, match="no such folder, and the hub says") as caught:
+    with pytest.raises(InputError, match="no such folder, and the hub says") as error:
         LAYOUTS["datasets"](path="nobody/no-such-dataset").files([])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_a_corpus_of_texts_goes_into_the_store(tmp_path: Path) -> None:
+def test_a_corpus_of_texts_is_written_to_the_store(tmp_path: Path) -> None:
     text, spans = joined(SENTENCES)
     source = tmp_path / "raw"
     source.mkdir()

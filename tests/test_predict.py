@@ -81,7 +81,7 @@ def test_order_and_company_do_not_matter(predictor: Predictor) -> None:
     assert [places(entities) for entities in together] == [places(entities) for entities in alone]
 
 
-def test_passages_come_in_rounds(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passages_are_read_in_chunks(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = predictor.text(LINES)
     monkeypatch.setattr("raycner.inference.predictor.PASSAGES_AT_A_TIME", 2)
     asked: list[int] = []

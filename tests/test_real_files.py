@@ -152,8 +152,8 @@ READ = {
 @pytest.mark.parametrize("case", READ)
 def test_a_setting_reads_what_detection_refuses(case: str, read: Callable[..., Corpus]) -> None:
     text, settings = READ[case]
-    ((words, found),) = entities(read(text, **settings))
-    assert words == ("Anna", "ran") and found[0] == PER
+    ((words, spans),) = entities(read(text, **settings))
+    assert words == ("Anna", "ran") and spans[0] == PER
 
 
 def test_comments_of_conll_u_are_ignored_and_hashes_are_words(read: Callable[..., Corpus]) -> None:

@@ -1,4 +1,4 @@
-"""The words of the house: standard terms and plain English in code, documentation and help."""
+"""Vocabulary: standard terms and plain English in code, tests, documentation and help."""
 
 import argparse
 import ast
@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "raycner").rglob("*.py"))
+TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 RENAMED = (
     "Refusal|remedy|Course|Feed|Watcher|Walked|_abreast|gang|gangs|Gate|recalls|glance|quietly|silenced|christen|settle"
@@ -23,14 +24,14 @@ LOCALS = {"said", "found", "told", "known", "kept"}
 """Names that do not say what they hold."""
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
 def test_standard_words(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     old = [f"{path.name}:{number}: {match[0]}" for number, line in enumerate(lines, 1) for match in OLD.finditer(line)]
     assert not old, "\n".join(old)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_locals_say_what_they_hold(path: Path) -> None:
     names = [f"{path.name}:{line}: {name}" for name, line in bound(path) if name in LOCALS]
     assert not names, "\n".join(names)
