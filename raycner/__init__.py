@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from raycner.inference.predictor import Predictor
     from raycner.tuning.study import Study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
+"""The one place that states it."""
 __all__ = [
     "Evaluation",
     "InputError",

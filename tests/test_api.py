@@ -18,7 +18,7 @@ from raycner.events import Event, StepReused
 from raycner.settings import flat, merge, nested
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
-from test_report import counted
+from test_report import counted, with_test_sets
 
 COUNTERPARTS = {
     "prepare": "prepare",
@@ -170,6 +170,25 @@ def test_a_score_that_is_undefined_is_no_number() -> None:
     assert frame.loc["a", ["precision", "recall", "f1"]].isna().all()
     assert frame.loc["b", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
     assert frame.loc["c", ["precision", "recall", "f1"]].tolist() == [0, 0, 0]
+
+
+def test_scores_on_an_extra_test_set_are_a_frame() -> None:
+    run = Run(with_test_sets(), ObjectStore("never-written-to"))
+    frame = run.scores(test="news")
+    assert frame[["step", "type", "tp", "fp", "fn"]].to_numpy().tolist() == [
+        [1, "LOC", 6, 2, 4],
+        [2, "LOC", 3, 1, 1],
+        [2, "PER", 1, 3, 0],
+    ]
+    assert frame["recall"].tolist() == [60, 75, 100] and frame.columns.tolist() == run.scores().columns.tolist()
+    assert run.scores(test="tweets")["step"].tolist() == [2, 2]
+    with pytest.raises(InputError, match=r"no step has scores on a test set 'new'; did you mean news\?"):
+        run.scores(test="new")
+
+
+def test_a_run_without_extra_test_sets_says_how_to_get_one(run: Run) -> None:
+    with pytest.raises(InputError, match=r"'news'; name one in eval\.test, and run again"):
+        run.scores(test="news")
 
 
 def test_summary_and_epochs_have_one_row_each(run: Run) -> None:

@@ -19,6 +19,7 @@ from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
 from typing_extensions import TypedDict
 
+import raycner
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.tuning.search import concurrency
@@ -307,11 +308,12 @@ def test_a_misspelt_pod_is_none() -> None:
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def test_the_ray_of_the_image_is_ours(job: JobSpec) -> None:
+def test_the_tag_of_the_image_states_our_version_and_ray(job: JobSpec) -> None:
     version = pinned("ray")
     assert job["rayClusterSpec"]["rayVersion"] == version
     images = {container["image"] for template in templates(job) for container in template["spec"]["containers"]}
-    assert [image.rpartition(":")[2].endswith(f"-ray{version}") for image in images] == [True]
+    assert images == {f"raycner:{raycner.__version__}-ray{version}"}
+    assert f"-t {images.pop()} ." in (ROOT / "clusters/kuberay_gpu/Dockerfile").read_text("utf-8")
 
 
 def test_the_image_has_the_pinned_ray_the_package_and_the_jobs() -> None:

@@ -17,6 +17,7 @@ from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
 
 from fixtures_tiny import spoken
+from raycner import __version__
 from raycner.cli import main
 from raycner.data.annotated import layout_of, read_annotated
 from raycner.data.entities import Entity, encode
@@ -265,6 +266,8 @@ def test_the_test_part_is_scored_as_the_ledger_has_it(step: int, trained: str) -
             assert (score.support, score.predicted) == (tp + fn, tp + fp)
             assert evaluation.report.confusion.outcomes[name]["exact"] == tp
     assert evaluation.sources[0].startswith("test part of columns")
+    stated = f"Decoder argmax; calibration none; seed 0; 1 worker; {record.dtype}; raycner {__version__}."
+    assert evaluation.provenance == document(evaluation)["provenance"] == stated
 
 
 def test_a_step_can_be_read_out_otherwise(
@@ -274,7 +277,8 @@ def test_a_step_can_be_read_out_otherwise(
     assert isinstance(predictor, Predictor) and predictor._network.config.head.decoding == "constrained"  # type: ignore[attr-defined]
     words = ["evaluate", "columns", "--test", "--store", trained, "--json"]
     assert main([*words, "eval.decoding=constrained"]) == 0
-    assert json.loads(capsys.readouterr().out)["micro"]["f1"] > 0.5
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["micro"]["f1"] > 0.5 and printed["provenance"].startswith("Decoder constrained; calibration none")
     assert "eval.decoding" in error_line(*words[1:], "eval.decoding=nosuch")
     assert "eval.counting: no such setting of this verb" in error_line(*words[1:], "eval.counting=conlleval")
     assert "head 'linear' has no threshold" in error_line(*words[1:], "eval.threshold=0.5")
@@ -318,6 +322,7 @@ def test_a_step_and_its_exported_folder_score_alike(trained: str, exported: Path
     ours, theirs = evaluate("columns", [file], store=trained), evaluate(exported, [file])
     assert isinstance(load_predictor(str(exported)), Predictor)
     assert ours.report == theirs.report
+    assert theirs.provenance == "Decoder argmax."
     assert_seqevals(ours)
     assert ours.report.scores.micro.f1 > 0.5
     assert ours.report.intervals is not None and ours.report.intervals.micro is not None

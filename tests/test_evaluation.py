@@ -5,12 +5,19 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from seqeval.metrics import classification_report
+from seqeval.scheme import IOB2
 
+import raycner
 import runs
 from raycner.__main__ import main
 from raycner.config import EvalConfig, RunConfig
+from raycner.data.entities import Entity, encode
+from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
+from raycner.evaluation.entity_scores import SentenceCounts, score
 from raycner.evaluation.evaluator import DEFAULT, EvaluationKey
 from raycner.events import Event, ScoringStarted, StepFinished, StepReused
 from raycner.orchestration.runner import run
@@ -112,6 +119,30 @@ def test_each_kind_of_evaluation_has_its_counts(store: Path) -> None:
         (extra,) = record.tests.values()
         assert all(extra[kind][0] + extra[kind][2] > tp + fn for kind, (tp, _, fn) in record.test.items())
         assert plain.evaluation == DEFAULT.fingerprint != record.evaluation
+
+
+def test_seqeval_confirms_the_counts_of_a_finished_run(whole: Path) -> None:
+    """Its strict precision, recall, F1 and support of every type and over types, after every step, to the last bit."""
+    run = raycner.load_run("demo", whole)
+    scenario = Scenario.open(
+        run.job.scenario, ObjectStore(str(whole)), [note.fingerprint for note in run.ledger.corpora]
+    )
+    for step in run.data.steps:
+        sentences = [s for split in scenario[step.index].test for s in split.sentences()]
+        predictions = run.predictor(step.index + 1).words([s.words for s in sentences])
+        predicted = [[Entity(p.start, p.end, p.type) for p in entities] for entities in predictions]
+        gold = [encode(s.entities, len(s.words)) for s in sentences]
+        tags = [encode(entities, len(s.words)) for entities, s in zip(predicted, sentences, strict=True)]
+        types = sorted(name for name, counts in step.counts.items() if any(counts))
+        counts = np.array([[step.counts[name] for name in types]])
+        ours = score(SentenceCounts(tuple(types), counts, np.ones(1, np.int64)))
+        assert ours.micro.support > ours.micro.predicted * ours.micro.precision > 10
+        averages = {"micro avg": ours.micro, "macro avg": ours.macro, "weighted avg": ours.weighted}
+        options = {"mode": "strict", "scheme": IOB2, "output_dict": True, "zero_division": 0}
+        assert classification_report(gold, tags, **options) == {
+            name: {"precision": row.precision, "recall": row.recall, "f1-score": row.f1, "support": row.support}
+            for name, row in {**ours.types, **averages}.items()
+        }
 
 
 def test_another_decoding_changes_predictions_only(store: Path) -> None:

@@ -24,7 +24,7 @@ from raycner.reporting.tables.search import scores_by_step
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
 from raycner.storage.store import ObjectStore
-from test_report import PLAN, SCORES, run, shifted
+from test_report import PLAN, SCORES, run, shifted, with_test_sets
 
 HOSTILE = '</text></svg><script src="http://evil.example/x.js">alert(1)</script>&amp; $\\frac{1}{2}$ _"\''
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -185,6 +185,12 @@ def test_a_page_shows_every_run_with_its_scores():
     assert "63.5" in page and "65.8±2.5" in page
     assert "dld(extend_ner) against" not in text and "extend_ner against dld(extend_ner): average micro" in text
     assert "CoNLL2003 FG-1-PG-1: ours and what is published" in text
+
+
+def test_extra_test_sets_are_a_table_of_each_seed():
+    page = " ".join(" ".join(read(html(contents(summary([with_test_sets()])))).words).split())
+    assert "Extra test sets, seed 0" in page and "news micro 66.7 61.5 macro 66.7 57.5 tweets" in page
+    assert "Extra test sets" not in html(everything())
 
 
 def test_unfinished_runs_are_shown_and_not_averaged():

@@ -182,7 +182,10 @@ def test_every_table_states_how_its_scores_were_obtained():
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
     other = run(SCORES, PLAN, label="other", seed=1)
     stated = "Decoder constrained; calibration none; seed 0; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
-    assert stated in " ".join(shown(ledger).split())
+    text = " ".join(shown(ledger).split())
+    assert stated in text
+    of_last = "Decoder constrained; calibration none; seed 0; 4 workers; bf16; raycner 0.2.0."
+    assert of_last in text[text.index("By type") :], "a table of one step states that step's"
     both = "Decoder constrained; calibration none; seeds 0 and 1; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
     report = summary([ledger, other])
     for text in (shown(ledger, other), as_markdown(report), html(contents(report))):
@@ -224,6 +227,43 @@ def test_conlleval_scores_are_shown_where_they_were_counted():
     assert "70.0 micro (adjacent entities of one type count as one)" in " ".join(shown(counted).split())
     assert summary([raw]).runs[0].steps[0].conlleval is None
     assert "conlleval" not in shown(raw)
+
+
+def with_test_sets() -> RunLedger:
+    """A run of two steps, scored on `news` in both and on `tweets`, which annotates PER only, in the second."""
+    raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
+    first, second = raw.records()
+    none = (0, 0, 0)
+    records = (
+        replace(first, tests={"news": {"LOC": (6, 2, 4)}, "tweets": {"LOC": none}}),
+        replace(
+            second, tests={"news": {"LOC": (3, 1, 1), "PER": (1, 3, 0)}, "tweets": {"LOC": none, "PER": (1, 1, 3)}}
+        ),
+    )
+    return RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=records))
+
+
+def test_extra_test_sets_have_scores_and_a_table_of_their_own():
+    (report,) = summary([with_test_sets()]).runs
+    first, second = report.steps
+    assert (set(first.tests), set(second.tests)) == ({"news"}, {"news", "tweets"}), "tweets has no type of step 1"
+    news, tweets = second.tests["news"], second.tests["tweets"]
+    assert (news.precision, news.recall) == ({"LOC": 75.0, "PER": 25.0}, {"LOC": 75.0, "PER": 100.0})
+    assert (news.micro, news.macro) == (pytest.approx(800 / 13), pytest.approx((75 + 40) / 2))
+    assert (news.support, news.counts["PER"]) == ({"LOC": 4, "PER": 1}, (1, 3, 0))
+    assert (tweets.f1["LOC"], tweets.macro) == (None, pytest.approx(100 / 3)), "a type that is not annotated"
+    assert summary([run(SCORES, PLAN)]).runs[0].steps[0].tests == {}
+    document = json.loads(json.dumps(summary([with_test_sets()]).document(), allow_nan=False))
+    assert document["runs"][0]["steps"][1]["tests"]["news"]["recall"] == {"LOC": 75.0, "PER": 100.0}
+    text = shown(with_test_sets())
+    rows = text[text.index("Extra test sets") :].replace(DASH, "-").splitlines()
+    assert [row.split() for row in rows if row.split()[-3:-2] in (["micro"], ["macro"])] == [
+        ["news", "micro", "66.7", "61.5"],
+        ["macro", "66.7", "57.5"],
+        ["tweets", "micro", "-", "33.3"],
+        ["macro", "-", "33.3"],
+    ]
+    assert "Extra test sets" not in shown(run(SCORES, PLAN))
 
 
 def test_pseudo_labels_are_counted():
@@ -271,7 +311,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     assert set(document["runs"][0]["steps"][0]) == {
         *overall,
         *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
-        *("by_task", "conlleval", "pseudo", "epochs", "sentences", "seconds", "workers", "dtype", "version"),
+        *("by_task", "conlleval", "tests", "pseudo", "epochs", "sentences", "seconds", "workers", "dtype", "version"),
     }
     assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(document["comparisons"][0]["rows"][0]) == {

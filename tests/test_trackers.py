@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,16 @@ def test_json_lines_record_each_epoch_and_each_step(tmp_path: Path) -> None:
     run(tracking(tmp_path), silent)  # everything from the store: the view is as it was
     assert lines(tmp_path / "tracking") == [first, *scored]
     assert scores(tmp_path / "store") == before
+
+
+def test_extra_test_sets_are_recorded_under_their_names(tmp_path: Path) -> None:
+    news = {"person": (3, 1, 1), "product": (0, 0, 0)}
+    with handler(tmp_path) as handle:
+        handle(step(0))
+        handle(StepFinished(replace(record(0), tests={"news": news, "nothing": {"person": (0, 0, 0)}})))
+    (scored,) = (line for line in lines(tmp_path / "tracking") if "step" in line)
+    assert (scored["test_news/micro"], scored["test_news/macro_recall"]) == (0.75, 0.75)
+    assert not [name for name in scored if name.startswith("test_nothing")]
 
 
 def test_events_that_workers_repeat_are_recorded_once(tmp_path: Path) -> None:

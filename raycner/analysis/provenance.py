@@ -1,15 +1,16 @@
 """How the scores of a table were obtained: the decoder, calibration, seeds, workers, arithmetic and version."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from raycner.analysis.formatting import listed
-from raycner.analysis.scores import Run
+from raycner.analysis.scores import Run, Step
 
 
 def provenance(runs: Sequence[Run]) -> str:
     """One sentence; several values are all named, and what no ledger records is left out.
 
-    As in "Decoder argmax; calibration none; seeds 0 and 1; 2 workers; bf16; raycner 0.1.0."
+    As in "Decoder argmax; calibration none; seeds 0 and 1; 2 workers; bf16; raycner 0.2.0."
     """
     facts = [
         _fact("decoder", (run.decoder for run in runs)),
@@ -21,6 +22,12 @@ def provenance(runs: Sequence[Run]) -> str:
     ]
     sentence = "; ".join(filter(None, facts))
     return f"{sentence[:1].upper()}{sentence[1:]}."
+
+
+def step_provenance(run: Run, step: Step) -> str:
+    """The same sentence for one step of a run."""
+    dtypes, versions = (tuple(filter(None, [value])) for value in (step.dtype, step.version))
+    return provenance([replace(run, workers=(step.workers,), dtypes=dtypes, versions=versions)])
 
 
 def _fact(noun: str, values: Iterable[object], plural: str = "") -> str:

@@ -61,7 +61,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Overall:
+class Means:
     """Scores over several types: micro (counts pooled) and macro (mean over types)."""
 
     micro: float
@@ -70,6 +70,25 @@ class Overall:
     micro_recall: float
     macro_precision: float
     macro_recall: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetScores(Means):
+    """The scores of a step on one set of sentences: over all types known after the step, and for each of them."""
+
+    counts: Mapping[str, TypeCounts]
+    """(true positives, false positives, false negatives) for every type known after the step."""
+    f1: Mapping[str, float | None]
+    precision: Mapping[str, float | None]
+    recall: Mapping[str, float | None]
+    support: Mapping[str, int]
+    """How many entities of each type gold has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall(Means):
+    """Scores over several types, and over the types that steps brought."""
+
     tasks: float
     """The mean over steps so far of the micro-F1 of the types each brought: SpanKL's Macro-F1."""
     old: float | None
@@ -79,26 +98,22 @@ class Overall:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step(Overall):
-    """A finished step."""
+class Step(Overall, SetScores):
+    """A finished step, and its scores on test."""
 
     index: int
     """From 0."""
     fingerprint: str
     learns: tuple[str, ...]
     """The types that this step brought."""
-    counts: Mapping[str, TypeCounts]
-    """(true positives, false positives, false negatives) on test, for every type known after the step."""
-    f1: Mapping[str, float | None]
-    precision: Mapping[str, float | None]
-    recall: Mapping[str, float | None]
-    support: Mapping[str, int]
-    """How many entities of each type gold has."""
     by_task: tuple[float | None, ...]
     """The micro-F1 of the types that each step so far brought."""
     calibrated: Calibrated | None
     conlleval: float | None
     """Micro-F1 as the conlleval script of 2004 counts BIOES tags; None unless it was asked for."""
+    tests: Mapping[str, SetScores]
+    """The scores on extra test sets, by name (`eval.test.NAME`); a set is left out where no type known after the step
+    occurs in it."""
     pseudo: Mapping[str, Pseudo] | None
     """By old type; None when no teacher predicted entities."""
     best_epoch: int
@@ -234,14 +249,41 @@ def types_of(plan: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in plan for name in names))
 
 
+def extra_test_sets(run: Run) -> list[str]:
+    """The names of the extra test sets that a step of a run has scores on."""
+    return list(dict.fromkeys(name for step in run.steps for name in step.tests))
+
+
 def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
     counts = record.test
     old, new = metrics.old_new(counts, record.new)
-    occurring = {name: of_type if any(of_type) else None for name, of_type in counts.items()}
+    tests = {name: extra for name, extra in (record.tests or {}).items() if any(map(any, extra.values()))}
     return Step(
+        **vars(_set_scores(counts)),
         index=record.index,
         fingerprint=record.fingerprint,
         learns=record.new,
+        tasks=100 * metrics.macro_over_tasks(counts, tasks),
+        by_task=tuple(_task_score(counts, task) for task in tasks),
+        old=_percent(old),
+        new=_percent(new),
+        calibrated=_calibrated(record),
+        conlleval=None if record.conlleval is None else 100 * metrics.micro(record.conlleval),
+        tests={name: _set_scores(extra) for name, extra in tests.items()},
+        pseudo=None if record.pseudo is None else {name: _pseudo(stats) for name, stats in record.pseudo.items()},
+        best_epoch=record.best_epoch,
+        epochs=tuple(map(_epoch, record.epochs)),
+        sentences=record.sentences,
+        seconds=record.seconds,
+        workers=record.workers,
+        dtype=record.dtype,
+        version=record.version,
+    )
+
+
+def _set_scores(counts: Counts) -> SetScores:
+    occurring = {name: of_type if any(of_type) else None for name, of_type in counts.items()}
+    return SetScores(
         counts=dict(counts),
         f1={name: of_type and 100 * metrics.f1(of_type) for name, of_type in occurring.items()},
         precision={name: of_type and 100 * metrics.precision(of_type) for name, of_type in occurring.items()},
@@ -253,20 +295,6 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         micro_recall=100 * metrics.micro(counts, score=metrics.recall),
         macro_precision=100 * metrics.macro(counts, score=metrics.precision),
         macro_recall=100 * metrics.macro(counts, score=metrics.recall),
-        tasks=100 * metrics.macro_over_tasks(counts, tasks),
-        by_task=tuple(_task_score(counts, task) for task in tasks),
-        old=_percent(old),
-        new=_percent(new),
-        calibrated=_calibrated(record),
-        conlleval=None if record.conlleval is None else 100 * metrics.micro(record.conlleval),
-        pseudo=None if record.pseudo is None else {name: _pseudo(stats) for name, stats in record.pseudo.items()},
-        best_epoch=record.best_epoch,
-        epochs=tuple(map(_epoch, record.epochs)),
-        sentences=record.sentences,
-        seconds=record.seconds,
-        workers=record.workers,
-        dtype=record.dtype,
-        version=record.version,
     )
 
 

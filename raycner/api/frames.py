@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from raycner.analysis.scores import Run
+from raycner.analysis.scores import Run, extra_test_sets
+from raycner.errors import InputError
+from raycner.registry import suggest
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -12,23 +14,32 @@ PRECISION_AND_RECALL = ("micro_precision", "micro_recall", "macro_precision", "m
 SCORES = ("micro", "macro", *PRECISION_AND_RECALL, "tasks", "old", "new")
 
 
-def scores_by_type(run: Run) -> "DataFrame":
-    """One row per finished step and type known by then, on test."""
+def scores_by_type(run: Run, test: str | None = None) -> "DataFrame":
+    """One row per finished step and type known by then, on test or on an extra test set.
+
+    Raises `InputError` for a test set on which no step has scores.
+    """
     from pandas import DataFrame
 
+    names = extra_test_sets(run)
+    if test is not None and test not in names:
+        hint = suggest(test, names) if names else "name one in eval.test, and run again"
+        raise InputError(f"no step has scores on a test set {test!r}", location=run.run, hint=hint)
+    scored = [(step, step if test is None else step.tests.get(test)) for step in run.steps]
     rows = [
         {
             "step": step.index + 1,
             "type": name,
             "new": name in step.learns,
-            "precision": step.precision[name],
-            "recall": step.recall[name],
-            "f1": step.f1[name],
-            "support": step.support[name],
+            "precision": scores.precision[name],
+            "recall": scores.recall[name],
+            "f1": scores.f1[name],
+            "support": scores.support[name],
             **dict(zip(("tp", "fp", "fn"), counts, strict=True)),
         }
-        for step in run.steps
-        for name, counts in step.counts.items()
+        for step, scores in scored
+        if scores is not None
+        for name, counts in scores.counts.items()
     ]
     columns = ["step", "type", "new", "precision", "recall", "f1", "support", "tp", "fp", "fn"]
     return DataFrame(rows, columns=columns).astype(dict.fromkeys(("precision", "recall", "f1"), "float64"))

@@ -111,9 +111,13 @@ class Run:
         """Everything that `raycner report --json` prints about it."""
         return scores.scores(self.ledger)
 
-    def scores(self) -> "DataFrame":
-        """One row per finished step and type, on test: precision, recall, F1 (percent), support and counts."""
-        return frames.scores_by_type(self.data)
+    def scores(self, test: str | None = None) -> "DataFrame":
+        """One row per finished step and type, on test: precision, recall, F1 (percent), support and counts.
+
+        `test` is the NAME of an extra test set, `eval.test.NAME`, to show its scores instead; micro and macro on it are
+        in `data.steps[...].tests`. Raises `InputError` for a name on which no step has scores.
+        """
+        return frames.scores_by_type(self.data, test)
 
     def summary(self) -> "DataFrame":
         """One row per finished step, on test: F1 over all types, over tasks, over old and over new types (percent)."""

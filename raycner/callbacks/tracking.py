@@ -3,7 +3,8 @@
     of an epoch   loss/TERM, dev/micro, seconds; epochs are counted over the whole run, from 1
     of a step     test/micro, test/macro, test/old and test/new (from the second step on), type/TYPE: F1, from 0 to 1;
                   test/micro_precision, test/micro_recall, test/macro_precision, test/macro_recall;
-                  precision/TYPE, recall/TYPE; support/TYPE: gold entities
+                  precision/TYPE, recall/TYPE; support/TYPE: gold entities;
+                  test_NAME/micro, test_NAME/macro and so on: the same of an extra test set, `eval.test.NAME`
 
 A record is a copy: the run never reads it. Each command starts the record again, and steps that the store has are
 recorded like trained ones. Trials of a search are not tracked: Optuna's own tools read their journal.
@@ -17,7 +18,7 @@ from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
 from raycner.data.metrics import f1, macro, micro, old_new, precision, recall, support
 from raycner.events import EpochFinished, Event, EventHandler, StepFinished, StepReused, StepStarted
 from raycner.hashing import Plain
-from raycner.storage.ledger import StepRecord
+from raycner.storage.ledger import Counts, StepRecord
 
 log = logging.getLogger(__name__)
 
@@ -93,14 +94,10 @@ class TrackingHandler:
 
 
 def _scores(record: StepRecord) -> dict[str, float]:
-    scores = {
-        "test/micro": micro(record.test),
-        "test/macro": macro(record.test),
-        "test/micro_precision": micro(record.test, score=precision),
-        "test/micro_recall": micro(record.test, score=recall),
-        "test/macro_precision": macro(record.test, score=precision),
-        "test/macro_recall": macro(record.test, score=recall),
-    }
+    scores = _means("test", record.test)
+    for name, extra in (record.tests or {}).items():
+        if any(map(any, extra.values())):
+            scores |= _means(f"test_{name}", extra)
     old, new = old_new(record.test, record.new)
     if old is not None and new is not None:
         scores |= {"test/old": old, "test/new": new}
@@ -108,3 +105,15 @@ def _scores(record: StepRecord) -> dict[str, float]:
         scores |= {f"type/{name}": f1(counts), f"support/{name}": float(support(counts))}
         scores |= {f"precision/{name}": precision(counts), f"recall/{name}": recall(counts)}
     return scores
+
+
+def _means(name: str, counts: Counts) -> dict[str, float]:
+    """The scores over all types on one set of sentences."""
+    return {
+        f"{name}/micro": micro(counts),
+        f"{name}/macro": macro(counts),
+        f"{name}/micro_precision": micro(counts, score=precision),
+        f"{name}/micro_recall": micro(counts, score=recall),
+        f"{name}/macro_precision": macro(counts, score=precision),
+        f"{name}/macro_recall": macro(counts, score=recall),
+    }

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from raycner.analysis.provenance import step_provenance
+from raycner.analysis.scores import scores
 from raycner.config import RunConfig
 from raycner.data.annotated import read_annotated
 from raycner.data.entities import Entity
@@ -35,6 +37,9 @@ class EntityPredictor(Protocol):
 
     @property
     def types(self) -> tuple[str, ...]: ...
+
+    @property
+    def decoder(self) -> str | None: ...
 
     def words(self, sentences: Sequence[Words]) -> list[list[PredictedEntity]]: ...
 
@@ -121,6 +126,7 @@ def evaluate(
         report=report,
         sentences=tuple(sentences),
         notes=(*annotated.notes, *notes),
+        provenance=_provenance(address, store, predictor),
     )
 
 
@@ -167,6 +173,16 @@ def _step(address: str, store: str, encoder: str | None, read_out: Mapping[str, 
     network = Network.restore(model, trained.inventory, trained.encoder.memory(), trained.state_dict())
     new_type_bias = record.calibration.delta if record.calibration else 0.0
     return Predictor(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
+
+
+def _provenance(address: str, store: str, predictor: EntityPredictor) -> str:
+    """How the scores were obtained: the decoder, and of a step all that its run records."""
+    decoder = predictor.decoder
+    if Path(address).expanduser().is_dir() or isinstance(predictor, TokenClassifier):
+        return f"Decoder {decoder}." if decoder else ""
+    ledger, record = find_step(address, ObjectStore(store))
+    run = replace(scores(ledger), decoder=decoder)
+    return step_provenance(run, run.steps[record.index])
 
 
 def _is_hub_id(address: str) -> bool:

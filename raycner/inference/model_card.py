@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any, Literal
 
 import yaml
 
+from raycner import __version__
 from raycner.addresses import shown
 from raycner.analysis.formatting import figure, many
-from raycner.analysis.provenance import provenance
 from raycner.analysis.scores import Run, Step
 from raycner.reporting.markdown import escape, render
 from raycner.reporting.tables.run import type_table
@@ -61,7 +60,6 @@ def card(run: Run, index: int, form: Form, notes: Sequence[str]) -> str:
         "## Scores",
         scores,
         render(replace(type_table(run, step), title="")),
-        provenance([replace(run, steps=(step,))]),
         "## Recipe",
         f"```yaml\n{yaml.safe_dump(_recipe(run.config), sort_keys=False, default_flow_style=None, width=110)}```",
         "## Provenance",
@@ -77,7 +75,7 @@ def _origin(run: Run, step: Step) -> Iterator[str]:
         yield f"- corpus `{PurePath(corpus.source).name}`, fingerprint `{corpus.fingerprint}`"
         yield from (f"  - {escape(note)}" for note in corpus.notes)
     yield f"- {step.sentences} training sentences in this step; the weights are those of epoch {step.best_epoch + 1}"
-    yield f"- exported by raycner {version('raycner')}"
+    yield f"- exported by raycner {__version__}"
 
 
 def _recipe(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,11 @@ class Predictor:
         """The types that it predicts, in the order they were learned."""
         return self._network.inventory.types
 
+    @property
+    def decoder(self) -> str | None:
+        """How the output of its head is decoded; None for a head with one decoder."""
+        return getattr(self._network.config.head, "decoding", None)
+
     @overload
     def words(self, sentences: Words) -> list[PredictedEntity]: ...  # type: ignore[overload-overlap]
 

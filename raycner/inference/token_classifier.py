@@ -70,6 +70,11 @@ class TokenClassifier:
         """The types of its labels, in the order of their rows."""
         return tuple(dict.fromkeys(split_tag(label)[1] for label in self._labels if label != OUTSIDE))
 
+    @property
+    def decoder(self) -> str:
+        """How its logits are decoded."""
+        return "argmax"
+
     def words(self, sentences: Sequence[Words]) -> list[list[PredictedEntity]]:
         """The entities of sentences in words, with word offsets, in reading order.
 

@@ -1,6 +1,6 @@
 """An evaluation for programs: what `raycner evaluate --json` prints (schema 1).
 
-    {"schema": 1, "model": TEXT, "sources": [TEXT, ...], "notes": [TEXT, ...], "sentences": N,
+    {"schema": 1, "model": TEXT, "sources": [TEXT, ...], "notes": [TEXT, ...], "provenance": TEXT, "sentences": N,
      "types": {TYPE: SCORE, ...}, "micro": SCORE, "macro": SCORE, "weighted": SCORE,
      "bootstrap": {"level": 0.95, "resamples": N, "seed": N} or null,
      "outcomes": {TYPE: {"exact": N, "boundary": N, "type": N, "both": N, "missed": N, "spurious": N}, ...},
@@ -37,6 +37,7 @@ def document(evaluation: EntityEvaluation) -> dict[str, Any]:
         "model": evaluation.model,
         "sources": list(evaluation.sources),
         "notes": list(evaluation.notes),
+        "provenance": evaluation.provenance,
         "sentences": report.sentences,
         "types": {name: _score(score, of_types.get(name)) for name, score in scores.types.items()},
         "micro": _score(scores.micro, intervals.micro if intervals else None),

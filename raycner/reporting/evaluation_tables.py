@@ -7,7 +7,7 @@ from raycner.analysis.table import Table, by_rows
 from raycner.data.entities import OUTSIDE
 from raycner.evaluation.bootstrap import Interval
 from raycner.evaluation.confusion import OUTCOMES
-from raycner.evaluation.entity_report import EntityReport
+from raycner.evaluation.entity_report import EntityEvaluation, EntityReport
 from raycner.evaluation.entity_scores import TypeScore
 from raycner.evaluation.mistakes import Example, Mistake
 
@@ -15,8 +15,9 @@ CONTEXT = 8
 """Words shown on either side of a mistake."""
 
 
-def scores_table(report: EntityReport) -> Table:
+def scores_table(evaluation: EntityEvaluation) -> Table:
     """Precision, recall, F1, its interval and support: a row per type, then the averages."""
+    report = evaluation.report
     intervals = report.intervals
     scores = report.scores
     of_types = intervals.types if intervals else {}
@@ -31,7 +32,8 @@ def scores_table(report: EntityReport) -> Table:
     if not intervals:
         headers.remove("95 %")
         rows = [[*row[:4], *row[5:]] for row in rows]
-    return by_rows("Scores", headers, rows, notes=[note], rules=[len(scores.types)])
+    notes = filter(None, [note, evaluation.provenance])
+    return by_rows("Scores", headers, rows, notes=notes, rules=[len(scores.types)])
 
 
 def _scores(name: str, score: TypeScore, interval: Interval | None) -> list[str]:

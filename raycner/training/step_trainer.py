@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from raycner import __version__
 from raycner.config import OptimConfig
 from raycner.data.scenarios.scenario import Experience, Split
 from raycner.events import EpochFinished, Event, StepAdvanced
@@ -118,7 +118,7 @@ def train(
         seconds=time.monotonic() - started,
         workers=ranks.world_size(),
         dtype=_dtype(network),
-        version=version("raycner"),
+        version=__version__,
         carried=delta,
         pseudo=split.pseudo_stats,
     )

@@ -22,7 +22,7 @@ OPENING = "Named entity recognition on annotated sentences: scores are in percen
 def evaluation_section(evaluation: EntityEvaluation, anchor: str = "evaluation") -> Section:
     """The tables and figures of an evaluation."""
     report = evaluation.report
-    tables = [scores_table(report), outcomes_table(report)]
+    tables = [scores_table(evaluation), outcomes_table(report)]
     plots = [f1_plot(f"{anchor}-f1", report)]
     if len(report.confusion.types) > 1:
         tables.append(matrix_table(report))

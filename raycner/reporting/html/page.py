@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +18,11 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from raycner import __version__
 from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.formatting import duration, listed, many
 from raycner.analysis.published import MEASURES, Published
-from raycner.analysis.scores import Run
+from raycner.analysis.scores import Run, extra_test_sets
 from raycner.analysis.significance import sentence
 from raycner.analysis.summary import Summary
 from raycner.analysis.table import Table
@@ -34,7 +35,7 @@ from raycner.reporting.tables.labels import setting_lines, title
 from raycner.reporting.tables.orders import orders_table
 from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables
-from raycner.reporting.tables.run import pseudo_table, type_table
+from raycner.reporting.tables.run import extra_test_table, pseudo_table, type_table
 from raycner.storage.searches import RoundRecord, SearchRecord
 
 PIXELS_PER_POINT = 4 / 3
@@ -112,8 +113,8 @@ def html(sections: Sequence[Section], heading: str = HEADING, opening: str = OPE
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = _inline
     source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    template, version = environment.from_string(source), metadata.version("raycner")
-    return printable(template.render(sections=sections, heading=heading, opening=opening, version=version))
+    template = environment.from_string(source)
+    return printable(template.render(sections=sections, heading=heading, opening=opening, version=__version__))
 
 
 def write(sections: Sequence[Section], file: Path, heading: str = HEADING, opening: str = OPENING) -> None:
@@ -185,15 +186,26 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
         figures.append(plots.pseudo(f"{anchor}-teacher", started))
         tables = [replace(pseudo_table(run), title=f"Seed {run.seed}") for run in taught]
         parts.append(Section(title=PSEUDO, anchor=f"{anchor}-pseudo", tables=tables, folded=True))
-    settings = [", ".join(setting_lines(row.settings))] if row.settings else []
-    recipes = list(map(_recipe, runs))
-    return Section(title=row.title, anchor=anchor, paragraphs=settings, plots=figures, parts=parts, recipes=recipes)
+    return Section(
+        title=row.title,
+        anchor=anchor,
+        paragraphs=[", ".join(setting_lines(row.settings))] if row.settings else [],
+        tables=[_extra_test_table(run) for run in started if extra_test_sets(run)],
+        plots=figures,
+        parts=parts,
+        recipes=list(map(_recipe, runs)),
+    )
 
 
 def _type_table(run: Run) -> Table:
     """Precision, recall, F1 and support after the last step of a run."""
     last = run.steps[-1]
     return replace(type_table(run, last), title=f"Seed {run.seed}, after step {last.index + 1}")
+
+
+def _extra_test_table(run: Run) -> Table:
+    """Micro- and macro-F1 on the extra test sets after each step of a run."""
+    return replace(extra_test_table(run), title=f"Extra test sets, seed {run.seed}")
 
 
 def _recipe(run: Run) -> Recipe:

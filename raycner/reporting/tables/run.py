@@ -1,10 +1,10 @@
-"""The tables of one run: the step matrix, tasks, precision and recall by type, and the pseudo-entities of a teacher."""
+"""The tables of one run: step matrix, tasks, scores by type, extra test sets, and the pseudo-entities of a teacher."""
 
 from collections.abc import Iterator
 
 from raycner.analysis.formatting import figure, short
-from raycner.analysis.provenance import provenance
-from raycner.analysis.scores import Average, Run, Step, learns_tasks, types_of
+from raycner.analysis.provenance import provenance, step_provenance
+from raycner.analysis.scores import Average, Run, Step, extra_test_sets, learns_tasks, types_of
 from raycner.analysis.table import Cell, Table, by_rows, score_cell
 
 MOST_TYPES_ACROSS = 8
@@ -26,6 +26,8 @@ def run_tables(run: Run, width: int | None = None, *, details: bool = False) -> 
         yield task_table(run)
     yield matrix_by_step(run, run.average) if _fits(run, width) else matrix_by_type(run, run.average)
     yield from (type_table(run, step) for step in (run.steps if details else run.steps[-1:]))
+    if extra_test_sets(run):
+        yield extra_test_table(run)
     if any(step.pseudo for step in run.steps):
         yield pseudo_table(run)
 
@@ -111,7 +113,20 @@ def type_table(run: Run, step: Step) -> Table:
     headers = ["type", "learned\nin step", "precision", "recall", "F1", "support"]
     title = f"By type after step {step.index + 1}"
     note = "On test, in percent; support: how many entities the test split has."
-    return by_rows(title, headers, rows, notes=(note,), rules=[len(types)])
+    return by_rows(title, headers, rows, notes=(note, step_provenance(run, step)), rules=[len(types)])
+
+
+def extra_test_table(run: Run) -> Table:
+    """Micro- and macro-F1 on each extra test set: rows are test sets, columns are steps."""
+    rows: list[list[Cell | str]] = []
+    for name in extra_test_sets(run):
+        after = [step.tests.get(name) for step in run.steps]
+        rows.append([short(name, LONGEST_TYPE), "micro", *(score_cell(on.micro if on else None) for on in after)])
+        rows.append(["", "macro", *(score_cell(on.macro if on else None) for on in after)])
+    headers = ["test set", "F1\nafter step", *(f"\n{step.index + 1}" for step in run.steps)]
+    note = "F1 in percent, on all sentences of the test set (eval.test) and the types that it annotates."
+    starts = range(2, len(rows), 2)
+    return by_rows("Extra test sets", headers, rows, notes=(note, provenance([run])), lead=2, rules=starts)
 
 
 def pseudo_table(run: Run) -> Table:

@@ -19,7 +19,7 @@ def evaluation_view(evaluation: EntityEvaluation, width: int) -> RenderableType:
     report = evaluation.report
     heading = Text.assemble((evaluation.model, "bold"), (f"  {described(evaluation)}", "dim"))
     notes = [Text(note, style="yellow") for note in evaluation.notes]
-    tables = [scores_table(report), outcomes_table(report)]
+    tables = [scores_table(evaluation), outcomes_table(report)]
     if len(report.confusion.types) > 1:
         tables.append(matrix_table(report))
     if report.mistakes:
