@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from raycner.errors import InputError
     from raycner.inference.predictor import Predictor
     from raycner.tuning.study import Study
+    from raycner.version import __version__
 
-__version__ = "0.2.0.dev0"
-"""The one place that states it."""
 __all__ = [
     "Evaluation",
     "InputError",
@@ -50,6 +49,7 @@ _MODULES = {
     "Search": "raycner.api.searches",
     "Store": "raycner.api.stores",
     "Study": "raycner.tuning.study",
+    "__version__": "raycner.version",
     "compare": "raycner.api.reports",
     "evaluate": "raycner.api.evaluations",
     "forecast": "raycner.api.searches",

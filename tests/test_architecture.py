@@ -15,7 +15,7 @@ import raycner
 
 PACKAGE = Path(raycner.__file__).parent
 LAYERS = [
-    ("errors",),
+    ("errors", "version"),
     ("addresses",),
     ("hashing", "registry", "plugins"),
     ("renames",),

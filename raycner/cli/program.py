@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from rich.console import Console
 from rich.logging import RichHandler
 
-from raycner import __version__
 from raycner.cli import compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
 from raycner.cli.parser import Parser
 from raycner.errors import InputError
 from raycner.registry import suggest
+from raycner.version import __version__
 
 VERBS = (prepare, plan, run, compare, search, report, store, evaluate, predict, export, extend)
 """In the order of `raycner --help`."""

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import yaml
 
-from raycner import __version__
 from raycner.addresses import shown
 from raycner.analysis.formatting import figure, many
 from raycner.analysis.scores import Run, Step
 from raycner.reporting.markdown import escape, render
 from raycner.reporting.tables.run import type_table
+from raycner.version import __version__
 
 Form = Literal["pipeline", "predictor"]
 """What loads the exported folder: transformers.pipeline, or raycner.Predictor."""

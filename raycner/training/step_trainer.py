@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raycner import __version__
 from raycner.config import OptimConfig
 from raycner.data.scenarios.scenario import Experience, Split
 from raycner.events import EpochFinished, Event, StepAdvanced
@@ -36,6 +35,7 @@ from raycner.training.selection import dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
+from raycner.version import __version__
 
 
 class StepCallback(Protocol):

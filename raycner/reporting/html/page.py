@@ -18,7 +18,6 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from raycner import __version__
 from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.formatting import duration, listed, many
 from raycner.analysis.published import MEASURES, Published
@@ -37,6 +36,7 @@ from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables
 from raycner.reporting.tables.run import extra_test_table, pseudo_table, type_table
 from raycner.storage.searches import RoundRecord, SearchRecord
+from raycner.version import __version__
 
 PIXELS_PER_POINT = 4 / 3
 MOST_ENLARGED = 1.35
