@@ -1,13 +1,12 @@
 """Parquet; and how the rows of Arrow tables are read, a few at a time, for every layout of tables."""
 
-import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
@@ -89,6 +88,33 @@ class Parquet(TableLayout):
 
 
 @dataclass(frozen=True)
+class _Info:
+    features: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Features:
+    """The metadata that `datasets` writes into its files, as far as it is read."""
+
+    info: _Info
+
+
+@dataclass(frozen=True)
+class _ClassLabel:
+    names: list[str]
+
+
+@dataclass(frozen=True)
+class _Tags:
+    """The feature of a column of numbered tags."""
+
+    feature: _ClassLabel
+
+
+_FEATURES, _TAGS = TypeAdapter(_Features), TypeAdapter(_Tags)
+
+
+@dataclass(frozen=True)
 class Table:
     """An open file of a table: its schema, and a reader of some of its columns, batch by batch."""
 
@@ -97,14 +123,15 @@ class Table:
 
 
 def _tagged(file: RawFile, open_table: Callable[[RawFile], Table], column: str) -> Iterator[Tagged]:
+    names: list[str] | None = None
     for row, words, tags, schema in _rows(file, open_table, [column]):
         location = f"{file.name}:{row}"
         if not isinstance(tags, list) or len(tags) != len(words):
             what = f"{len(words)} tokens but {len(tags) if isinstance(tags, list) else 'no'} tags"
             raise InputError(what, location=location, hint="give every token one tag")
-        names = _names(schema, column)
-        if any(isinstance(tag, int) for tag in tags):
-            if not all(isinstance(tag, int) and 0 <= tag < len(names) for tag in tags):
+        if any(type(tag) is int for tag in tags):
+            names = _names(schema.metadata, column, file) if names is None else names
+            if not all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
                 hint = "write tags as text, or ClassLabel features with all names"
                 raise InputError(f"tags are numbers without names: {brief(tags)}", location=location, hint=hint)
             tags = [names[tag] for tag in tags]
@@ -117,6 +144,9 @@ def _tagged(file: RawFile, open_table: Callable[[RawFile], Table], column: str) 
 
 def _spanned(file: RawFile, open_table: Callable[[RawFile], Table]) -> Iterator[Spanned]:
     for row, words, entities, _ in _rows(file, open_table, ENTITIES):
+        if not isinstance(entities, list | None):
+            hint = "give every row a list of entities"
+            raise InputError(f"entities are {brief(entities)}", location=f"{file.name}:{row}", hint=hint)
         spans = [span(entity) for entity in entities or ()]
         if None in spans:
             what = f"entity is {brief((entities or ())[spans.index(None)])}"
@@ -135,9 +165,10 @@ def _rows(
         wanted = f"{' or '.join(TOKENS)}, and {' or '.join((*TAGS, *ENTITIES))}"
         what = f"its columns are {', '.join(table.schema.names) or 'none'}"
         raise InputError(what, location=file.name, hint=f"call them {wanted}, in all files alike")
-    batches, row = table.batches([tokens, label]), 0
-    while (batch := _guarded(file, lambda: next(batches, None))) is not None:
-        for words, labels_of_row in zip(batch.column(tokens).to_pylist(), batch.column(label).to_pylist(), strict=True):
+    row = 0
+    batches = _guarded(file, lambda: table.batches([tokens, label]))
+    while (rows := _guarded(file, lambda: _values(next(batches, None), tokens, label))) is not None:
+        for words, labels_of_row in rows:
             row += 1
             if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
                 what, hint = f"tokens are {brief(words)}", "give every row a list of words, none of them empty"
@@ -147,11 +178,22 @@ def _rows(
         raise InputError("no sentence in this file", location=file.name, hint="fill it or remove it")
 
 
+def _values(batch: Any, *columns: str) -> list[tuple[Any, ...]] | None:
+    """The rows of a batch as Python values, once its bytes are valid: Arrow reads beyond the end of damaged ones."""
+    if batch is None:
+        return None
+    batch.validate(full=True)
+    return list(zip(*(batch.column(column).to_pylist() for column in columns), strict=True))
+
+
 def _guarded(file: RawFile, read: Callable[[], Any]) -> Any:
+    """What a library reads of a file. Damaged files make it raise exceptions of any kind."""
     try:
         return read()
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        what = f"cannot be read: {str(error).partition(chr(10))[0][:100]}"
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"cannot be read: {(str(error) or type(error).__name__).partition(chr(10))[0][:100]}"
         raise InputError(what, location=file.name, hint="is the file complete, and in this layout?") from None
 
 
@@ -159,10 +201,14 @@ def _column(schema: Any, names: Sequence[str]) -> str | None:
     return next((name for name in names if name in schema.names), None)
 
 
-def _names(schema: Any, column: str) -> list[str]:
+def _names(metadata: Mapping[bytes, bytes] | None, column: str, file: RawFile) -> list[str]:
     """The names of numbered tags, from the Hugging Face features of the file."""
-    metadata = (schema.metadata or {}).get(b"huggingface")
-    features = json.loads(metadata)["info"]["features"] if metadata else {}
-    feature = features.get(column, {})
-    names: list[str] = (feature.get("feature") or {}).get("names", []) if isinstance(feature, dict) else []
-    return names
+    features = (metadata or {}).get(b"huggingface")
+    if features is None:
+        return []
+    try:
+        feature = _FEATURES.validate_json(features).info.features.get(column)
+        return _TAGS.validate_python(feature).feature.names if isinstance(feature, dict) else []
+    except ValidationError:
+        hint = "write tags as text, or save the data set again"
+        raise InputError("its Hugging Face features do not name the tags", location=file.name, hint=hint) from None
