@@ -117,8 +117,8 @@ def test_a_pickle_that_is_more_than_tensors_is_refused_unread(checkpoint: Path, 
 
 def without_a_layer(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if "layer.1" not in name}
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    remaining = {name: tensor for name, tensor in weights.items() if "layer.1" not in name}
+    save_file(remaining, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def half(folder: Path) -> None:
@@ -179,9 +179,9 @@ def test_missing_weights_are_named(checkpoint: Path) -> None:
 
 def test_a_checkpoint_without_a_pooler_is_whole(checkpoint: Path) -> None:
     weights = load_file(checkpoint / "model.safetensors")
-    kept = {name: tensor for name, tensor in weights.items() if "pooler" not in name}
-    assert len(kept) < len(weights)
-    save_file(kept, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    remaining = {name: tensor for name, tensor in weights.items() if "pooler" not in name}
+    assert len(remaining) < len(weights)
+    save_file(remaining, checkpoint / "model.safetensors", metadata={"format": "pt"})
     Transformer(Pretrained(path=str(checkpoint)), fresh=True)
 
 

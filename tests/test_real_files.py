@@ -356,8 +356,8 @@ def test_offsets_that_count_cr_and_lf_as_one_are_read(repair: str, tmp_path: Pat
     layout = LAYOUTS["brat"](path=f"{tmp_path}/train.*", repair=repair)
     notes: list[str] = []
     rows = list(layout.rows(layout.files(notes), notes))
-    found = [(row.words[entity.start], entity.type) for row in rows for entity in row.entities]
-    assert found == [("Anna", "PER"), ("Rome", "LOC")] * 4
+    spans = [(row.words[entity.start], entity.type) for row in rows for entity in row.entities]
+    assert spans == [("Anna", "PER"), ("Rome", "LOC")] * 4
     assert notes == ["1 texts whose offsets count a line end of CR and LF as one character"]
 
 
