@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import fs
 
 from raycner.errors import InputError
 from raycner.storage import store as store_module
@@ -402,6 +403,43 @@ def test_a_local_write_is_flushed_before_it_is_renamed(
         assert steps[at + 1] == f"flush {folder}"
     created = {"flush store", "flush steps", "flush 0123abcd", "flush deep"}
     assert created <= set(steps[: steps.index(f"rename {MANIFEST}")])
+
+
+@pytest.mark.parametrize("is_faithful", [True, False])
+def test_a_remote_store_is_tried_once_before_it_is_written(
+    tmp_path: Path, is_faithful: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that keeps trailing checksums as content is refused, with the setting that omits them."""
+
+    (tmp_path / "bucket").mkdir()
+    written: list[str] = []
+    local = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+
+    class Remote:
+        """As much of a file system as an ObjectStore writes with."""
+
+        def open_output_stream(self, path: str) -> object:
+            written.append(path)
+            stream = local.open_output_stream(path)
+            if not is_faithful:
+                stream.write(b"44\r\n")
+            return stream
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(local, name)
+
+    monkeypatch.setattr(store_module, "_open", lambda _: (Remote(), "bucket"))
+    store = ObjectStore(f"s3://{uuid4().hex}")
+    if is_faithful:
+        store.write("a", b"x")
+        store.write("b", b"y")
+        assert written == [f"bucket/{store_module.PROBE}", "bucket/a", "bucket/b"]
+        assert store.list("") == ["a", "b"]
+    else:
+        for _ in range(2):
+            with pytest.raises(InputError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"):
+                store.write("a", b"x")
+        assert not (tmp_path / "bucket" / "a").exists()
 
 
 def test_links_are_no_keys(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ from raycner.hashing import fingerprint, plain
 from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
 
 MANIFEST = "MANIFEST"
+PROBE = "~raycner"
+"""The object that a process writes and reads when it first writes to a remote store. Its name is no key."""
+PROBE_CONTENT = b"Written once by every process, to see that it is read back unchanged.\n"
 PIECE = 8 << 20
 """Bytes moved at a time: an object store answers each piece with one request."""
 
@@ -342,6 +345,7 @@ class ObjectStore:
         path = self._path(key)
         with self._refusing("written"):
             if not self._is_local:
+                _check_round_trip(self)
                 with self._files.open_output_stream(path) as sink:
                     yield sink
                 return
@@ -381,6 +385,29 @@ class ObjectStore:
                 hint = "choose a folder that can be read and written"
             reason = _reason(error).replace(getattr(self, "uri", self._shown), self._shown)
             raise InputError(f"the store cannot be {done} ({reason})", location=self._shown, hint=hint) from None
+
+
+_checked: set[str] = set()
+"""The addresses of remote stores to which this process has written and from which it has read the same."""
+
+
+def _check_round_trip(store: ObjectStore) -> None:
+    """Before a process first writes to a remote store: an object must be read as it was written.
+
+    Servers that do not know the checksums that newer clients append keep them as content.
+    """
+    if store.uri in _checked:
+        return
+    path = f"{store._root}/{PROBE}"
+    with store._files.open_output_stream(path) as sink:
+        sink.write(PROBE_CONTENT)
+    with store._files.open_input_file(path) as source:
+        content = source.read()
+    if content != PROBE_CONTENT:
+        what = "the server returns other bytes than it was given"
+        hint = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
+        raise InputError(what, location=str(store), hint=hint)
+    _checked.add(store.uri)
 
 
 def is_key(name: str) -> bool:
