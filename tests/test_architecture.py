@@ -16,7 +16,7 @@ import raycner
 PACKAGE = Path(raycner.__file__).parent
 LAYERS = [
     ("errors", "version"),
-    ("addresses",),
+    ("addresses", "console"),
     ("hashing", "registry", "plugins"),
     ("renames",),
     ("yaml_text",),
@@ -169,6 +169,7 @@ def test_the_lower_layers_import_nothing_heavy() -> None:
     light = {
         "errors",
         "addresses",
+        "console",
         "yaml_text",
         "hashing",
         "registry",

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from raycner.api.notebook import as_html
+from raycner.console import TextConsole
 from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.evaluation.seqeval_report import seqeval_report
 from raycner.reporting.evaluation_document import document
@@ -114,7 +115,7 @@ class Evaluation:
 
     def show(self, console: Console | None = None) -> None:
         """Print the tables."""
-        console = console or Console(markup=False)
+        console = console or TextConsole()
         console.print(evaluation_view(self.evaluation, console.width), highlight=False)
 
     def write_html(self, file: str | PathLike[str]) -> None:
@@ -139,7 +140,7 @@ class Evaluation:
 @contextmanager
 def _counter(progress: bool | Console) -> Iterator[Callable[[int], object]]:
     """Shows on a terminal how many sentences are predicted."""
-    console = progress if isinstance(progress, Console) else Console(stderr=True, markup=False)
+    console = progress if isinstance(progress, Console) else TextConsole(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.completed:,} sentences predicted"))
     hidden = progress is False or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as display:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 from rich.console import Console
 
 from raycner.callbacks.progress import ProgressDisplay
+from raycner.console import TextConsole
 from raycner.events import EventHandler, ignore_events
 
 Progress: TypeAlias = bool | Console | EventHandler
@@ -21,7 +22,7 @@ def event_handler(progress: Progress, display: Display = ProgressDisplay) -> Ite
         with display(progress) as handler:
             yield handler
     elif progress is True:
-        with display(Console(markup=False)) as handler:
+        with display(TextConsole()) as handler:
             yield handler
     elif progress is False:
         yield ignore_events

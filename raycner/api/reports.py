@@ -13,6 +13,7 @@ from raycner.analysis.summary import Summary, summary, with_published, with_sign
 from raycner.api.notebook import as_html
 from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run, load_runs
+from raycner.console import TextConsole
 from raycner.events import Message
 from raycner.reporting.markdown import as_markdown
 from raycner.reporting.report import show
@@ -108,7 +109,7 @@ class Report:
 
     def show(self, console: Console | None = None, *, details: bool = False) -> None:
         """Print the tables; with `details`, also the step matrix of each of several runs."""
-        show(self.data, console or Console(markup=False), details=details)
+        show(self.data, console or TextConsole(), details=details)
 
     def markdown(self) -> str:
         """The tables as GitHub markdown."""

@@ -13,6 +13,7 @@ from raycner.api.notebook import as_html
 from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run
 from raycner.callbacks.search_progress import SearchProgressDisplay
+from raycner.console import TextConsole
 from raycner.events import Message
 from raycner.hashing import Plain
 from raycner.reporting.report import render_search
@@ -120,7 +121,7 @@ class Search:
 
     def show(self, console: Console | None = None) -> None:
         """Print the trials and the winner."""
-        render_search(self.record, self._store, console or Console(markup=False))
+        render_search(self.record, self._store, console or TextConsole())
 
     def _runs(self, names: tuple[str, ...]) -> list[Run]:
         return [Run(RunLedger.open(self._store, name), self._store) for name in names]

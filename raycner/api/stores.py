@@ -8,6 +8,7 @@ from rich.console import Console
 
 from raycner.api.notebook import as_html
 from raycner.api.runs import Run, load_run, load_runs
+from raycner.console import TextConsole
 from raycner.reporting.terminal.store_view import contents_view
 from raycner.storage.housekeeping import UNUSED_DAYS, Damage, Leftover, damages, leftovers
 from raycner.storage.searches import SearchRecord
@@ -54,7 +55,7 @@ class Store:
 
     def show(self, console: Console | None = None) -> None:
         """Print its runs, searches, corpora and steps, with their sizes."""
-        console = console or Console(markup=False)
+        console = console or TextConsole()
         console.print(contents_view(self._store, console.width), highlight=False)
 
     def __repr__(self) -> str:

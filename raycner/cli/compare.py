@@ -6,6 +6,7 @@ from rich.console import Console
 
 from raycner.cli.output import print_report, progress
 from raycner.cli.parser import Verbs, add_configs, add_log, add_report, add_verb
+from raycner.console import TextConsole
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -32,7 +33,7 @@ def add_parser(verbs: Verbs) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.reports import compare
 
-    with progress(args, Console(stderr=True, markup=False)) as handler:
+    with progress(args, TextConsole(stderr=True)) as handler:
         report = compare(
             args.configs,
             args.rows,

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         resamples=args.bootstrap,
         seed=args.seed,
         examples=args.examples,
-        progress=Console(stderr=True, markup=False),
+        progress=TextConsole(stderr=True),
     )
     seqeval = evaluation.seqeval() if args.seqeval else ""
     if args.json:
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         return
     if args.html:
         evaluation.write_html(args.html)
-        Console(stderr=True, markup=False).print(
+        TextConsole(stderr=True).print(
             f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True
         )
     else:

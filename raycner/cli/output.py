@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from raycner.console import TextConsole, printable
+
 if TYPE_CHECKING:
     from raycner.api.progress import Progress
     from raycner.api.reports import Report
@@ -28,7 +30,7 @@ def progress(args: argparse.Namespace, console: Console) -> "Iterator[Progress]"
 
 def print_report(report: "Report", args: argparse.Namespace, console: Console) -> None:
     """Print a report, or write it as a page, as the options of `add_report` ask."""
-    errors = Console(stderr=True, markup=False)
+    errors = TextConsole(stderr=True)
     if args.html:
         report.write_html(args.html)
         errors.print(f"{args.html}: open it in a browser", markup=False, highlight=False, soft_wrap=True)
@@ -40,6 +42,6 @@ def print_report(report: "Report", args: argparse.Namespace, console: Console) -
     if args.json:
         print(json.dumps(report.data.document(), indent=1))
     elif args.markdown:
-        print(report.markdown())
+        print(printable(report.markdown()))
     else:
         report.show(console, details=args.details)

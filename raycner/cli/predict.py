@@ -6,6 +6,7 @@ import json
 from rich.console import Console
 
 from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.console import TextConsole
 from raycner.errors import InputError
 
 
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     predictor = Predictor.of(args.step, args.store, args.encoder)
     inputs = (passage for file, form in files for passage in passages(file, form))
     with sink(args.output) as lines:
-        for passage, entities in counted(predictor.read(inputs), Console(stderr=True, markup=False)):
+        for passage, entities in counted(predictor.read(inputs), TextConsole(stderr=True)):
             lines.write(json.dumps(as_plain(passage, entities), ensure_ascii=False) + "\n")
 
 
@@ -60,7 +61,7 @@ def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
         raise InputError("it needs a worker, and a folder for the outputs", location="--ray", hint=hint)
     bulk = BulkPrediction.of(Model(args.step, args.store, args.encoder), args.files, args.output, args.form)
     present = len(bulk.files) - len(bulk.missing)
-    results = list(counted(bulk.run(args.ray), Console(stderr=True, markup=False)))
+    results = list(counted(bulk.run(args.ray), TextConsole(stderr=True)))
     failed = [result for result in results if result.error]
     passages, entities = sum(result.passages for result in results), sum(result.entities for result in results)
     read = len(results) - len(failed)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 
-from rich.console import Console
 from rich.logging import RichHandler
 
 from raycner.cli import compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
 from raycner.cli.parser import Parser
+from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
 from raycner.version import __version__
@@ -35,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     141  the reader of standard output closed it
     143  terminated by SIGTERM, as clusters do
     """
-    console = Console(soft_wrap=False, markup=False)
-    errors = Console(stderr=True, markup=False)
+    console = TextConsole(soft_wrap=False)
+    errors = TextConsole(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     termination = Termination()

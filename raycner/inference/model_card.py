@@ -1,5 +1,6 @@
 """The model card of an exported step: its types and scores, its usage and its origin."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -10,6 +11,7 @@ import yaml
 from raycner.addresses import shown
 from raycner.analysis.formatting import figure, many
 from raycner.analysis.scores import Run, Step
+from raycner.console import printable
 from raycner.reporting.markdown import escape, render
 from raycner.reporting.tables.run import type_table
 from raycner.version import __version__
@@ -61,18 +63,29 @@ def card(run: Run, index: int, form: Form, notes: Sequence[str]) -> str:
         scores,
         render(replace(type_table(run, step), title="")),
         "## Recipe",
-        f"```yaml\n{yaml.safe_dump(_recipe(run.config), sort_keys=False, default_flow_style=None, width=110)}```",
+        _fenced(yaml.safe_dump(_recipe(run.config), sort_keys=False, default_flow_style=None, width=110)),
         "## Provenance",
         "\n".join(_origin(run, step)),
     ]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts)) + "\n"
+
+
+def _fenced(text: str) -> str:
+    """YAML in a fence that is longer than any within."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}yaml\n{text}{fence}"
+
+
+def _code(name: str) -> str:
+    """A name as code, of which nothing ends it."""
+    return f"`{' '.join(name.replace('`', chr(39)).split())}`"
 
 
 def _origin(run: Run, step: Step) -> Iterator[str]:
     steps = f"step {step.index + 1} of {len(run.plan)}"
-    yield f"- run `{run.run}`, {steps}, fingerprint `{step.fingerprint}`"
+    yield f"- run {_code(run.run)}, {steps}, fingerprint `{step.fingerprint}`"
     for corpus in run.corpora:
-        yield f"- corpus `{PurePath(corpus.source).name}`, fingerprint `{corpus.fingerprint}`"
+        yield f"- corpus {_code(PurePath(corpus.source).name)}, fingerprint `{corpus.fingerprint}`"
         yield from (f"  - {escape(note)}" for note in corpus.notes)
     yield f"- {step.sentences} training sentences in this step; the weights are those of epoch {step.best_epoch + 1}"
     yield f"- exported by raycner {__version__}"

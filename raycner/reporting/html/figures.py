@@ -5,7 +5,6 @@ eyes can part, no more ink than the figures need.
 """
 
 import io
-import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from raycner.analysis.statistics import Spread
+from raycner.console import printable
 
 INK, FAINT, RULE, PAPER = "#24292f", "#6e7781", "#d8dee5", "#fffffe"
 """Of text, of what stays in the background, of grids, and of what is meant to be left white."""
@@ -116,11 +116,6 @@ def bars(names: Sequence[str], kinds: Mapping[str, Sequence[Spread | None]], uni
     if len(kinds) > 1:
         legend(picture, [Patch(color=colour) for colour in (BLUE, AMBER)], list(kinds))
     return picture
-
-
-def printable(text: str) -> str:
-    """Text with a mark in the place of what neither XML nor HTML can hold."""
-    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def folded(name: str) -> str:

@@ -25,9 +25,10 @@ from raycner.analysis.scores import Run, extra_test_sets
 from raycner.analysis.significance import sentence
 from raycner.analysis.summary import Summary
 from raycner.analysis.table import Table
+from raycner.console import printable
 from raycner.errors import InputError
 from raycner.reporting.html import plots, search_plots
-from raycner.reporting.html.figures import BLUE, COLUMN, FAINT, INK, PAPER, RULE, Plot, printable
+from raycner.reporting.html.figures import BLUE, COLUMN, FAINT, INK, PAPER, RULE, Plot
 from raycner.reporting.tables import search as searches
 from raycner.reporting.tables.comparison import ranking, remarks
 from raycner.reporting.tables.labels import setting_lines, title
