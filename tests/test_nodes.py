@@ -14,8 +14,27 @@ from raycner.storage.ledger import StepRecord
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 
-
 FP64 = ("scenario.protocol.first=2", "optim.precision=fp64")
+PATIENT = """
+import time
+
+import ray
+from raycner.methods.finetuning import Finetuning
+from raycner.methods.method import METHODS
+from raycner.training import ranks
+
+
+@METHODS.register("patient")
+class Patient(Finetuning):
+    @property
+    def first(self):
+        return self
+
+    def on_epoch_start(self, loader):
+        if ray.is_initialized() and ranks.world_size() == 1:
+            time.sleep(0.5)
+        return loader.split
+"""
 
 
 @pytest.fixture
@@ -60,8 +79,13 @@ def test_two_workers_on_two_nodes(nodes: Cluster, tmp_path: Path) -> None:
 
 
 def test_an_elastic_worker_group_grows_when_a_node_joins(nodes: Cluster, tmp_path: Path) -> None:
-    """It starts with one worker, continues with two when a node joins, and learns what one process learns."""
-    settings = (*FP64, "optim.first.epochs=120", "optim.epochs=2")
+    """It starts with one worker, continues with two when a node joins, and learns what one process learns.
+
+    The method waits in each epoch while one worker trains alone, so that the group has time to grow on any machine.
+    """
+    plugin = tmp_path / "patient.py"
+    plugin.write_text(PATIENT, encoding="utf-8")
+    settings = (*FP64, f"plugins=[{plugin}]", "method.name=patient", "optim.first.epochs=120", "optim.epochs=2")
     alone, elastic = tmp_path / "alone", tmp_path / "elastic"
     runs.finish(alone, *settings)
     line = runs.command(elastic, *settings, "compute.workers=2", "compute.min_workers=1")

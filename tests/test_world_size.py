@@ -74,6 +74,7 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
         _, scenario = prepare(run_config, runs.silent)
         for _ in run_steps(run_config, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
             pass
+    dist.barrier()
     dist.destroy_process_group()
 
 

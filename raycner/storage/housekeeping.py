@@ -1,8 +1,8 @@
 """Verification of a store, and garbage collection: damaged content, and content that nothing refers to.
 
 Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, every corpus, and
-unfinished writes younger than an hour. The rest was left by killed processes, or by runs and searches that were
-removed.
+unfinished writes that are less than an hour old. The rest was left by killed processes, or by runs and searches that
+were removed.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,13 +1,13 @@
 """Locks over a store: one process at a time does a piece of work, and the others wait.
 
 A lock is a small object under `locks/` that its holder rewrites every few seconds (a lease). Whoever waits uses a clock
-of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died where that
-can be seen: by a process of the same host, boot and pid namespace. A pid that another process has now is told by the
-time at which it started.
+of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died, if
+the waiting process has the same host, boot and pid namespace. The start time of a process shows whether its pid was
+reused.
 
-Two processes may hold one lock: one that was suspended for longer than PATIENCE and goes on, or both where a store
-cannot create an object atomically (object stores without conditional writes). `is_lost` says so to the one that lost,
-which then reuses what the other commits.
+Two processes may hold one lock: one that was suspended for longer than PATIENCE, or both where a store
+cannot create an object atomically (object stores without conditional writes). The one that lost
+it learns so from `is_lost`, and reuses what the other commits.
 
 A lock holds one line: host, pid, boot id, pid namespace, start time, a random name, and the number of the write.
 Version 0.1 wrote no boot id, namespace and start time: its locks become free after PATIENCE.
@@ -158,7 +158,7 @@ def _describe(content: bytes | None) -> str:
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from all others, also of machines with the same name. Unknown facts are "?"."""
+    """The identity of a process, unique even among machines with the same name. Unknown facts are "?"."""
 
     host: str
     pid: str

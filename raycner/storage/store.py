@@ -123,11 +123,11 @@ class ObjectStore:
 
     def sizes(self, prefix: str) -> dict[str, int]:
         """The keys below a folder, as `list` has them, and how many bytes lie at each."""
-        return {name: found.size for name, found in self._found(prefix).items() if is_key(name)}
+        return {name: entry.size for name, entry in self._found(prefix).items() if is_key(name)}
 
     def written(self, prefix: str) -> dict[str, float]:
         """The keys below a folder, as `list` has them, and when each was written, in seconds since 1970."""
-        return {name: found.written for name, found in self._found(prefix).items() if is_key(name)}
+        return {name: entry.written for name, entry in self._found(prefix).items() if is_key(name)}
 
     def links(self, prefix: str) -> tuple[str, ...]:
         """Symbolic links in the folder `prefix` of a local store, and itself if it is one. They are never followed."""
@@ -142,11 +142,11 @@ class ObjectStore:
     def drafts(self) -> dict[str, int]:
         """Files that killed processes left half written on a local filesystem: names, which are not keys, and bytes.
 
-        A draft younger than an hour may be in use, and is left out. An object store shows none: there, an unfinished
-        write is an upload.
+        A draft that is less than an hour old may be in use, and is left out. An object store shows none: there, an
+        unfinished write is an upload.
         """
-        drafts = {name: found for name, found in self._found("").items() if DRAFT.search(name)}
-        return {name: found.size for name, found in drafts.items() if found.written < time() - ABANDONED_AFTER}
+        drafts = {name: entry for name, entry in self._found("").items() if DRAFT.search(name)}
+        return {name: entry.size for name, entry in drafts.items() if entry.written < time() - ABANDONED_AFTER}
 
     def discard(self, draft: str) -> None:
         """Remove a draft; a missing one is no error."""
