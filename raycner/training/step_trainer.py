@@ -200,7 +200,12 @@ class StepTrainer:
         learner: nn.Module = Learner(network, teacher, spec.method)
         if ranks.world_size() > 1:
             devices = [network.device] if network.device.type == "cuda" else None
-            learner = DistributedDataParallel(learner, device_ids=devices, gradient_as_bucket_view=True)
+            learner = DistributedDataParallel(
+                learner,
+                device_ids=devices,
+                gradient_as_bucket_view=True,
+                forward_sync_buffers=False,  # buffers never change in training: a frozen embedding table is one
+            )
         dev = tuple(SplitLoader(part, network) for part in experience.dev)
         return cls(spec, network, learner, _optimizer(network, spec.optim), SplitLoader(train, network), dev, callback)
 
