@@ -47,9 +47,8 @@ TYPOS = {
 }
 
 
-def errors(source: str, folder: Path) -> list[str]:
-    """What mypy --strict says of a file."""
-    file = folder / "made_up.py"
+def errors(source: str, file: Path) -> list[str]:
+    """The errors of mypy --strict in a file. Each source needs a name of its own: mypy's cache compares whole seconds."""
     file.write_text(source, encoding="utf-8")
     line = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(CONFIG), str(file)]
     checked = subprocess.run(line, cwd=CONFIG.parent, capture_output=True, text=True, timeout=240, check=False)
@@ -57,11 +56,11 @@ def errors(source: str, folder: Path) -> list[str]:
 
 
 def test_mypy_finds_every_typo_in_a_method(tmp_path: Path) -> None:
-    assert errors(SOURCE, tmp_path) == []
+    assert errors(SOURCE, tmp_path / "sound.py") == []
     misspelt = SOURCE
     for right, wrong in TYPOS.items():
         misspelt = misspelt.replace(right, wrong)
-    messages = errors(misspelt, tmp_path)
+    messages = errors(misspelt, tmp_path / "typos.py")
     assert len(messages) == 3, messages
     for word, message in zip(('"logitz"', '"nothing"', '"colums"'), messages, strict=True):
         assert f"has no attribute {word}" in message
