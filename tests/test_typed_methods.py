@@ -48,7 +48,7 @@ TYPOS = {
 
 
 def errors(source: str, file: Path) -> list[str]:
-    """The errors of mypy --strict in a file. Each source needs a name of its own: mypy's cache compares whole seconds."""
+    """The errors of mypy --strict in a file. Sources need names of their own: mypy's cache compares whole seconds."""
     file.write_text(source, encoding="utf-8")
     line = [sys.executable, "-m", "mypy", "--strict", "--config-file", str(CONFIG), str(file)]
     checked = subprocess.run(line, cwd=CONFIG.parent, capture_output=True, text=True, timeout=240, check=False)
