@@ -1,13 +1,12 @@
 """Locks over a store: one process at a time does a piece of work, and the others wait.
 
 A lock is a small object under `locks/` that its holder rewrites every few seconds (a lease). Whoever waits uses a clock
-of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died, if
-the waiting process has the same host, boot and pid namespace. The start time of a process shows whether its pid was
-reused.
+of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died, if the
+waiting process has the same host, boot and pid namespace. The start time of a process shows whether its pid was reused.
 
-Two processes may hold one lock: one that was suspended for longer than PATIENCE, or both where a store
-cannot create an object atomically (object stores without conditional writes). The one that lost
-it learns so from `is_lost`, and reuses what the other commits.
+Two processes may hold one lock: one that was suspended for longer than PATIENCE, or both where a store cannot create an
+object atomically (object stores without conditional writes). The one that lost it learns so from `is_lost`, and reuses
+what the other commits.
 
 A lock holds one line: host, pid, boot id, pid namespace, start time, a random name, and the number of the write.
 Version 0.1 wrote no boot id, namespace and start time: its locks become free after PATIENCE.
