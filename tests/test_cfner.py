@@ -1,4 +1,4 @@
-"""CFNER: neighbours against brute force, what is matched, what is looked at, and the two effects worked out by hand."""
+"""CFNER: neighbours against brute force, what is matched, what is looked at, and what changes the two effects."""
 
 import copy
 import dataclasses
@@ -419,20 +419,6 @@ def distilled(n: dict[str, Any], word: int) -> float:
 def mixed(n: dict[str, Any], word: int) -> float:
     best = n["z_old"][word].argmax()
     return -math.log((n["p"][word, best] + n["r"][word][best]) / 2 + 1e-10)
-
-
-@given(seed=st.integers(0, 1000), weight=st.floats(0, 4))
-def test_both_effects_equal_the_calculation_by_hand(seed: int, weight: float) -> None:
-    student, teacher, batch, n = toy(seed)
-    terms = CFNER(top_k=2, kd_weight=weight).losses(student, teacher, batch)
-    dce = -math.log((n["p"][1, 3] + n["q"][1][3]) / 2 + 1e-10) - math.log(n["p"][3, 4])
-    odce = distilled(n, 0) + mixed(n, 2) + mixed(n, 4)
-    assert (terms["dce"].total.item(), terms["dce"].count.item()) == (pytest.approx(dce), 2)
-    assert (terms["odce"].total.item(), terms["odce"].count.item()) == (pytest.approx(weight * odce), 3)
-    shared = CFNER(top_k=2, kd_weight=weight, weighting="word").losses(student, teacher, batch)
-    assert [(shared[k].total.item(), shared[k].count.item()) for k in ("dce", "odce")] == [
-        (terms[k].total.item(), 5) for k in ("dce", "odce")
-    ]
 
 
 @given(seed=st.integers(0, 1000))

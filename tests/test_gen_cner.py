@@ -4,10 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +20,7 @@ from raycner.errors import InputError
 from raycner.methods.gen_cner import GenCNER, PseudoSymbols, threshold
 from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
-from raycner.networks.heads.triplets import END, NEVER, TripletOutput, Triplets
+from raycner.networks.heads.triplets import END, NEVER, Triplets
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
 from raycner.orchestration.runner import run
@@ -168,40 +166,6 @@ def test_a_teachers_distribution_with_no_mass_on_new_types_sums_to_one(
     by_hand = torch.where(adapted > 0, adapted * (adapted / p).log(), 0.0).sum()
     torch.testing.assert_close(kd.total, by_hand)
     assert kd.count == (batch.targets != IGNORE).sum()
-
-
-Z = [[0.5, 1.0, -0.5, 0.2], [0.1, 0.2, 1.5, 0.4], [0.6, 0.9, -0.2, 0.3], [1.0, 0.0, 0.0, 0.7]]
-"""The student's logits, four symbols: END, one word, an old and a new type."""
-TAUGHT = [[0.0, 2.0, -1.0], [0.3, 1.0, 0.2], [0.2, 0.4, 2.0], [NEVER] * 3]
-"""The teacher's, of a triplet."""
-
-
-@pytest.mark.parametrize("supervise", ["gold", "all"])
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("weight", [1.0, 2.5])
-def test_the_loss_equals_the_calculation_by_hand(supervise: Any, temperature: float, weight: float) -> None:
-    targets = torch.tensor([[1, 1, 2, END, IGNORE]])
-    pseudo = torch.tensor([[True, True, True, False, False]])
-    taught = PseudoSymbols(pseudo, torch.tensor([[*TAUGHT, [NEVER] * 3]]))
-    batch = Batch(torch.tensor([0]), {}, torch.tensor([[True]]), targets).with_column(taught)
-    student: Any = lambda _: TripletOutput(torch.tensor([[*Z, [0.0] * 4]]))  # noqa: E731
-    method = GenCNER(supervise=supervise, temperature=temperature, kd_weight=weight)
-    terms = method.losses(student, SimpleNamespace(), batch)
-    ce, kd = 0.0, 0.0
-    for i, label in enumerate(targets[0, :4].tolist()):
-        if supervise == "all" or i == 3:
-            ce -= math.log(softmax(Z[i])[label])
-    for z, taught in zip(Z[:3], TAUGHT[:3], strict=True):
-        s, q = softmax([x / temperature for x in z]), softmax([x / temperature for x in taught])
-        kd += sum(a * math.log(a / b) for a, b in zip(q, s, strict=False))
-    assert terms["ce"].total.item() == pytest.approx(ce, rel=1e-5)
-    assert terms["kd"].total.item() == pytest.approx(weight * kd, rel=1e-5)
-    assert (terms["ce"].count.item(), terms["kd"].count.item()) == (4, 4), "every symbol weighs the same"
-
-
-def softmax(logits: Sequence[float]) -> list[float]:
-    powers = np.exp(logits)
-    return [float(power) for power in powers / powers.sum()]
 
 
 @pytest.mark.parametrize(

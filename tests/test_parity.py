@@ -1,0 +1,646 @@
+"""The loss of every published system, recomputed in numpy from its equation: value and gradient on random tensors.
+
+Each system is a function of numpy arrays, written as its paper or its code has it, word by word where that reads best.
+The method's own terms, divided by the trainer, must agree with it in float64, and their gradient with the central
+differences of that function. What the published code does otherwise on purpose (padding in a mean, 1e-10 inside a
+logarithm, a teacher in half precision) is not repeated: each method's docstring lists it.
+
+Shapes: B sentences, T words, C tags (C' old ones), L slots, H width, P spans, E types (E' old ones), S symbols.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, log_expit, log_softmax, logsumexp, rel_entr, softmax
+from torch import Tensor
+from torch.func import functional_call
+
+from raycner.data.entities import Entity, Sentence, TypeInventory
+from raycner.methods.add_ner import AddNER
+from raycner.methods.cfner import CFNER, Neighbours
+from raycner.methods.dld import DLD
+from raycner.methods.extend_ner import ExtendNER
+from raycner.methods.finetuning import Finetuning
+from raycner.methods.gen_cner import GenCNER, PseudoSymbols
+from raycner.methods.lucir import LUCIR
+from raycner.methods.method import METHODS, Method
+from raycner.methods.podnet import PODNet
+from raycner.methods.self_training import SelfTraining
+from raycner.methods.span_kl import SpanKL
+from raycner.networks.batch import Batch
+from raycner.networks.encoders.encoder import States, pick
+from raycner.networks.heads.cosine import Cosine
+from raycner.networks.heads.head import GrowthConfig, Head, HeadConfig
+from raycner.networks.heads.linear import Linear
+from raycner.networks.heads.seq2seq import Seq2Seq
+from raycner.networks.heads.spans import Spans
+from raycner.networks.heads.stepwise import Stepwise
+from raycner.networks.heads.tag_head import TagOutput
+from raycner.networks.heads.triplets import END, NEVER, TripletOutput, Triplets
+from raycner.networks.losses import IGNORE
+from raycner.training.step_trainer import combine
+
+Array = NDArray[np.float64]
+Leaves = dict[str, Array]
+Published = Callable[[Leaves], float]
+
+OLD = TypeInventory().grow(("animal", "city"))
+NOW = OLD.grow(("food",))
+C, C_OLD = 7, 5
+"""O, then B and I of each type."""
+H = 4
+TARGETS = torch.tensor([[0, 5, 6, 0, 0], [0, 0, 5, 0, IGNORE], [5, IGNORE, IGNORE, IGNORE, IGNORE]])
+NEW = TARGETS.numpy() >= C_OLD
+OUTSIDE = TARGETS.numpy() == 0
+LABELLED = TARGETS.numpy() != IGNORE
+BATCH = Batch(torch.arange(3), {}, TARGETS != IGNORE, TARGETS)
+
+
+@dataclass
+class System:
+    """A published system: its own equation, and ours with the networks that it reads."""
+
+    leaves: Leaves
+    """The student's tensors, by which both are differentiated."""
+    published: Published
+    method: Method[Any]
+    student: Callable[[Mapping[str, Tensor]], Any]
+    """The output of the student's head."""
+    teacher: Any = None
+    """The output of the teacher's head."""
+    head: Any = None
+    batch: Batch = BATCH
+    inventory: TypeInventory = NOW
+    neighbours: Any = None
+    """The output of the student for sentences of neighbours."""
+
+    def loss(self, leaves: Mapping[str, Tensor]) -> Tensor:
+        """Our loss, as the trainer differentiates it."""
+        student: Any = Fixed(self.student(leaves), self.method, self.inventory, self.head, self.neighbours)
+        teacher: Any = Fixed(self.teacher, self.method, self.inventory)
+        return combine(self.method.losses(student, teacher, self.batch))
+
+
+@dataclass
+class Fixed:
+    """A network of one output."""
+
+    output: Any
+    method: Method[Any]
+    inventory: TypeInventory
+    head: Any = None
+    neighbours: Any = field(default=None, repr=False)
+
+    def __call__(self, _: Batch) -> Any:
+        return self.output
+
+    def forward_eval(self, _: Batch) -> Any:
+        return self.neighbours
+
+    def recall(self, name: str, _: Batch) -> Tensor:
+        return self.method.teacher_outputs[name](self.output)
+
+
+def normal(seed: int, *shape: int) -> Array:
+    return np.random.RandomState(seed).standard_normal(shape) * 1.5
+
+
+def head_of(config: HeadConfig, width: int = H, *inventories: TypeInventory) -> Head[Any]:
+    """A head in float64 that has grown step by step."""
+    torch.manual_seed(0)
+    head = config.build(width)
+    for inventory in inventories or (OLD, NOW):
+        head.grow(inventory, GrowthConfig())
+    return head.double()
+
+
+def differences(function: Published, leaves: Leaves, step: float = 1e-6) -> Leaves:
+    """The gradient of a function by central differences."""
+    gradients: Leaves = {}
+    for name, values in leaves.items():
+        gradients[name] = np.zeros_like(values)
+        for index in np.ndindex(values.shape):
+            sides = []
+            for sign in (1, -1):
+                moved = values.copy()
+                moved[index] += sign * step
+                sides.append(function({**leaves, name: moved}))
+            gradients[name][index] = (sides[0] - sides[1]) / (2 * step)
+    return gradients
+
+
+# Tag systems. Logits are leaves, and so are the features and states that a system distils.
+
+
+def tag_output(z: Tensor) -> TagOutput:
+    states = torch.zeros(*z.shape[:2], H, dtype=z.dtype)
+    return TagOutput(z, states, torch.zeros(z.size(-1), H, dtype=z.dtype), States.of_words(states))
+
+
+def of_logits(seed: int, method: Method[Any], published: Callable[[Array, Array], float], **options: Any) -> System:
+    """A system that reads the logits alone: `published(z, z')`."""
+    z, z_old = normal(seed, 3, 5, C), normal(seed + 100, 3, 5, C_OLD)
+    return System(
+        {"z": z},
+        lambda leaves: published(leaves["z"], z_old),
+        method,
+        lambda leaves: tag_output(leaves["z"]),
+        tag_output(torch.from_numpy(z_old)),
+        **{"head": head_of(Linear()), **options},
+    )
+
+
+def cross_entropies(z: Array, targets: Array, where: NDArray[np.bool_]) -> Array:
+    """-log p[y] of each word of `where`."""
+    p: Array = softmax(z[where], axis=-1)
+    return -np.log(p[np.arange(len(p)), targets[where]])
+
+
+def divergences(z: Array, z_old: Array, where: NDArray[np.bool_], student: float, teacher: float) -> Array:
+    """KL( softmax(z' / T_teacher) || softmax(z / T_student) cut to the old tags ) of each word of `where`."""
+    q, s = softmax(z_old[where] / teacher, axis=-1), softmax(z[where] / student, axis=-1)
+    return np.asarray(rel_entr(q, s[:, : z_old.shape[-1]]).sum(-1))
+
+
+Y = TARGETS.numpy()
+ROOT = np.sqrt(2 / 1)
+"""sqrt(old types / new types)."""
+TAG_ROOT = np.sqrt(5 / 2)
+"""sqrt(old tags / new tags), O among the old ones."""
+
+
+def extend_ner(student: float, teacher: float, weight: float = 1.0) -> Callable[[Array, Array], float]:
+    """CE on new-type words + weight * KL on O words, each a mean over its own words."""
+    return lambda z, z_old: float(
+        cross_entropies(z, Y, NEW).mean() + weight * divergences(z, z_old, OUTSIDE, student, teacher).mean()
+    )
+
+
+def of_every_word(z: Array, z_old: Array) -> float:
+    """ExtendNER with the same weight for every word."""
+    total = cross_entropies(z, Y, NEW).sum() + divergences(z, z_old, OUTSIDE, 1, 1).sum()
+    return float(total / LABELLED.sum())
+
+
+PSEUDO = torch.tensor([[1, 5, 6, 3, 4], [0, 0, 5, 1, IGNORE], [5, IGNORE, IGNORE, IGNORE, IGNORE]])
+"""The same sentences with the teacher's entities."""
+
+
+def ce_of(targets: Tensor) -> Callable[[Array, Array], float]:
+    labels = targets.numpy()
+    return lambda z, _: float(cross_entropies(z, labels, labels != IGNORE).mean())
+
+
+def tag_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "finetuning", of_logits(seed, Finetuning(), ce_of(TARGETS))
+    pseudo = Batch(torch.arange(3), {}, PSEUDO != IGNORE, PSEUDO)
+    yield "self_training, entities", of_logits(seed, SelfTraining(), ce_of(PSEUDO), batch=pseudo)
+    versions = {"paper": (2, 2), "CFNER code": (2, 1), "SpanKL code": (1, 1), "as Self-Training": (2, 0.01)}
+    for name, (student, teacher) in versions.items():
+        method = ExtendNER(weighting="mean", student_temperature=student, teacher_temperature=teacher)
+        yield f"extend_ner, {name}", of_logits(seed, method, extend_ner(student, teacher))
+    yield "extend_ner, every word alike", of_logits(seed, ExtendNER(), of_every_word)
+    control = ExtendNER(weighting="mean", kd_weight=2, adaptive=True)
+    yield "extend_ner, CFNER's weights", of_logits(seed, control, extend_ner(1, 1, 2 * ROOT))
+    yield "extend_ner, on the cosine head", on_the_cosine_head(seed)
+
+
+def on_the_cosine_head(seed: int) -> System:
+    """z = scale * < F^, W / |W| >, F^ scaled to unit norm along the padded sentence, as the CFNER code has it."""
+    head = head_of(Cosine(norm_axis="sequence", scale=1.0))
+    slots, weight, z_old = normal(seed, 3, 7, H), normal(seed + 1, C, H), normal(seed + 2, 3, 5, C_OLD)
+    starts = torch.tensor([[1, 2, 3, 4, 5], [1, 3, 4, 5, -1], [2, -1, -1, -1, -1]])
+
+    def published(leaves: Leaves) -> float:
+        f = leaves["slots"] / np.sqrt((leaves["slots"] ** 2).sum(1, keepdims=True))
+        w = leaves["rows"] / np.sqrt((leaves["rows"] ** 2).sum(1, keepdims=True))
+        z = np.zeros((3, 5, C))
+        for b, t in zip(*LABELLED.nonzero(), strict=True):
+            z[b, t] = leaves["scale"] * (w @ f[b, starts[b, t]])
+        return extend_ner(2, 1)(z, z_old)
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        states = States(pick(leaves["slots"], starts), leaves["slots"], (leaves["slots"],), starts)
+        parameters = {"rows": leaves["rows"], "scale": leaves["scale"]}
+        return functional_call(head, parameters, (states, BATCH))
+
+    method = ExtendNER(weighting="mean", student_temperature=2)
+    leaves = {"slots": slots, "rows": weight, "scale": np.asarray(3.0)}
+    return System(leaves, published, method, student, tag_output(torch.from_numpy(z_old)), head)
+
+
+# Systems that distil features
+
+
+def unit(vectors: Array) -> Array:
+    return np.asarray(vectors / np.sqrt((vectors**2).sum(-1, keepdims=True)))
+
+
+def feature_systems(seed: int) -> Iterator[tuple[str, System]]:
+    for top in (1, 2):
+        yield f"lucir, K {top}", lucir(seed, top)
+    yield "podnet, published", podnet(seed, PODNet(nca="cancelled", spatial_gradient=False))
+    yield "podnet", podnet(seed, PODNet(scale=2.0, flat_weight=3.0, spatial_weight=5.0))
+
+
+def with_states(z: Tensor, layers: Tensor) -> TagOutput:
+    """The output of a head over words that are the slots behind the first one."""
+    starts = torch.arange(1, 1 + z.size(1)).expand(z.shape[:2])
+    states = States(pick(layers[-1], starts), layers[-1], tuple(layers), starts)
+    return TagOutput(z, states.words, torch.zeros(z.size(-1), H, dtype=z.dtype), states)
+
+
+def lucir(seed: int, top: int) -> System:
+    states, states_old = normal(seed + 1, 1, 3, 6, H), normal(seed + 2, 1, 3, 6, H)
+
+    def published(leaves: Leaves) -> float:
+        z, f, f_old = leaves["z"], leaves["layers"][-1][:, 1:][OUTSIDE], states_old[-1][:, 1:][OUTSIDE]
+        feature = (1 - (unit(f) * unit(f_old)).sum(-1)).mean()
+        rivals = np.sort(z[OUTSIDE][:, C_OLD:])[:, ::-1][:, :top]
+        margin = np.maximum(0, 0.5 - z[OUTSIDE][:, :1] + rivals).mean()
+        return float(cross_entropies(z, Y, NEW).mean() + 50 * TAG_ROOT * feature + 1 * margin)
+
+    teacher = with_states(torch.zeros(3, 5, C_OLD, dtype=torch.float64), torch.from_numpy(states_old))
+    leaves = {"z": normal(seed, 3, 5, C), "layers": states}
+    student = lambda leaves: with_states(leaves["z"], leaves["layers"])  # noqa: E731
+    return System(leaves, published, LUCIR(top=top), student, teacher, SimpleNamespace(num_old=C_OLD))
+
+
+def podnet(seed: int, method: PODNet) -> System:
+    leaves, layers_old = (
+        {"z": normal(seed, 3, 5, C), "layers": normal(seed + 1, 3, 3, 6, H)},
+        normal(seed + 2, 3, 3, 6, H),
+    )
+    at_start = leaves["layers"]
+
+    def nca(z: Array, y: int) -> float:
+        if method.nca == "margin":  # of the paper
+            others = logsumexp(method.scale * np.delete(z, y))
+            return float(max(0, others - method.scale * (z[y] - method.margin)))
+        s = method.scale * (z - method.margin)  # of the code: the margin is off every tag
+        s = s - s.max()
+        return float(-s[y] + np.log(np.exp(np.delete(s, y)).sum() + 1))
+
+    def published(leaves: Leaves) -> float:
+        z, layers = leaves["z"], leaves["layers"]
+        ce = np.mean([nca(row, y) for row, y in zip(z[NEW], Y[NEW], strict=True)])
+        f, f_old = layers[-1][:, 1:][OUTSIDE], layers_old[-1][:, 1:][OUTSIDE]
+        flat = (1 - (unit(f) * unit(f_old)).sum(-1)).mean()
+        if not method.spatial_gradient:
+            layers = at_start
+        sums, sums_old = (unit(each[:, :, 1:][:, OUTSIDE]).sum(-1) for each in (layers, layers_old))
+        spatial = np.abs(sums - sums_old).mean()
+        return float(ce + method.flat_weight * TAG_ROOT * flat + method.spatial_weight * spatial)
+
+    teacher = with_states(torch.zeros(3, 5, C_OLD, dtype=torch.float64), torch.from_numpy(layers_old))
+    student = lambda leaves: with_states(leaves["z"], leaves["layers"])  # noqa: E731
+    return System(leaves, published, method, student, teacher, SimpleNamespace(num_old=C_OLD))
+
+
+# CFNER
+
+M = 4
+NEAR = torch.tensor(
+    [
+        [[-1, -1], [0, 2], [-1, -1], [1, 3], [-1, -1]],
+        [[2, -1], [-1, -1], [3, 1], [0, 1], [-1, -1]],
+        [[1, 0], [-1, -1], [-1, -1], [-1, -1], [-1, -1]],
+    ]
+)
+"""The neighbours of each word, among M; -1 for none. O words that have some are those of a confident teacher."""
+
+
+def cfner(seed: int, method: CFNER, epoch: int = 0) -> System:
+    lent = normal(seed + 3, M, C)
+    threshold = max(0.9 - 0.1 * epoch, 0.0) if method.curriculum else 0.0
+
+    def published(z: Array, z_old: Array) -> float:
+        dce, odce = [], []
+        for b, t in zip(*LABELLED.nonzero(), strict=True):
+            p, y, near = softmax(z[b, t]), Y[b, t], [i for i in NEAR[b, t].tolist() if i >= 0]
+            if y >= C_OLD:
+                q = np.mean([softmax(lent[i])[y] for i in near]) if near else p[y]
+                dce.append(-np.log((p[y] + q) / 2))
+            elif near and p[:C_OLD].max() >= threshold:
+                best = z_old[b, t].argmax()
+                r = np.mean([softmax(lent[i][:C_OLD])[best] for i in near])
+                odce.append(-np.log((p[best] + r) / 2))
+            else:
+                odce.append(rel_entr(softmax(z_old[b, t]), p[:C_OLD]).sum())
+        if method.weighting == "word":
+            return float((np.sum(dce) + 2 * ROOT * np.sum(odce)) / LABELLED.sum())
+        return float(np.mean(dce) + 2 * ROOT * np.mean(odce))
+
+    other = Batch(torch.tensor([9]), {}, torch.ones(1, M, dtype=torch.bool), torch.zeros(1, M, dtype=torch.long))
+    batch = Batch(torch.arange(3), {}, TARGETS != IGNORE, TARGETS, epoch=epoch)
+    batch = batch.with_column(Neighbours(NEAR, None, (other,)))
+    return of_logits(seed, method, published, batch=batch, neighbours=tag_output(torch.from_numpy(lent)[None]))
+
+
+def neighbour_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "cfner", cfner(seed, CFNER(top_k=2))
+    yield "cfner, every word alike", cfner(seed, CFNER(top_k=2, weighting="word"))
+    for epoch in (0, 6, 9):
+        yield f"cfner, curriculum, epoch {epoch}", cfner(seed, CFNER(top_k=2, curriculum=True), epoch)
+
+
+# DLD
+
+DECOMPOSED: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
+    "product": lambda f, w: (np.maximum(f * w, 0).sum(-1), np.minimum(f * w, 0).sum(-1)),
+    "weight": lambda f, w: ((f * np.maximum(w, 0)).sum(-1), (f * np.minimum(w, 0)).sum(-1)),
+}
+"""z+ and z- of features [..., 1, H] and weight [C, H]: the product of all four axes is built."""
+
+
+def bernoulli(z: Array, z_old: Array) -> Array:
+    """BCE(s(z), s(z')), averaged over the old tags."""
+    q = expit(z_old)
+    return np.asarray(-(q * log_expit(z) + (1 - q) * log_expit(-z)).mean(-1))
+
+
+def dld(seed: int, decomposition: Any, form: Any, words: Any) -> System:
+    features_old, weight_old = normal(seed + 2, 3, 5, H), normal(seed + 3, C_OLD, H)
+    where = OUTSIDE if words == "outside" else LABELLED
+
+    def published(leaves: Leaves) -> float:
+        f, w = leaves["features"], leaves["weight"]
+        parts = DECOMPOSED[decomposition](f[..., None, :], w)
+        parts_old = DECOMPOSED[decomposition](features_old[..., None, :], weight_old)
+        loss = extend_ner(2, 1)(f @ w.T, features_old @ weight_old.T)
+        for z, z_old in zip(parts, parts_old, strict=True):
+            each = {
+                "kl": lambda z=z, z_old=z_old: divergences(z, z_old, where, 1, 1),
+                "mse": lambda z=z, z_old=z_old: ((z[where][:, :C_OLD] - z_old[where]) ** 2).mean(-1),
+                "bce": lambda z=z, z_old=z_old: bernoulli(z[where][:, :C_OLD], z_old[where]),
+            }
+            loss += 2 * float(each[form]().mean())
+        return loss
+
+    def output(features: Tensor, weight: Tensor) -> TagOutput:
+        return TagOutput(features @ weight.T, features, weight, States.of_words(features))
+
+    method = DLD(
+        base=ExtendNER(weighting="mean", student_temperature=2),
+        weight_positive=2,
+        weight_negative=2,
+        decomposition=decomposition,
+        form=form,
+        words=words,
+    )
+    leaves = {"features": normal(seed, 3, 5, H), "weight": normal(seed + 1, C, H)}
+    teacher = output(torch.from_numpy(features_old), torch.from_numpy(weight_old))
+    student = lambda leaves: output(leaves["features"], leaves["weight"])  # noqa: E731
+    return System(leaves, published, method, student, teacher, SimpleNamespace(num_old=C_OLD))
+
+
+def decomposed_systems(seed: int) -> Iterator[tuple[str, System]]:
+    for decomposition, form, words in (
+        ("product", "kl", "outside"),
+        ("product", "mse", "all"),
+        ("weight", "bce", "outside"),
+    ):
+        yield f"dld, {decomposition}, {form}, {words}", dld(seed, decomposition, form, words)
+
+
+# AddNER
+
+BLOCKS = (slice(0, 5), slice(5, 8))
+"""Two types and one, each with an O of its own."""
+
+
+def add_ner(seed: int, temperature: float) -> System:
+    targets = torch.tensor([[0, 6, 7, 0, 0], [0, 0, 6, 0, IGNORE], [6, IGNORE, IGNORE, IGNORE, IGNORE]])
+    labels = np.maximum(targets.numpy() - 5, 0)
+
+    def published(z: Array, z_old: Array) -> float:
+        """CE inside the newest block on all words + KL of every older block on all words, padding apart."""
+        ce = cross_entropies(z[..., BLOCKS[1]], labels, LABELLED).mean()
+        kd = divergences(z[..., BLOCKS[0]], z_old, LABELLED, temperature, temperature).mean()
+        return float(ce + kd)
+
+    head = head_of(Stepwise())
+    z, z_old = normal(seed, 3, 5, 8), normal(seed + 1, 3, 5, 5)
+    student = lambda leaves: SimpleNamespace(logits=leaves["z"], blocks=head.blocks)  # noqa: E731
+    return System(
+        {"z": z},
+        lambda leaves: published(leaves["z"], z_old),
+        AddNER(temperature=temperature),
+        student,
+        SimpleNamespace(logits=torch.from_numpy(z_old)),
+        head,
+        Batch(torch.arange(3), {}, targets != IGNORE, targets),
+        OLD,
+    )
+
+
+def stepwise(seed: int) -> System:
+    """The first step: one block, a linear layer over the states."""
+    head = head_of(Stepwise(), H, OLD)
+    states = normal(seed, 3, 5, H)
+    targets = TARGETS.where(TARGETS < C_OLD, TARGETS - 2)
+
+    def published(leaves: Leaves) -> float:
+        z = leaves["states"] @ leaves["rows"][:, :-1].T + leaves["rows"][:, -1]
+        return float(cross_entropies(z, targets.numpy(), LABELLED).mean())
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        return functional_call(head, {"rows": leaves["rows"]}, (States.of_words(leaves["states"]), BATCH))
+
+    leaves = {"states": states, "rows": normal(seed + 1, C_OLD, H + 1)}
+    batch = Batch(torch.arange(3), {}, TARGETS != IGNORE, targets)
+    return System(leaves, published, Finetuning(), student, head=head, batch=batch)
+
+
+def stepwise_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "stepwise, first step", stepwise(seed)
+    yield "add_ner, SpanKL code", add_ner(seed, 1.0)
+    yield "add_ner, paper", add_ner(seed, 2.0)
+
+
+# SpanKL
+
+K = 3
+ENTITIES = [{Entity(0, 2, "food"), Entity(4, 5, "food")}, {Entity(1, 2, "food")}, set()]
+SENTENCES = [
+    Sentence(i, tuple("abcde"[:length]), frozenset(entities))
+    for i, (length, entities) in enumerate(zip((5, 4, 1), ENTITIES, strict=True))
+]
+
+
+def span_scores(states: Array, rows: Array, i: int, j: int) -> Array:
+    """[E] < S_e(i), E_e(j) > / sqrt(K), each vector a linear function of its word's state."""
+    w = rows.reshape(len(rows), 2, K, H + 1)
+    start, end = (w[:, side, :, :H] @ states[word] + w[:, side, :, H] for side, word in ((0, i), (1, j)))
+    return np.asarray((start * end).sum(-1) / np.sqrt(K))
+
+
+def span_kl(seed: int, method: Method[Any], *, distil: bool) -> System:
+    head, teacher_head = head_of(Spans(vector=K)), head_of(Spans(vector=K), H, OLD)
+    states_old, rows_old = normal(seed + 2, 3, 5, H), normal(seed + 3, 2, 2 * K * (H + 1))
+
+    def published(leaves: Leaves) -> float:
+        """BCE of the new types and KL of the old ones: a mean over types, summed over spans, a mean over sentences."""
+        first = 2 if distil else 0
+        loss = 0.0
+        for b, sentence in enumerate(SENTENCES):
+            for j in range(len(sentence.words)):
+                for i in range(j + 1):
+                    z = span_scores(leaves["states"][b], leaves["rows"], i, j)
+                    y = np.array([Entity(i, j + 1, kind) in sentence.entities for kind in NOW.types])
+                    bce = -np.where(y, log_expit(z), log_expit(-z))
+                    loss += bce[first:].mean()
+                    if distil:
+                        z_old = span_scores(states_old[b], rows_old, i, j)
+                        yes = rel_entr(expit(z_old), expit(z[:2]))
+                        no = rel_entr(expit(-z_old), expit(-z[:2]))
+                        loss += (yes + no).mean()
+        return float(loss / len(SENTENCES))
+
+    targets = head.targets(SENTENCES)
+    batch = Batch(torch.arange(3), {}, TARGETS != IGNORE, targets)
+
+    def scored(head: Head[Any], states: Tensor, rows: Tensor) -> Any:
+        return functional_call(head, {"rows": rows}, (States.of_words(states), batch))
+
+    leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, 3, 2 * K * (H + 1))}
+    teacher = scored(teacher_head, torch.from_numpy(states_old), torch.from_numpy(rows_old))
+    student = lambda leaves: scored(head, leaves["states"], leaves["rows"])  # noqa: E731
+    return System(leaves, published, method, student, teacher, head, batch)
+
+
+def span_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "spans, first step and Non-CL", span_kl(seed, Finetuning(), distil=False)
+    yield "span_kl", span_kl(seed, SpanKL(), distil=True)
+
+
+# GenCNER
+
+SYMBOLS = torch.tensor([[1, 1, 3, 2, 2, 5, END], [1, 2, 5, END, *[IGNORE] * 3], [END, *[IGNORE] * 6]])
+"""Two words a sentence: symbols are END, the words 1 and 2, the old types 3 and 4, the new type 5."""
+TAUGHT = torch.tensor([[True] * 3 + [False] * 4, [False] * 7, [False] * 7])
+
+
+def gen_cner(seed: int, method: GenCNER) -> System:
+    z_old = normal(seed + 1, 3, 7, 5)
+    pseudo, real, labels = TAUGHT.numpy(), SYMBOLS.numpy() != IGNORE, SYMBOLS.numpy()
+
+    def published(leaves: Leaves) -> float:
+        """CE on gold symbols and END, KL on pseudo symbols: all symbols weigh the same."""
+        ce = cross_entropies(leaves["z"], labels, real if method.supervise == "all" else real & ~pseudo)
+        kd = divergences(leaves["z"], z_old, pseudo, method.temperature, method.temperature)
+        return float((ce.sum() + method.kd_weight * kd.sum()) / real.sum())
+
+    logits = torch.from_numpy(z_old).masked_fill(~TAUGHT[..., None], NEVER)
+    batch = Batch(torch.arange(3), {}, torch.ones(3, 2, dtype=torch.bool), SYMBOLS)
+    batch = batch.with_column(PseudoSymbols(TAUGHT, logits))
+    student = lambda leaves: TripletOutput(leaves["z"])  # noqa: E731
+    return System({"z": normal(seed, 3, 7, 6)}, published, method, student, batch=batch)
+
+
+def triplet_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "gen_cner", gen_cner(seed, GenCNER())
+    yield "gen_cner, all supervised", gen_cner(seed, GenCNER(supervise="all", temperature=2.0, kd_weight=2.5))
+    head = head_of(Triplets(attention_heads=2))
+    labels, z = SYMBOLS.numpy(), normal(seed, 3, 7, 6)
+    yield (
+        "triplets, first step",
+        System(
+            {"z": z},
+            lambda leaves: float(cross_entropies(leaves["z"], labels, labels != IGNORE).mean()),
+            Finetuning(),
+            lambda leaves: TripletOutput(leaves["z"]),
+            head=head,
+            batch=Batch(torch.arange(3), {}, torch.ones(3, 2, dtype=torch.bool), SYMBOLS),
+        ),
+    )
+
+
+# Seq2Seq
+
+
+def seq2seq(seed: int, start: Any) -> System:
+    """An attention decoder: z = W relu(V [s ; c] + v) + b of each word, given the tag of the word before."""
+    width = 6
+    head = head_of(Seq2Seq(start=start), width, OLD, NOW)
+    n = {name: parameter.detach().numpy() for name, parameter in head.named_parameters()}
+    half = width // 2
+
+    def published(leaves: Leaves) -> float:
+        losses = []
+        for words, targets in zip(leaves["states"], Y, strict=True):
+            labels = [y for y in targets.tolist() if y != IGNORE]
+            memory = words[: len(labels)]
+            s = memory[-1, :half] if start == "forward" else memory[0, half:]
+            cell, previous = np.zeros(half), -1
+            for i, y in enumerate(labels):
+                attention = softmax((memory @ n["key.weight"].T + n["key.bias"]) @ s)
+                c = attention @ memory
+                x = np.concatenate([leaves["labels"][previous + 1], c, memory[i]])
+                gates = n["cell.weight_ih"] @ x + n["cell.bias_ih"] + n["cell.weight_hh"] @ s + n["cell.bias_hh"]
+                inward, forget, new, outward = np.split(gates, 4)
+                cell = expit(forget) * cell + expit(inward) * np.tanh(new)
+                s = expit(outward) * np.tanh(cell)
+                f = np.maximum(n["mix.weight"] @ np.concatenate([s, c]) + n["mix.bias"], 0)
+                z = leaves["rows"][:, :-1] @ f + leaves["rows"][:, -1]
+                losses.append(-log_softmax(z)[y])
+                previous = y
+        return float(np.mean(losses))
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        given = {"rows": leaves["rows"], "labels": leaves["labels"]}
+        return functional_call(head, given, (States.of_words(leaves["states"]), BATCH))
+
+    leaves = {
+        "states": normal(seed, 3, 5, width),
+        "rows": normal(seed + 1, C, half + 1),
+        "labels": normal(seed + 2, 1 + C, half),
+    }
+    return System(leaves, published, Finetuning(), student, head=head)
+
+
+def decoder_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "seq2seq, paper", seq2seq(seed, "forward")
+    yield "seq2seq, code", seq2seq(seed, "backward")
+
+
+FAMILIES = (
+    tag_systems,
+    feature_systems,
+    neighbour_systems,
+    decomposed_systems,
+    stepwise_systems,
+    span_systems,
+    triplet_systems,
+    decoder_systems,
+)
+SYSTEMS = [
+    pytest.param(system, id=f"{name}-{seed}")
+    for seed in (0, 1)
+    for each in FAMILIES
+    for name, system in each(10 * seed)
+]
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_value_and_gradient_are_those_of_the_published_equation(system: System) -> None:
+    leaves = {name: torch.tensor(values, requires_grad=True) for name, values in system.leaves.items()}
+    loss = system.loss(leaves)
+    assert loss.item() == pytest.approx(system.published(system.leaves), rel=1e-5)
+    gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    expected = differences(system.published, system.leaves)
+    for name, gradient in zip(leaves, gradients, strict=True):
+        scale = float(np.abs(expected[name]).max())
+        np.testing.assert_allclose(gradient.numpy(), expected[name], rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+        assert scale > 0, f"{name} has no gradient, so nothing was compared"
+
+
+def test_every_method_has_a_system() -> None:
+    compared = {type(parameter.values[0].method) for parameter in SYSTEMS}
+    assert compared >= {kind for kind in METHODS.values() if kind.__module__.startswith("raycner.")}
