@@ -33,6 +33,7 @@ WAYS = {
     "cfner_epoch": ["method.name=cfner", "method.refresh=epoch"],
     "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
+    "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
     "add_ner": ["method.name=add_ner", "model.head.name=stepwise"],

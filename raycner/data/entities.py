@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -38,6 +38,28 @@ class Sentence:
     """Gold, already restricted to the split's visible types."""
     pseudo: frozenset[Entity] = frozenset()
     """Predicted by the teacher; separate from gold until a head encodes both."""
+
+    def outside(self, types: Collection[str]) -> list[int]:
+        """The indices of the words that are in no gold entity of these types."""
+        inside = {i for entity in self.entities if entity.type in types for i in range(entity.start, entity.end)}
+        return [i for i in range(len(self.words)) if i not in inside]
+
+    def without(self, types: Collection[str]) -> "Sentence":
+        """The sentence without the words of its gold entities of these types, and without what overlaps them.
+
+        >>> sentence = Sentence(0, ("Ada", "left", "Oslo"), frozenset({Entity(0, 1, "person"), Entity(2, 3, "city")}))
+        >>> shorter = sentence.without({"person"})
+        >>> shorter.words, shorter.entities
+        (('left', 'Oslo'), frozenset({Entity(start=1, end=2, type='city')}))
+        """
+        remaining = self.outside(types)
+        place = {i: new for new, i in enumerate(remaining)}
+        entities = frozenset(
+            Entity(place[entity.start], place[entity.end - 1] + 1, entity.type)
+            for entity in self.entities
+            if all(i in place for i in range(entity.start, entity.end))
+        )
+        return Sentence(self.id, tuple(self.words[i] for i in remaining), entities)
 
     def labelled(self) -> list[Entity]:
         """Gold entities, and the teacher's that overlap no gold one, in reading order."""

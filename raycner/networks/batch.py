@@ -28,6 +28,8 @@ class Batch:
     """What a method's `collate` added for its `losses`, by type, on the device of the batch."""
     epoch: int = 0
     """The number of finished epochs of the step."""
+    companion: "Batch | None" = None
+    """Sentences of `Split.companions` that a method reads next to these."""
 
     def column(self, kind: type[Column]) -> Column:
         """The column of this type. Raises `KeyError` if the batch has none."""
@@ -46,8 +48,10 @@ class Batch:
             inputs={name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
             mask=self.mask.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
+            companion=self.companion and self.companion.to(device),
         )
 
     def masked(self) -> "Batch":
         """The same sentences without targets: the batch of a rank for which a global batch has no sentence."""
-        return replace(self, targets=torch.full_like(self.targets, IGNORE))
+        targets = torch.full_like(self.targets, IGNORE)
+        return replace(self, targets=targets, companion=self.companion and self.companion.masked())

@@ -133,6 +133,15 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, tem
     return LossSum((each.sum(-1) * where).sum() / (old * temperature), where.sum())
 
 
+def probability_distance(one: Tensor, other: Tensor, where: Tensor) -> LossSum:
+    """||softmax(z) - softmax(z')||^2, summed over tags and the words of `where`; both sides have a gradient.
+
+    Source: the consistency of TBCL (2026).
+    """
+    difference = one[where].softmax(-1) - other[where].softmax(-1)
+    return LossSum(difference.square().sum(), where.sum())
+
+
 def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
 

@@ -41,7 +41,7 @@ class SplitLoader:
         self.split, self.network = split, network
         self.tokens = tokenize_split(split, network.encoder)
         self.lengths = self.tokens.lengths
-        self.words = split.corpus[split.part].lengths[split.rows].astype(np.int64)
+        self.words = split.lengths
 
     def __len__(self) -> int:
         return len(self.lengths)

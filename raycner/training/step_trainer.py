@@ -102,7 +102,7 @@ def train(
         teacher = None if parent is None else freeze(parent, spec, carried, scratch)
         split = annotate(experience.train, spec.method, teacher)
         seed(spec.seed, spec.index)
-        grow(network, experience, spec)
+        grow(network, split, experience, spec)
         imprint(network, split, experience, spec)
         epochs, best_epoch = StepTrainer.of(spec, network, teacher, split, experience, callback).fit()
         delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
@@ -112,7 +112,7 @@ def train(
         fingerprint=spec.fingerprint,
         new=experience.inventory.new,
         seen=experience.inventory.types,
-        sentences=len(split),
+        sentences=split.drawn,
         epochs=epochs,
         best_epoch=best_epoch,
         seconds=time.monotonic() - started,
@@ -147,11 +147,10 @@ def annotate(split: Split, method: Method[Any], teacher: Teacher | None) -> Spli
     return annotated
 
 
-def grow(network: Network, experience: Experience, spec: StepSpec) -> None:
+def grow(network: Network, train: Split, experience: Experience, spec: StepSpec) -> None:
     """Make room for the new types and words, and move the network to its device."""
-    sentences = experience.train.corpus["train"]
-    words = (sentences.words(int(row)) for row in experience.train.rows)
-    network.start_step(experience.inventory, words, distinct_ids(experience.train, network.encoder))
+    words = map(train.words, range(train.drawn))
+    network.start_step(experience.inventory, words, distinct_ids(train, network.encoder))
     place(network, spec.optim.precision)
 
 
@@ -247,8 +246,9 @@ class StepTrainer:
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
+        lengths = self.loader.lengths[: self.loader.split.drawn]
         batches = epoch_order(
-            self.loader.lengths, seed=self.spec.seed, epoch=epoch, size=optim.batch_size, tokens=optim.batch_tokens
+            lengths, seed=self.spec.seed, epoch=epoch, size=optim.batch_size, tokens=optim.batch_tokens
         )
         collate = partial(method.collate, self.loader)
         for i, positions in enumerate(batches):

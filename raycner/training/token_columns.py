@@ -11,7 +11,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -26,7 +26,7 @@ from raycner.data.scenarios.scenario import Split
 from raycner.data.sentence_table import SentenceTable
 from raycner.errors import InputError
 from raycner.hashing import fingerprint
-from raycner.networks.encoders.encoder import Encoder, Tokens
+from raycner.networks.encoders.encoder import Encoder, Tokens, Words
 from raycner.storage.store import cache_folder, cached
 
 log = logging.getLogger(__name__)
@@ -55,15 +55,25 @@ class TokenizedSplit(Protocol):
 
 
 def tokenize_split(split: Split, encoder: Encoder) -> TokenizedSplit:
-    """The split in mapped columns where the encoder has any, else tokenised when read."""
-    columns = _open_columns(split, encoder)
-    return TokenizedWhenRead(split, encoder) if columns is None else MappedSplit(split, columns)
+    """The split in mapped columns where the encoder has any, else tokenised when read: source by source."""
+    sources = [_tokenize_source(source, encoder) for source in split.sources]
+    return sources[0] if len(sources) == 1 else TokenizedSources(sources)
+
+
+def _tokenize_source(source: Split, encoder: Encoder) -> TokenizedSplit:
+    columns = None if source.erased else _open_columns(source, encoder)
+    return TokenizedWhenRead(source, encoder) if columns is None else MappedSplit(source, columns)
 
 
 def distinct_ids(split: Split, encoder: Encoder) -> NDArray[np.int64] | None:
     """The distinct token ids of a split, in ascending order; None for an encoder without columns."""
-    columns = _open_columns(split, encoder)
-    return None if columns is None else columns.distinct_ids(split.rows)
+    distinct = [np.zeros(0, np.int64)]
+    for source in split.sources:
+        columns = _open_columns(source, encoder)
+        if columns is None:
+            return None
+        distinct.append(columns.distinct_ids(source.rows))
+    return np.unique(np.concatenate(distinct))
 
 
 class TokenColumns:
@@ -131,16 +141,33 @@ class TokenizedWhenRead:
     """A split of which each batch is tokenised when it is read."""
 
     def __init__(self, split: Split, encoder: Encoder) -> None:
-        self._sentences, self._rows, self._encoder = split.corpus[split.part], split.rows, encoder
+        self._split, self._encoder = split, encoder
         if encoder.slots_are_words:
-            self.lengths = self._sentences.lengths[self._rows].astype(np.int64)
+            self.lengths = split.lengths
         else:
-            chunks = _tokenize_in_chunks(self._sentences, self._rows, encoder)
+            chunks = _tokenize_in_chunks(map(split.words, range(len(split))), encoder)
             lengths = (len(tokens) for chunk in chunks for tokens in chunk)
-            self.lengths = np.fromiter(lengths, np.int64, len(self._rows))
+            self.lengths = np.fromiter(lengths, np.int64, len(split))
 
     def read(self, positions: Sequence[int]) -> list[Tokens]:
-        return self._encoder.tokenize([self._sentences.words(row) for row in self._rows[positions].tolist()])
+        return self._encoder.tokenize([self._split.words(position) for position in positions])
+
+
+class TokenizedSources:
+    """A split of several sources, one after another."""
+
+    def __init__(self, sources: Sequence[TokenizedSplit]) -> None:
+        self._sources = sources
+        self.lengths = np.concatenate([source.lengths for source in sources])
+        self._ends = list(accumulate(len(source.lengths) for source in sources))
+
+    def read(self, positions: Sequence[int]) -> list[Tokens]:
+        return [self._read(position) for position in positions]
+
+    def _read(self, position: int) -> Tokens:
+        k = bisect_right(self._ends, position)
+        (tokens,) = self._sources[k].read([position - (self._ends[k - 1] if k else 0)])
+        return tokens
 
 
 def _open_columns(split: Split, encoder: Encoder) -> TokenColumns | None:
@@ -162,14 +189,14 @@ def _open_columns(split: Split, encoder: Encoder) -> TokenColumns | None:
 
 def _write_columns(sentences: SentenceTable, encoder: Encoder, folder: Path) -> None:
     with ipc.new_stream(str(folder / FILE_NAME), SCHEMA) as stream:
-        for chunk in _tokenize_in_chunks(sentences, np.arange(len(sentences)), encoder):
+        for chunk in _tokenize_in_chunks(map(sentences.words, range(len(sentences))), encoder):
             columns = [_list_column([t.ids for t in chunk]), _list_column([t.starts for t in chunk])]
             stream.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
-def _tokenize_in_chunks(sentences: SentenceTable, rows: NDArray[np.int64], encoder: Encoder) -> Iterator[list[Tokens]]:
-    for begin in range(0, len(rows), CHUNK_ROWS):
-        yield encoder.tokenize([sentences.words(row) for row in rows[begin : begin + CHUNK_ROWS].tolist()])
+def _tokenize_in_chunks(sentences: Iterator[Words], encoder: Encoder) -> Iterator[list[Tokens]]:
+    while chunk := list(islice(sentences, CHUNK_ROWS)):
+        yield encoder.tokenize(chunk)
 
 
 def _list_column(arrays: Sequence[NDArray[np.int64]]) -> pa.ListArray:

@@ -1,8 +1,11 @@
 """What one step of a scenario may see: splits of a corpus, in which only some types are annotated."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -23,7 +26,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A view of a corpus: which rows, and which types are visible there. Nothing is copied."""
+    """A view of a corpus: which rows, and which types are visible there. Nothing is copied.
+
+    Positions count its rows, then the sentences of `further`, then those of `companions`.
+    """
 
     corpus: Corpus
     part: Part
@@ -36,15 +42,60 @@ class Split:
     pseudo_stats: Mapping[str, PseudoRecord] | None = field(default=None, repr=False)
     """Statistics of the pseudo-labels, by type: for the record only, never learned from."""
 
+    erased: frozenset[str] = frozenset()
+    """Visible types whose entities are cut out of the sentences, words and all."""
+    further: tuple["Split", ...] = field(default=(), repr=False)
+    """Sentences of other sources, learned with these: each split with the types that are visible in it."""
+    companions: tuple["Split", ...] = field(default=(), repr=False)
+    """Sentences that no epoch draws: the `collate` of a method reads them next to others."""
+
+    @cached_property
+    def sources(self) -> tuple["Split", ...]:
+        """The split by source, in the order of positions; annotations and columns are left out."""
+        own = replace(self, pseudo=None, columns={}, pseudo_stats=None, further=(), companions=())
+        return (own, *self.further, *self.companions)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(len(source.rows) for source in (self, *self.further, *self.companions)))
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return self._ends[-1]
+
+    @property
+    def drawn(self) -> int:
+        """The number of sentences that an epoch draws: all but the companions."""
+        return self._ends[len(self.further)]
+
+    @cached_property
+    def lengths(self) -> Rows:
+        """[sentences] the number of words of each."""
+        return np.concatenate([source._lengths() for source in self.sources])
+
+    def _lengths(self) -> Rows:
+        if not self.erased:
+            return self.corpus[self.part].lengths[self.rows].astype(np.int64)
+        return np.fromiter((len(sentence.words) for sentence in self.sentences()), np.int64, len(self.rows))
 
     def __getitem__(self, position: int) -> Sentence:
-        row = int(self.rows[position])
-        source = self.corpus[self.part]
-        gold = frozenset(entity for entity in source.entities(row) if entity.type in self.visible)
-        pseudo = self.pseudo[position] if self.pseudo is not None else frozenset()
-        return Sentence(row, source.words(row), gold, pseudo)
+        source, row = self._locate(position)
+        table = source.corpus[source.part]
+        gold = frozenset(entity for entity in table.entities(row) if entity.type in source.visible)
+        sentence = Sentence(row, table.words(row), gold)
+        if source.erased:
+            sentence = sentence.without(source.erased)
+        return sentence if self.pseudo is None else replace(sentence, pseudo=self.pseudo[position])
+
+    def words(self, position: int) -> tuple[str, ...]:
+        """The words of one sentence."""
+        source, row = self._locate(position)
+        return self[position].words if source.erased else source.corpus[source.part].words(row)
+
+    def _locate(self, position: int) -> tuple["Split", int]:
+        """The source of a position, and its row there."""
+        k = bisect_right(self._ends, position)
+        source = (self, *self.further, *self.companions)[k]
+        return source, int(source.rows[position - (self._ends[k - 1] if k else 0)])
 
     def sentences(self, positions: Sequence[int] | None = None) -> Iterator[Sentence]:
         return (self[i] for i in (range(len(self)) if positions is None else positions))
@@ -57,18 +108,22 @@ class Split:
         return self.corpus.dataset(self.part).select(self.rows, keep_in_memory=True)
 
     def with_pseudo(self, entities: Sequence[frozenset[Entity]]) -> "Split":
-        """The same rows, with the teacher's entities of each next to the gold ones."""
+        """The same sentences, with the teacher's entities of each next to the gold ones."""
         return replace(self, pseudo=tuple(entities))
 
     def with_pseudo_labels(
         self, confidences: Sequence[Mapping[Entity, float]], thresholds: Mapping[str, float]
     ) -> "Split":
-        """The same rows, with those of a teacher's entities whose confidence reaches the threshold of their type."""
+        """The same sentences, with those of a teacher's entities whose confidence reaches the threshold of their type.
+
+        The statistics are of the split's own rows.
+        """
         labels = [frozenset(e for e, p in row.items() if p >= thresholds[e.type]) for row in confidences]
         gold = (frozenset(self.corpus[self.part].entities(int(row))) for row in self.rows)
-        proposed = Counter(entity.type for row in confidences for entity in row)
-        accepted = Counter(entity.type for row in labels for entity in row)
-        right = Counter(entity.type for row, true in zip(labels, gold, strict=True) for entity in row & true)
+        own = slice(len(self.rows))
+        proposed = Counter(entity.type for row in confidences[own] for entity in row)
+        accepted = Counter(entity.type for row in labels[own] for entity in row)
+        right = Counter(entity.type for row, true in zip(labels[own], gold, strict=True) for entity in row & true)
         pseudo_stats = {
             kind: PseudoRecord(
                 proposed=proposed[kind],
@@ -86,7 +141,7 @@ class Split:
         return column
 
     def with_column(self, column: object) -> "Split":
-        """The same rows with a further column, which `column(type(column))` returns."""
+        """The same sentences with a further column, which `column(type(column))` returns."""
         return replace(self, columns={**self.columns, type(column): column})
 
 
