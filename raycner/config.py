@@ -59,7 +59,10 @@ class OptimConfig:
     momentum: float = 0.9
     """Of sgd."""
     weight_decay: float = 0.0
-    """Published: 5e-4 with sgd."""
+    """Published: 5e-4 with sgd, 0.01 with adamw."""
+    decay: Literal["all", "weights"] = omit_default_from_hash("all")
+    """What weight_decay acts on. all: every parameter. weights: neither biases nor the weights of normalisation layers
+    (published: SpanKL). The biases of a head are a column of its rows, and decay with them."""
     schedule: Literal["linear", "cosine", "milestones", "constant"] = "linear"
     warmup: float = 0.1
     """The share of the step's updates over which the rate rises from 0; linear and cosine only."""
@@ -72,9 +75,16 @@ class OptimConfig:
     """Sentences per update, over all workers together."""
     batch_tokens: int = 2048
     """At most this many slots (pieces or words, padding included) per update."""
+    order: Literal["pools", "shuffle", "corpus"] = omit_default_from_hash("pools")
+    """pools: shuffled, then sorted by length in pools of 50 batches, so that little is padding; a small step is one
+    pool, in which sentences of like length meet again and again. shuffle: at random, as SpanKL's code. corpus: the
+    order of the corpus in every epoch, as CFNER's code."""
     select: Literal["new", "seen", "last"] = "seen"
     """The dev micro-F1 that selects the epoch: new, of the step's own types (published practice, blind to forgetting);
     seen, of all types so far; last: no score, the last epoch is kept. Of epochs with equal scores the latest counts."""
+    select_by: Literal["micro", "macro"] = omit_default_from_hash("micro")
+    """Which F1 over these types: micro, or the mean over those that occur in dev or in the predictions (published:
+    SpanKL)."""
     patience: int = omit_default_from_hash(default=0)
     """End the step when that score has not risen for so many epochs; 0 never does. Published: 30 (progressive)."""
     calibration: Literal["none", "carried"] = "none"
@@ -109,7 +119,8 @@ class EvalConfig:
     """read_out: also score with the newest types' logits lowered by a bias that is chosen on dev (tag heads)."""
     counting: Literal["strict", "conlleval"] = "strict"
     """conlleval: also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one
-    entity: the count in which the progressive taggers were published."""
+    entity: the count in which the progressive taggers were published. The tags are those that a head of scheme BIOES
+    predicts, well-formed or not; the entities of other heads are written in BIOES."""
     decoding: str | None = None
     """Decode otherwise than `model.head.decoding`, in the evaluation only: argmax or constrained (tag heads), flat or
     nested (spans)."""

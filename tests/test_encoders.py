@@ -16,7 +16,7 @@ from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.errors import InputError
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.bilstm import Bilstm
-from raycner.networks.encoders.encoder import EncoderConfig
+from raycner.networks.encoders.encoder import EncoderConfig, pick
 from raycner.networks.encoders.pretrained import Pretrained, TouchedEmbedding
 from raycner.networks.heads.cosine import Cosine
 from raycner.networks.heads.linear import Linear
@@ -250,10 +250,19 @@ def test_nothing_drops_out_unless_asked_to(tiny_bert: str) -> None:
         made = network(config).train()
         one, two = (made(batch(made, SENTENCES)).logits for _ in range(2))
         torch.testing.assert_close(one, two, rtol=0, atol=0)
-    for config in (Pretrained(path=tiny_bert, dropout=0.5), Bilstm(width=4, dropout=0.5)):
+    dropping = (Pretrained(path=tiny_bert, dropout=0.5), Pretrained(path=tiny_bert, output_dropout=0.5))
+    for config in (*dropping, Bilstm(width=4, dropout=0.5)):
         made = network(config).train()
         assert not torch.equal(made(batch(made, SENTENCES)).logits, made(batch(made, SENTENCES)).logits)
         torch.testing.assert_close(words_of(made, SENTENCES), words_of(made, SENTENCES), rtol=0, atol=0)
+
+
+def test_output_dropout_acts_on_the_states_that_the_head_reads_and_on_no_layer(tiny_bert: str) -> None:
+    made = network(Pretrained(path=tiny_bert, output_dropout=0.5)).train()
+    states = made.states(batch(made, SENTENCES))
+    dropped = states.words == 0
+    torch.testing.assert_close(states.words[~dropped], 2 * pick(states.layers[-1], states.starts)[~dropped])
+    assert 0.3 < dropped[states.starts >= 0].double().mean() < 0.7
 
 
 def bilstm(**settings: Any) -> Bilstm:

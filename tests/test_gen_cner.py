@@ -137,8 +137,8 @@ def collated(step: Step, method: GenCNER, positions: Sequence[int]) -> Batch:
 def test_cached_scores_of_triplets_equal_live_ones(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
     step.first_words(monkeypatch)
     batch = collated(step, GenCNER(keep_ratio=0.7), range(12))
-    pseudo, taught = batch.column(PseudoSymbols)
-    assert pseudo.any() and not pseudo.all()
+    pseudo, distilled, taught = batch.column(PseudoSymbols)
+    assert pseudo.any() and not pseudo.all() and torch.equal(pseudo, distilled)
     live = step.teacher(batch).logits
     assert taught.shape == live.shape
     torch.testing.assert_close(taught[pseudo], live[pseudo], rtol=1e-4, atol=1e-5)
@@ -148,12 +148,31 @@ def test_cached_scores_of_triplets_equal_live_ones(step: Step, monkeypatch: pyte
     assert (taught[~pseudo] == NEVER).all()
 
 
+def test_the_teacher_holds_every_symbol_that_begins_a_triplet(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what it predicts after its own triplets; the labels stay."""
+    step.first_words(monkeypatch)
+    plain, held = (collated(step, GenCNER(keep_ratio=0.7, hold=hold), range(12)) for hold in ("pseudo", "begins"))
+    pseudo, distilled, taught = held.column(PseudoSymbols)
+    torch.testing.assert_close(plain.column(PseudoSymbols).logits[pseudo], taught[pseudo])
+    lengths = (held.targets != IGNORE).sum(1).tolist()
+    annotated = GenCNER(keep_ratio=0.7).annotate(step.split, step.teacher)
+    alone = SplitLoader(annotated, step.network).batch(range(12))
+    live = step.teacher(alone).logits
+    for row, (length, own) in enumerate(zip(lengths, pseudo.sum(1).tolist(), strict=True)):
+        assert distilled[row].nonzero()[:, 0].tolist() == [*range(own), *range(own, length, 3)]
+        for begin in range(own, length, 3):
+            torch.testing.assert_close(taught[row, begin], live[row, own], rtol=1e-4, atol=1e-5)
+    terms = {hold: GenCNER(hold=hold).losses(step.student, step.teacher, held) for hold in ("pseudo", "begins")}
+    assert terms["begins"]["ce"].total.item() == terms["pseudo"]["ce"].total.item()
+    assert any(length > own + 3 for length, own in zip(lengths, pseudo.sum(1).tolist(), strict=True)), "gold follows"
+
+
 def test_a_teachers_distribution_with_no_mass_on_new_types_sums_to_one(
     step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step.first_words(monkeypatch)
     batch = collated(step, GenCNER(), range(12))
-    pseudo, taught = batch.column(PseudoSymbols)
+    pseudo, _, taught = batch.column(PseudoSymbols)
     z = step.student(batch).logits
     q = torch.zeros_like(z)
     q[..., : taught.size(-1)] = taught.softmax(-1)

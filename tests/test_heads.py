@@ -18,11 +18,12 @@ from raycner.errors import InputError
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.cosine import CosineTags
-from raycner.networks.heads.head import HEADS, GrowthConfig
+from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig
 from raycner.networks.heads.linear import LinearTags
 from raycner.networks.heads.tag_head import TagHead
 from raycner.networks.heads.viterbi import viterbi
 from raycner.networks.losses import IGNORE
+from raycner.settings import build
 
 WIDTH = 6
 TWO = TypeInventory().grow(("animal", "city"))
@@ -343,6 +344,28 @@ def test_a_type_that_never_occurs_cannot_be_imprinted(config: Any) -> None:
         head.imprint(torch.zeros(len(head.tags), head.width), torch.zeros(len(head.tags)))
 
 
+@pytest.mark.parametrize(
+    ("scheme", "tags", "expected"),
+    [
+        ("BIOES", "B B O I I O E E", {(0, 1), (1, 2), (3, 5), (6, 7), (7, 8)}),
+        ("BIOES", "S S E I O O B E", {(0, 3), (3, 4), (6, 8)}),
+        ("BIO", "B B O I I O O B", {(0, 2), (3, 5), (7, 8)}),
+    ],
+)
+def test_chunks_of_bioes_are_read_from_the_tags_and_those_of_bio_from_the_entities(
+    scheme: Any, tags: str, expected: set[tuple[int, int]]
+) -> None:
+    one = TypeInventory().grow(("animal",))
+    head = grown(HEADS["linear"](scheme=scheme, decoding="argmax"), one, width=9)
+    with torch.no_grad():
+        head.rows.copy_(10 * torch.eye(len(head.tags), 10))
+    rows = [head.tags.index(tag if tag == "O" else f"{tag}-animal") for tag in tags.split()]
+    states = States.of_words(torch.eye(9)[rows][None])
+    mask = torch.ones(1, len(rows), dtype=torch.bool)
+    batch = Batch(torch.zeros(1, dtype=torch.long), {}, mask, torch.zeros(1, len(rows), dtype=torch.long))
+    assert head.chunks(states, batch) == [{Entity(start, end, "animal") for start, end in expected}]
+
+
 def padded(states: States, slots: int) -> States:
     more = torch.ones(states.slots.size(0), slots, states.slots.size(2))
     return states._replace(slots=torch.cat([states.slots, more], dim=1))
@@ -369,6 +392,19 @@ def test_cosine_logits_are_cosines() -> None:
     features = states.words / states.words.pow(2).sum(1, keepdim=True).sqrt()
     rows = sequence.weight / sequence.weight.norm(dim=-1, keepdim=True)
     torch.testing.assert_close(sequence(states, batch).logits, 3.0 * features @ rows.T)
+
+
+def test_a_hidden_layer_lies_between_state_and_rows() -> None:
+    head = grown(HEADS["linear"](hidden=3), TWO)
+    states, batch = random_states()
+    output = head(states, batch)
+    assert output.features.shape == (2, 5, 3 + 1) and (output.features >= 0).all()
+    torch.testing.assert_close(output.logits, output.features @ head.weight.T)
+    assert head.imprint_features(states, batch).shape == (2, 5, 3)
+    assert head.as_linear() is None, "it is more than a linear layer"
+    assert HEADS["linear"]().build(WIDTH).state_dict().keys() == {"rows", "frozen"}
+    with pytest.raises(InputError, match="hidden -1: not negative"):
+        build(HeadConfig, {"name": "linear", "hidden": -1})
 
 
 def test_linear_logits_have_a_bias() -> None:

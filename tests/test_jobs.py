@@ -168,6 +168,7 @@ def test_compat_is_the_published_recipe() -> None:
     for optim in (first, later):
         assert (optim.optimizer, optim.momentum, optim.weight_decay) == ("sgd", 0.9, 5e-4)
         assert (optim.epochs, optim.batch_size, optim.clip, optim.select) == (10, 8, 0, "new")
+        assert optim.order == "corpus"
     assert (first.lr, first.head_lr, first.schedule) == (2e-3, 2e-3, "milestones")
     assert (first.milestones, first.gamma) == ((5,), 0.2)
     assert (later.lr, later.head_lr, later.schedule) == (4e-4, 4e-4, "constant")

@@ -1,5 +1,8 @@
 """Batches: one global order whatever the number of ranks, every sentence once, little padding, a kept budget."""
 
+from itertools import combinations, pairwise
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +16,7 @@ from raycner.data.scenarios.scenario import Scenario
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
 from raycner.training import ranks
-from raycner.training.loader import EVAL_BATCH_LIMITS, SplitLoader, cut, epoch_order
+from raycner.training.loader import EVAL_BATCH_LIMITS, SplitLoader, cut, cut_unsorted, epoch_order
 
 Array = NDArray[np.int64]
 lengths_of = st.lists(st.integers(1, 60), min_size=1, max_size=120).map(
@@ -32,16 +35,17 @@ def slots(batch: Array, lengths: Array) -> int:
     epoch=st.integers(0, 9),
     size=st.integers(1, 9),
     tokens=st.integers(1, 99),
+    order=st.sampled_from(["pools", "shuffle", "corpus"]),
 )
 def test_an_epoch_sees_every_sentence_once_within_its_budget(
-    lengths: Array, seed: int, epoch: int, size: int, tokens: int
+    lengths: Array, seed: int, epoch: int, size: int, tokens: int, order: Any
 ) -> None:
-    batches = epoch_order(lengths, seed=seed, epoch=epoch, size=size, tokens=tokens)
+    batches = epoch_order(lengths, seed=seed, epoch=epoch, size=size, tokens=tokens, order=order)
     assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
     for batch in batches:
         assert 1 <= len(batch) <= size
         assert len(batch) == 1 or slots(batch, lengths) <= tokens
-    again = epoch_order(lengths, seed=seed, epoch=epoch, size=size, tokens=tokens)
+    again = epoch_order(lengths, seed=seed, epoch=epoch, size=size, tokens=tokens, order=order)
     assert [batch.tolist() for batch in again] == [batch.tolist() for batch in batches]
 
 
@@ -53,6 +57,44 @@ def test_a_batch_is_closed_only_when_it_is_full(lengths: Array, size: int, token
     for batch in batches[:-1]:
         longest = int(lengths[batch].max())
         assert len(batch) == size or (len(batch) + 1) * longest > tokens
+
+
+@given(lengths=lengths_of, size=st.integers(1, 9), tokens=st.integers(1, 99))
+def test_batches_of_an_unsorted_order_are_closed_only_when_they_are_full(
+    lengths: Array, size: int, tokens: int
+) -> None:
+    order = np.arange(len(lengths))
+    batches = cut_unsorted(order, lengths, size, tokens)
+    assert np.concatenate(batches).tolist() == order.tolist()
+    for batch, following in pairwise(batches):
+        assert len(batch) == size or (len(batch) + 1) * lengths[[*batch, following[0]]].max() > tokens
+    falling = np.argsort(-lengths, kind="stable")
+    assert [b.tolist() for b in cut_unsorted(falling, lengths, size, tokens)] == [
+        b.tolist() for b in cut(falling, lengths, size, tokens)
+    ]
+
+
+def test_published_orders_are_those_of_the_corpus_and_of_a_shuffle() -> None:
+    lengths = np.random.RandomState(0).randint(1, 60, 64)
+    ways: list[Any] = ["corpus", "shuffle", "pools"]
+    corpus, shuffle, pools = (
+        [np.concatenate(epoch_order(lengths, seed=0, epoch=e, size=8, tokens=9999, order=way)).tolist() for e in (0, 1)]
+        for way in ways
+    )
+    assert corpus == [list(range(64))] * 2
+    assert shuffle[0] != shuffle[1] and corpus[0] not in shuffle and shuffle != pools
+
+
+def test_pools_let_the_same_sentences_meet_again_and_a_shuffle_does_not() -> None:
+    """One pool of a small step: sorted by length, neighbours stay neighbours."""
+    lengths = np.random.RandomState(0).gamma(2.0, 8.0, 204).astype(np.int64) + 2
+
+    def mates(order: Any, epoch: int) -> set[tuple[int, int]]:
+        batches = epoch_order(lengths, seed=0, epoch=epoch, size=4, tokens=9999, order=order)
+        return {pair for batch in batches for pair in combinations(sorted(batch.tolist()), 2)}
+
+    again = {order: len(mates(order, 0) & mates(order, 1)) / len(mates(order, 0)) for order in ("pools", "shuffle")}
+    assert again["pools"] > 0.1 > 0.05 > again["shuffle"]
 
 
 def test_a_sentence_without_a_slot_is_a_batch_like_any_other() -> None:

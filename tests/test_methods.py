@@ -480,6 +480,23 @@ def test_methods_that_annotate_nothing_leave_the_split_alone(step: Step) -> None
         assert method.annotate(step.split, teacher) is step.split
 
 
+@pytest.mark.parametrize("norm_axis", ["sequence", "hidden"])
+def test_a_teacher_whose_output_depends_on_the_batch_reads_that_of_the_student(
+    norm_axis: Any, tiny_config: RunConfig, tiny_corpus: Corpus, tmp_path: Path
+) -> None:
+    """Whether or not its outputs were to be cached, sentence by sentence in batches of its own."""
+    experience = Scenario(tiny_config.scenario, [tiny_corpus])[0]
+    network = Network(dataclasses.replace(tiny_config.model, head=HEADS["cosine"](norm_axis=norm_axis)))
+    network.start_step(experience.inventory, [s.words for s in experience.train.sentences()])
+    teacher = Teacher(network, tmp_path, ExtendNER().teacher_outputs)
+    teacher.cache_outputs(experience.train)
+    loader = SplitLoader(experience.train, network)
+    for positions in ([0, 1, 2], [2, 7, 11, 5]):
+        batch = loader.batch(positions)
+        torch.testing.assert_close(teacher(batch).logits[batch.mask], network(batch).logits[batch.mask])
+    assert bool(teacher._cache) == (norm_axis == "hidden")
+
+
 def test_labels_show_how_methods_are_nested() -> None:
     assert DLD(base=DLD(base=ExtendNER())).label == "dld(dld(extend_ner))"
     assert list(DLD(base=ExtendNER()).teacher_outputs) == ["logits", "dld_positive", "dld_negative"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from seqeval.metrics import f1_score, precision_score, recall_score
+from seqeval.metrics.sequence_labeling import get_entities
 
 from raycner.data import metrics as scoring
 from raycner.data.entities import Entity, decode, encode
@@ -70,13 +71,17 @@ CONLLEVAL_ENDS = {("B", "B"), ("B", "O"), ("I", "B"), ("I", "O"), ("E", "E"), ("
 """The pairs of prefixes of one type between which the script ends an entity and, but before O, begins another."""
 
 
-def chunks_of_2004(tags: list[str]) -> set[Entity]:
+SEQEVAL_ENDS = {(one, two) for one in "BIES" for two in "BIES" if one in "ES" or two in "BS"} | CONLLEVAL_ENDS
+"""The same of seqeval's default mode, which has rules for S and for what follows E."""
+
+
+def chunks_of_2004(tags: list[str], ends: set[tuple[str, str]] = CONLLEVAL_ENDS) -> set[Entity]:
     """What the script makes of tags, rule by rule."""
     entities: set[Entity] = set()
     start, before = None, ("O", "")
     for i, tag in enumerate([*tags, "O"]):
         prefix, _, kind = tag.partition("-")
-        parts = (before[0], prefix) in CONLLEVAL_ENDS or kind != before[1]
+        parts = (before[0], prefix) in ends or kind != before[1]
         if start is not None and parts:
             entities.add(Entity(start, i, before[1]))
             start = None
@@ -101,6 +106,33 @@ def flat(draw: st.DrawFn) -> tuple[int, list[Entity]]:
 def test_conlleval_reads_entities_as_the_script_reads_their_bioes_tags(sentence):
     length, entities = sentence
     assert scoring.conlleval(entities) == chunks_of_2004(encode(entities, length, "BIOES"))
+
+
+bioes_tags = st.lists(st.sampled_from(["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in TYPES[:2])]))
+
+
+@given(bioes_tags)
+def test_chunks_are_those_of_the_script_however_malformed_the_tags(tags):
+    assert scoring.conlleval_chunks(tags) == chunks_of_2004(tags)
+
+
+@given(bioes_tags)
+def test_seqeval_reads_the_same_tags_by_the_same_rules_and_some_more(tags):
+    """The control: its default mode differs from the script in the listed pairs alone."""
+    seqeval = {Entity(start, end + 1, kind) for kind, start, end in get_entities(tags)}
+    assert seqeval == chunks_of_2004(tags, SEQEVAL_ENDS)
+
+
+@given(flat())
+def test_on_well_formed_tags_the_script_reads_what_it_reads_in_entities(sentence):
+    length, entities = sentence
+    assert scoring.conlleval_chunks(encode(entities, length, "BIOES")) == scoring.conlleval(entities)
+
+
+@pytest.mark.parametrize("tags", ["B B", "I B", "E E", "E I"])
+def test_the_script_reads_two_chunks_where_tags_are_not_well_formed(tags):
+    tags = [f"{prefix}-PER" for prefix in tags.split()]
+    assert scoring.conlleval_chunks(tags) == {Entity(0, 1, "PER"), Entity(1, 2, "PER")}
 
 
 def test_conlleval_makes_one_of_neighbours():

@@ -9,7 +9,7 @@ Shapes: B sentences, T words, C tags (C' old ones), L slots, H width, P spans, E
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,6 +25,7 @@ from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.methods.add_ner import AddNER
 from raycner.methods.cfner import CFNER, Neighbours
 from raycner.methods.dld import DLD
+from raycner.methods.duplet import Duplet, SharedWords
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.gen_cner import GenCNER, PseudoSymbols
@@ -79,32 +80,38 @@ class System:
     inventory: TypeInventory = NOW
     neighbours: Any = None
     """The output of the student for sentences of neighbours."""
+    companion: Any = (lambda _: None, None)
+    """The outputs of both for the companion of the batch."""
 
     def loss(self, leaves: Mapping[str, Tensor]) -> Tensor:
         """Our loss, as the trainer differentiates it."""
-        student: Any = Fixed(self.student(leaves), self.method, self.inventory, self.head, self.neighbours)
-        teacher: Any = Fixed(self.teacher, self.method, self.inventory)
+        of_student, of_teacher = self.companion
+        student: Any = Fixed(
+            self.student(leaves), of_student(leaves), self.method, self.inventory, self.head, self.neighbours
+        )
+        teacher: Any = Fixed(self.teacher, of_teacher, self.method, self.inventory)
         return combine(self.method.losses(student, teacher, self.batch))
 
 
 @dataclass
 class Fixed:
-    """A network of one output."""
+    """A network of one output for the batch, and another for its companion."""
 
     output: Any
+    companion: Any
     method: Method[Any]
     inventory: TypeInventory
     head: Any = None
     neighbours: Any = field(default=None, repr=False)
 
-    def __call__(self, _: Batch) -> Any:
-        return self.output
+    def __call__(self, batch: Batch) -> Any:
+        return self.output if len(batch.targets) == 3 else self.companion
 
     def forward_eval(self, _: Batch) -> Any:
         return self.neighbours
 
-    def recall(self, name: str, _: Batch) -> Tensor:
-        return self.method.teacher_outputs[name](self.output)
+    def recall(self, name: str, batch: Batch) -> Tensor:
+        return self.method.teacher_outputs[name](self(batch))
 
 
 def normal(seed: int, *shape: int) -> Array:
@@ -409,6 +416,48 @@ def decomposed_systems(seed: int) -> Iterator[tuple[str, System]]:
         yield f"dld, {decomposition}, {form}, {words}", dld(seed, decomposition, form, words)
 
 
+# Duplet
+
+
+def duplet(seed: int) -> System:
+    """ExtendNER on sentences and on their twins, which lack the new entities, and the consistency of old words."""
+    z_old, z_twin_old = normal(seed + 2, 3, 5, C_OLD), normal(seed + 3, 2, 3, C_OLD)
+    words = [(0, 0), (0, 3), (0, 4), (1, 0), (1, 1), (1, 3)]
+    twin_words = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    nowhere = np.zeros((2, 3), dtype=bool)
+
+    def published(leaves: Leaves) -> float:
+        z, z_twin = leaves["z"], leaves["z_twin"]
+        twin = cross_entropies(z_twin, np.zeros((2, 3), dtype=int), nowhere).sum()
+        twin += divergences(z_twin, z_twin_old, ~nowhere, 1, 1).mean()
+        apart = [
+            ((softmax(z[i]) - softmax(z_twin[j])) ** 2).sum()
+            for i, j in zip(words, twin_words, strict=True)
+            if z_twin_old[j].argmax() != 0
+        ]
+        return float(extend_ner(1, 1)(z, z_old) + twin + 0.5 * np.mean(apart))
+
+    companion = Batch(torch.arange(2), {}, torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, 3, dtype=torch.long))
+    batch = replace(BATCH, companion=companion)
+    shared = SharedWords(
+        *((torch.tensor([w[0] for w in each]), torch.tensor([w[1] for w in each])) for each in (words, twin_words))
+    )
+    return System(
+        {"z": normal(seed, 3, 5, C), "z_twin": normal(seed + 1, 2, 3, C)},
+        published,
+        Duplet(base=ExtendNER(weighting="mean"), consistency_weight=0.5),
+        lambda leaves: tag_output(leaves["z"]),
+        tag_output(torch.from_numpy(z_old)),
+        head_of(Linear()),
+        batch.with_column(shared),
+        companion=(lambda leaves: tag_output(leaves["z_twin"]), tag_output(torch.from_numpy(z_twin_old))),
+    )
+
+
+def twin_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "duplet", duplet(seed)
+
+
 # AddNER
 
 BLOCKS = (slice(0, 5), slice(5, 8))
@@ -530,22 +579,25 @@ TAUGHT = torch.tensor([[True] * 3 + [False] * 4, [False] * 7, [False] * 7])
 def gen_cner(seed: int, method: GenCNER) -> System:
     z_old = normal(seed + 1, 3, 7, 5)
     pseudo, real, labels = TAUGHT.numpy(), SYMBOLS.numpy() != IGNORE, SYMBOLS.numpy()
+    begins = real & (np.arange(7) % 3 == 0) if method.hold == "begins" else pseudo
 
     def published(leaves: Leaves) -> float:
-        """CE on gold symbols and END, KL on pseudo symbols: all symbols weigh the same."""
+        """CE on gold symbols and END, KL on pseudo symbols (and where triplets begin): all symbols weigh the same."""
         ce = cross_entropies(leaves["z"], labels, real if method.supervise == "all" else real & ~pseudo)
-        kd = divergences(leaves["z"], z_old, pseudo, method.temperature, method.temperature)
+        kd = divergences(leaves["z"], z_old, pseudo | begins, method.temperature, method.temperature)
         return float((ce.sum() + method.kd_weight * kd.sum()) / real.sum())
 
-    logits = torch.from_numpy(z_old).masked_fill(~TAUGHT[..., None], NEVER)
+    distilled = torch.from_numpy(pseudo | begins)
+    logits = torch.from_numpy(z_old).masked_fill(~distilled[..., None], NEVER)
     batch = Batch(torch.arange(3), {}, torch.ones(3, 2, dtype=torch.bool), SYMBOLS)
-    batch = batch.with_column(PseudoSymbols(TAUGHT, logits))
+    batch = batch.with_column(PseudoSymbols(TAUGHT, distilled, logits))
     student = lambda leaves: TripletOutput(leaves["z"])  # noqa: E731
     return System({"z": normal(seed, 3, 7, 6)}, published, method, student, batch=batch)
 
 
 def triplet_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "gen_cner", gen_cner(seed, GenCNER())
+    yield "gen_cner, held where triplets begin", gen_cner(seed, GenCNER(hold="begins"))
     yield "gen_cner, all supervised", gen_cner(seed, GenCNER(supervise="all", temperature=2.0, kd_weight=2.5))
     head = head_of(Triplets(attention_heads=2))
     labels, z = SYMBOLS.numpy(), normal(seed, 3, 7, 6)
@@ -605,7 +657,25 @@ def seq2seq(seed: int, start: Any) -> System:
     return System(leaves, published, Finetuning(), student, head=head)
 
 
+def tagger(seed: int) -> System:
+    """z = W relu(V f + v) + b, the tagger of the code: CE on all words."""
+    head = head_of(Linear(hidden=3))
+    n = {name: parameter.detach().numpy() for name, parameter in head.named_parameters()}
+
+    def published(leaves: Leaves) -> float:
+        f = np.maximum(leaves["states"] @ n["hidden.weight"].T + n["hidden.bias"], 0)
+        z = f @ leaves["rows"][:, :-1].T + leaves["rows"][:, -1]
+        return float(cross_entropies(z, Y, LABELLED).mean())
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        return functional_call(head, {"rows": leaves["rows"]}, (States.of_words(leaves["states"]), BATCH))
+
+    leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, C, 4)}
+    return System(leaves, published, Finetuning(), student, head=head)
+
+
 def decoder_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "blstm, code", tagger(seed)
     yield "seq2seq, paper", seq2seq(seed, "forward")
     yield "seq2seq, code", seq2seq(seed, "backward")
 
@@ -615,6 +685,7 @@ FAMILIES = (
     feature_systems,
     neighbour_systems,
     decomposed_systems,
+    twin_systems,
     stepwise_systems,
     span_systems,
     triplet_systems,

@@ -1,11 +1,13 @@
 """Protocols: who learns what when, which sentences a step may see, and what is hidden in them."""
 
+import json
 import pickle
 import random
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,6 +199,54 @@ def test_the_draw_is_the_one_that_was_published_here() -> None:
     ]
 
 
+def test_slices_come_from_a_file_and_steps_are_named_by_their_rows(tmp_path: Path) -> None:
+    corpus, file = synthetic(60, 3), tmp_path / "slices.json"
+
+    def written(slices: object, *, joint: bool = False) -> Scenario:
+        file.write_text(json.dumps(slices), encoding="utf-8")
+        return scenario(corpus, sampling="file", slices=str(file), joint=joint)
+
+    greedy = [e.train.rows.tolist() for e in scenario(corpus)]
+    assert [e.train.rows.tolist() for e in written(greedy)] == greedy
+    shuffled = [rows[::-1] for rows in greedy]
+    assert prints(written(shuffled)) == prints(written(greedy)), "the rows of a step are a set"
+    other = [greedy[0], greedy[1][1:], greedy[2]]
+    assert [a == b for a, b in zip(prints(written(other)), prints(written(greedy)), strict=True)] == [True, False, True]
+    assert prints(written(greedy, joint=True))[0] == prints(written(greedy))[0]
+    assert written(other).notes == ("1 training sentences are in no step",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[0], [1]]", "has 2 lists for 3 steps"),
+        ("[[0], [1], []]", "gives step 3 no sentence"),
+        ("[[0], [1], [60]]", "gives step 3 row 60, but the corpus has rows 0 to 59"),
+        ("[[0], [-1], [2]]", "gives step 2 row -1"),
+        ("[[0], [1, 2], [2]]", "lists row 2 twice, in step 2 and in step 3"),
+        ("[[0, 0], [1], [2]]", "lists row 0 twice, in step 1 and in step 1"),
+        ("[[0], [true], [2]]", r"\[1\]\[0\]: Input should be a valid integer"),
+        ("[[0], 1, [2]]", r"\[1\]: Input should be a valid array"),
+        ("[[0], [1", "Invalid JSON"),
+        ("[" * 9999, "Invalid JSON: recursion limit"),
+        (None, "No such file"),
+    ],
+)
+def test_files_of_slices_are_validated(text: str | None, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "slices.json"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as error:
+        scenario(synthetic(60, 3), sampling="file", slices=str(file))
+    assert str(error.value).startswith("scenario.protocol.slices: ") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("settings", [{"sampling": "file"}, {"slices": "rows.json"}])
+def test_a_file_of_slices_and_its_sampling_go_together(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="sampling=file and slices=FILE go together"):
+        PROTOCOLS["fg_pg"](**settings)
+
+
 def test_types_are_learned_in_the_order_that_is_asked_for() -> None:
     corpus = Made(letters(4), [list(letters(4))] * 8)
     asked = scenario(corpus, order=("D", "B", "A"), first=1, per_step=2)
@@ -329,6 +379,20 @@ def test_a_step_is_named_by_what_it_sees() -> None:
 
 
 # ---- tasks
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_python_shuffles_as_the_published_split_does(seed: int) -> None:
+    """Each part by itself: equal consecutive parts of its shuffled sentences, the rest to the last task."""
+    corpus = synthetic(100, 3)
+    order = list(range(100))
+    random.seed(seed)
+    random.shuffle(order)
+    expected = [sorted(order[:33]), sorted(order[33:66]), sorted(order[66:])]
+    prepared = scenario(corpus, protocol="split", split_seed=seed, shuffle="python")
+    assert [e.train.rows.tolist() for e in prepared] == expected
+    assert [part.rows.tolist() for part in prepared[-1].dev] == expected
+    assert prints(prepared) != prints(scenario(corpus, protocol="split", split_seed=seed))
 
 
 @st.composite

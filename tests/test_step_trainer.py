@@ -5,22 +5,27 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import runs
 from raycner.config import FirstStepConfig, OptimConfig, RunConfig
-from raycner.data.metrics import micro
+from raycner.data.entities import TypeInventory
+from raycner.data.metrics import macro, micro
 from raycner.data.scenarios.scenario import Scenario
 from raycner.events import Event
+from raycner.networks.encoders.pretrained import Pretrained
+from raycner.networks.heads.linear import Linear
 from raycner.networks.losses import LossSum
+from raycner.networks.network import ModelConfig, Network
 from raycner.storage.store import ObjectStore
 from raycner.training.counting import count_entities
 from raycner.training.loader import SplitLoader
 from raycner.training.plan import plan
 from raycner.training.snapshot import Snapshot
-from raycner.training.step_trainer import StepTrainer, combine, rate, train
+from raycner.training.step_trainer import StepTrainer, _optimizer, combine, rate, train
 
 
 class Listener:
@@ -59,12 +64,29 @@ def test_one_step_overfits_a_small_corpus(store: ObjectStore) -> None:
     assert micro(counts) > 0.95
 
 
-def test_the_best_state_is_saved(store: ObjectStore) -> None:
-    spec, experience = first_step(store, "optim.first.epochs=6", "optim.schedule=constant", "optim.lr=0.05")
+@pytest.mark.parametrize(("select_by", "average"), [("micro", micro), ("macro", macro)])
+def test_the_best_state_is_saved(store: ObjectStore, select_by: str, average: Any) -> None:
+    settings = ("optim.first.epochs=5", "optim.schedule=constant", "optim.lr=0.05", "scenario.protocol.first=2")
+    spec, experience = first_step(store, *settings, f"optim.select_by={select_by}")
     network, record = train(spec, experience, None, Listener())
     dev_scores = [epoch.dev_score for epoch in record.epochs]
     assert record.best_epoch == max(range(len(dev_scores)), key=lambda epoch: (dev_scores[epoch], epoch))
-    assert micro(count_entities(network, [SplitLoader(part, network) for part in experience.dev])) == max(dev_scores)
+    assert average(count_entities(network, [SplitLoader(part, network) for part in experience.dev])) == max(dev_scores)
+
+
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_biases_and_norms_may_be_spared_from_decay(tiny_bert: str, decay: Any) -> None:
+    network = Network(ModelConfig(encoder=Pretrained(path=tiny_bert), head=Linear(hidden=4)))
+    network.start_step(TypeInventory().grow(("animal",)), [["Ada"]])
+    optimizer = _optimizer(network, OptimConfig(decay=decay, weight_decay=0.1, lr=1e-3, head_lr=1e-2))
+    groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
+    named = dict(network.named_parameters())
+    assert groups.keys() == {parameter for parameter in named.values() if parameter.requires_grad}
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(groups)
+    for name, parameter in named.items():
+        is_spared = decay == "weights" and (name.endswith("bias") or "LayerNorm" in name)
+        assert groups[parameter]["weight_decay"] == (0.0 if is_spared else 0.1), name
+        assert groups[parameter]["base_lr"] == (1e-2 if name.startswith("head.") else 1e-3)
 
 
 def test_select_last_keeps_the_last_epoch(store: ObjectStore) -> None:

@@ -9,9 +9,10 @@ A series is the test counts after each step of a run, in order, over the types l
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
 from statistics import fmean
 
-from raycner.data.entities import Entity
+from raycner.data.entities import Entity, split_tag
 from raycner.storage.ledger import Counts
 
 TypeCounts = tuple[int, int, int]
@@ -56,6 +57,27 @@ def conlleval(entities: Iterable[Entity]) -> set[Entity]:
         else:
             merged.append(entity)
     return set(merged)
+
+
+CONLLEVAL_BREAKS = {("B", "B"), ("I", "B"), ("E", "E"), ("E", "I")}
+"""The prefixes of two neighbours of one type between which the script ends a chunk and begins another."""
+
+
+def conlleval_chunks(tags: Sequence[str]) -> set[Entity]:
+    """The chunks that the conlleval script of 2004 reads in the tags of a sentence, well-formed or not.
+
+    A chunk is a run of tags of one type, cut at `CONLLEVAL_BREAKS`. On well-formed BIOES it equals `conlleval`; what
+    `decode` repairs, such as an I without its B, it reads otherwise.
+    """
+    prefixes, kinds = zip(*map(split_tag, tags), strict=True) if tags else ((), ())
+    chunks: set[Entity] = set()
+    for kind, run in groupby(range(len(tags)), key=kinds.__getitem__):
+        first, *rest = run
+        starts = [first, *(i for i in rest if (prefixes[i - 1], prefixes[i]) in CONLLEVAL_BREAKS)]
+        ends = [*starts[1:], first + len(rest) + 1]
+        if kind:
+            chunks.update(Entity(start, end, kind) for start, end in zip(starts, ends, strict=True))
+    return chunks
 
 
 def support(counts: TypeCounts) -> int:

@@ -7,9 +7,10 @@
 
 The teacher gives new types no probability: the KL is cut to its symbols, so the mass of new types is penalised. Its
 logits for the pseudo symbols of a sentence are computed once per step, by teacher forcing, and the student has the same
-prefix. Source: GenCNER (https://arxiv.org/abs/2510.11444), which was not available: settings marked INFERRED are
-guesses, and so are the mean over symbols and a teacher that is forced to the kept triplets rather than to all of its
-own.
+prefix. A triplet that is not kept is learned as absent: the symbol after the kept ones is gold, so at
+keep_ratio=0.5 an old type loses half of its labels at every step. `hold=begins` also distils the teacher there. Source:
+GenCNER (https://arxiv.org/abs/2510.11444), which was not available: settings marked INFERRED are guesses, and so are
+the mean over symbols and a teacher that is forced to the kept triplets rather than to all of its own.
 Shapes: B sentences, T words, E' old types, S symbols, Y' = 1 + T + E' old symbols.
 """
 
@@ -24,15 +25,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raycner.data.scenarios.scenario import Split
+from raycner.hashing import omit_default_from_hash
 from raycner.methods.method import METHODS, Method, Student, StudentLoader, Teacher
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
-from raycner.networks.heads.triplets import END, NEVER, TripletHead, TripletOutput
+from raycner.networks.heads.triplets import NEVER, TripletHead, TripletOutput
 from raycner.networks.losses import IGNORE, LossSum
 
 SymbolLogits = NDArray[Any]
-"""[S, 1 + words + E'] the teacher's logits for the pseudo symbols of one sentence, without padding."""
+"""[S + 1, 1 + words + E'] the teacher's logits for the pseudo symbols of one sentence and what follows, unpadded."""
 
 
 class TeacherLogits(NamedTuple):
@@ -42,12 +44,14 @@ class TeacherLogits(NamedTuple):
 
 
 class PseudoSymbols(NamedTuple):
-    """A column of a batch: which symbols are pseudo symbols, and the teacher's logits for them."""
+    """A column of a batch: which symbols are pseudo symbols, and the teacher's logits for those that are distilled."""
 
     where: Tensor
-    """[B, S]"""
+    """[B, S] the pseudo symbols."""
+    distilled: Tensor
+    """[B, S] these, and what else `hold` names."""
     logits: Tensor
-    """[B, S, Y'], NEVER where there is no pseudo symbol and no such word."""
+    """[B, S, Y'], NEVER where nothing is distilled and where there is no such word."""
 
 
 @METHODS.register("gen_cner")
@@ -57,13 +61,17 @@ class GenCNER(Method[TripletOutput]):
     heads = (TripletHead,)
 
     keep_ratio: float = 0.5
-    """The share of each old type's pseudo-triplets that is kept, ties included. Published: 0.5."""
+    """The share of each old type's pseudo-triplets that is kept, ties included. Published: 0.5, for six or eight steps;
+    with more steps report 1.0 as well."""
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """For single types, a fixed confidence in place of a share: `method.thresholds.person=0.84`."""
     kd_weight: float = 1.0
     """The weight of distillation relative to cross-entropy. INFERRED."""
     temperature: float = 1.0
     """T, for student and teacher. INFERRED."""
+    hold: Literal["pseudo", "begins"] = omit_default_from_hash("pseudo")
+    """Which symbols are distilled. pseudo: those of the pseudo-triplets, as published. begins: also every other symbol
+    that begins a triplet and END, by the teacher's distribution after its own triplets; cross-entropy stays."""
     supervise: Literal["gold", "all"] = "gold"
     """Whether cross-entropy is on gold symbols and END only, or on pseudo symbols too. INFERRED."""
     collisions: Literal["identical", "overlapping"] = "identical"
@@ -115,13 +123,20 @@ class GenCNER(Method[TripletOutput]):
         column = loader.split.column(TeacherLogits)
         sentences = [torch.from_numpy(column.logits[int(i)]) for i in positions]
         ends = (1 + batch.mask.sum(1)).tolist()  # where a sentence's words end and the types begin
+        lengths = (batch.targets != IGNORE).sum(1).tolist()
         logits = sentences[0].new_full((size, symbols, 1 + words + sentences[0].size(1) - ends[0]), NEVER)
-        where = torch.zeros(size, symbols, dtype=torch.bool)
-        for row, (own, end) in enumerate(zip(sentences, ends, strict=True)):
-            where[row, : len(own)] = True
-            logits[row, : len(own), :end] = own[:, :end]
-            logits[row, : len(own), 1 + words :] = own[:, end:]
-        return batch.with_column(PseudoSymbols(where.to(batch.mask.device), logits.to(batch.mask.device)))
+        where, distilled = (torch.zeros(size, symbols, dtype=torch.bool) for _ in range(2))
+        for row, (own, end, length) in enumerate(zip(sentences, ends, lengths, strict=True)):
+            pseudo = 3 * (len(own) // 3)
+            later = range(pseudo, length, 3) if self.hold == "begins" else ()
+            at = torch.tensor([*range(pseudo), *later], dtype=torch.long)
+            taught = own[at.clamp(max=len(own) - 1)]  # after its own triplets the teacher has one distribution
+            where[row, :pseudo] = True
+            distilled[row, at] = True
+            logits[row, at, :end] = taught[:, :end]
+            logits[row, at, 1 + words :] = taught[:, end:]
+        device = batch.mask.device
+        return batch.with_column(PseudoSymbols(where.to(device), distilled.to(device), logits.to(device)))
 
     def losses(
         self,
@@ -135,7 +150,7 @@ class GenCNER(Method[TripletOutput]):
         kd = losses.distillation(
             z,
             pseudo.logits,
-            where=symbols & pseudo.where,
+            where=symbols & pseudo.distilled,
             student_temperature=self.temperature,
             teacher_temperature=self.temperature,
         )
@@ -149,8 +164,8 @@ def threshold(confidences: Sequence[float], share: float) -> float:
 
 
 def _pseudo_logits(batch: Batch, output: TripletOutput) -> list[tuple[int, SymbolLogits]]:
-    """The logits of each sentence's pseudo symbols, by its position: the teacher's targets hold no other symbols."""
-    symbols, ends = (batch.targets > END).sum(1).tolist(), (1 + batch.mask.sum(1)).tolist()
+    """The logits of each sentence's pseudo symbols and END, by its position: the teacher's targets hold no others."""
+    symbols, ends = (batch.targets != IGNORE).sum(1).tolist(), (1 + batch.mask.sum(1)).tolist()
     rows = zip(batch.positions.tolist(), output.logits.cpu().numpy(), symbols, ends, strict=True)
     types = 1 + batch.mask.size(1)  # the first type's symbol in this batch
     return [(i, np.concatenate([z[:count, :end], z[:count, types:]], axis=1)) for i, z, count, end in rows]

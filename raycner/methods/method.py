@@ -44,7 +44,7 @@ class Teacher(Protocol[Output_co]):
     """The network at the end of the previous step, frozen.
 
     What the method lists in `teacher_outputs` is computed once per step and read from a cache. Any other attribute of
-    the output costs a forward pass; the values are the same.
+    the output costs a forward pass; the values are the same. A head whose output depends on the batch has no cache.
     """
 
     @property

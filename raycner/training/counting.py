@@ -14,7 +14,7 @@ from raycner.training.loader import SplitLoader
 
 Counting = Literal["strict", "conlleval"]
 COUNTINGS: Mapping[Counting, Callable[[Iterable[Entity]], Collection[Entity]]] = {"strict": set, "conlleval": conlleval}
-"""What each scheme makes of the entities of one sentence, gold and predicted alike."""
+"""What each scheme makes of the gold entities of one sentence."""
 
 
 class ReadOut(NamedTuple):
@@ -55,14 +55,11 @@ def count_read_outs(
             for positions, batch in loader.batches():
                 gold = [loader.split[int(i)].labelled() for i in positions]
                 states = network.states(batch)
-                predictions = {
-                    bias: network.read_out(states, batch, new_type_bias=bias)
-                    for bias in {read_out.new_type_bias for read_out in read_outs}
-                }
                 for i, (bias, counting) in enumerate(read_outs):
-                    chunks = COUNTINGS[counting]
-                    pairs = [(g, p) for g, p in zip(gold, predictions[bias], strict=True) if g or p]
-                    totals[i] = add(totals[i], *(tally(chunks(g), chunks(p), scored) for g, p in pairs))
+                    read = network.read_out if counting == "strict" else network.head.chunks
+                    predictions = read(states, batch, new_type_bias=bias)
+                    pairs = [(g, p) for g, p in zip(gold, predictions, strict=True) if g or p]
+                    totals[i] = add(totals[i], *(tally(COUNTINGS[counting](g), p, scored) for g, p in pairs))
     local = torch.tensor([[total[kind] for kind in types] for total in totals], device=network.device)
     return tuple(
         {kind: (tp, fp, fn) for kind, (tp, fp, fn) in zip(types, counts, strict=True)}

@@ -2,11 +2,12 @@
 
 The order of an epoch is one global permutation, drawn from (seed, epoch): the same sentences meet in a batch for any
 number of ranks, and each rank works on its stride of it. Batches are cut from pools sorted by length, so little is
-padding, and closed by the number of sentences or by the number of slots, whichever comes first.
+padding, and closed by the number of sentences or by the number of slots, whichever comes first. Published recipes
+shuffle without pools, or keep the order of the corpus.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from raycner.training.token_columns import tokenize_split
 T = TypeVar("T")
 Positions = NDArray[np.int64]
 Collate = Callable[[Any], Batch]
+Order = Literal["pools", "shuffle", "corpus"]
 EVAL_BATCH_LIMITS = {"cpu": (64, 512), "cuda": (256, 16384)}
 """Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
 SORT_POOL_BATCHES = 50
@@ -93,9 +95,20 @@ class SplitLoader:
         return eval_batches(positions, self.lengths, self.network.device)
 
 
-def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int) -> list[Positions]:
+def epoch_order(
+    lengths: Positions, *, seed: int, epoch: int, size: int, tokens: int, order: Order = "pools"
+) -> list[Positions]:
     """The global batches of one epoch: at most `size` sentences and `tokens` slots each, padding included."""
     draw = np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, epoch])))
+    if order == "corpus":
+        return cut_unsorted(np.arange(len(lengths)), lengths, size, tokens)
+    if order == "shuffle":
+        return cut_unsorted(draw.permutation(len(lengths)), lengths, size, tokens)
+    return _from_pools(draw, lengths, size, tokens)
+
+
+def _from_pools(draw: np.random.RandomState, lengths: Positions, size: int, tokens: int) -> list[Positions]:
+    """Batches of sentences of like length, in any order."""
     order = draw.permutation(len(lengths))
     batches: list[Positions] = []
     for pool in np.array_split(order, max(1, round(len(order) / (size * SORT_POOL_BATCHES)))):
@@ -106,6 +119,18 @@ def epoch_order(lengths: Positions, *, seed: int, epoch: int, size: int, tokens:
 def eval_batches(positions: Positions, lengths: Positions, device: torch.device) -> list[Positions]:
     """The batches in which a device reads the sentences at these positions without gradient, longest first."""
     return cut(positions[np.argsort(-lengths[positions], kind="stable")], lengths, *EVAL_BATCH_LIMITS[device.type])
+
+
+def cut_unsorted(order: Positions, lengths: Positions, size: int, tokens: int) -> list[Positions]:
+    """Consecutive batches of any order. A sentence longer than the budget goes alone."""
+    bounds, longest = [0], 1
+    for end, length in enumerate(lengths[order].tolist()):
+        count = end - bounds[-1]
+        longest = max(longest, length) if count else max(1, length)
+        if count and (count == size or (count + 1) * longest > tokens):
+            bounds.append(end)
+            longest = max(1, length)
+    return np.split(order, bounds[1:]) if len(order) else []
 
 
 def cut(order: Positions, lengths: Positions, size: int, tokens: int) -> list[Positions]:

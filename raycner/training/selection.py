@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from raycner.config import OptimConfig
-from raycner.data.metrics import micro
+from raycner.data.metrics import macro, micro
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord
 from raycner.training.counting import count_entities
@@ -11,10 +11,11 @@ from raycner.training.loader import SplitLoader
 
 
 def dev_score(optim: OptimConfig, network: Network, dev: Sequence[SplitLoader]) -> float:
-    """Micro-F1 on dev, over the types that `optim.select` names."""
+    """F1 on dev as `optim.select_by` averages it, over the types that `optim.select` names."""
     types = network.inventory.new if optim.select == "new" else network.inventory.types
     loaders = [loader for loader in dev if loader.split.visible & set(types)]
-    return micro(count_entities(network, loaders), types)
+    average = macro if optim.select_by == "macro" else micro
+    return average(count_entities(network, loaders), types)
 
 
 def is_best(optim: OptimConfig, score: float, best_score: float) -> bool:

@@ -248,7 +248,12 @@ class StepTrainer:
         sums: dict[str, Tensor] = {}
         lengths = self.loader.lengths[: self.loader.split.drawn]
         batches = epoch_order(
-            lengths, seed=self.spec.seed, epoch=epoch, size=optim.batch_size, tokens=optim.batch_tokens
+            lengths,
+            seed=self.spec.seed,
+            epoch=epoch,
+            size=optim.batch_size,
+            tokens=optim.batch_tokens,
+            order=optim.order,
         )
         collate = partial(method.collate, self.loader)
         for i, positions in enumerate(batches):
@@ -293,12 +298,24 @@ def seed(*numbers: int) -> None:
 
 def _optimizer(network: Network, optim: OptimConfig) -> torch.optim.Optimizer:
     parts = ((network.encoder, optim.lr), (network.head, optim.head_lr))
-    groups = [
-        {"params": [p for p in part.parameters() if p.requires_grad], "lr": lr, "base_lr": lr} for part, lr in parts
-    ]
+    groups = []
+    for part, lr in parts:
+        trained = [p for p in part.parameters() if p.requires_grad]
+        spared = _spared_from_decay(part) if optim.decay == "weights" else set()
+        groups.append({"params": [p for p in trained if p not in spared], "lr": lr, "base_lr": lr})
+        if spared:
+            spared_group = {"params": [p for p in trained if p in spared], "weight_decay": 0.0}
+            groups.append({**spared_group, "lr": lr, "base_lr": lr})
     if optim.optimizer == "adamw":
         return torch.optim.AdamW(groups, weight_decay=optim.weight_decay, fused=True)
     return torch.optim.SGD(groups, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
+
+
+def _spared_from_decay(part: nn.Module) -> set[nn.Parameter]:
+    """The biases of a module, and the weights of its normalisation layers."""
+    spared = {parameter for name, parameter in part.named_parameters() if "bias" in name.rpartition(".")[2]}
+    norms = (module for module in part.modules() if "Norm" in type(module).__name__)
+    return spared.union(*(norm.parameters(recurse=False) for norm in norms))
 
 
 def _restore(optimizer: torch.optim.Optimizer, snapshot: Snapshot) -> None:

@@ -76,8 +76,11 @@ class Teacher:
         return [gathered[position] for position in range(len(split))]
 
     def cache_outputs(self, split: Split) -> None:
-        """Compute `outputs` for every sentence of a split: one pass, shared among the ranks."""
-        if not self.outputs:
+        """Compute `outputs` for every sentence of a split: one pass, shared among the ranks.
+
+        Nothing is cached where they depend on the other sentences of a batch: they are computed in the student's.
+        """
+        if not self.outputs or self._network.config.head.batch_dependent:
             return
         cache = {name: CachedOutput(self._scratch / f"{name}-{ranks.rank()}", len(split)) for name in self.outputs}
 

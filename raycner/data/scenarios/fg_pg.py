@@ -11,7 +11,9 @@ from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.experience import Experience, Rows, Split, whole_dev_and_test
 from raycner.data.scenarios.protocol import PROTOCOLS, ScenarioKey, SeededProtocol
+from raycner.data.scenarios.slices import read_slices
 from raycner.errors import InputError
+from raycner.hashing import omit_default_from_hash
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +36,17 @@ class FgPg(SeededProtocol):
     """How many types the first step learns."""
     per_step: int = 1
     """How many types each later step adds; `first` and `per_step` must use up all types."""
-    sampling: Literal["greedy", "random"] = "greedy"
-    """How sentences are divided into slices: greedy, by their rarest type, as the CFNER family does; or at random."""
+    sampling: Literal["greedy", "random", "file"] = "greedy"
+    """How sentences are divided into slices: greedy, by their rarest type, as the CFNER family does; at random; or as a
+    file lists them."""
+    slices: str = omit_default_from_hash("")
+    """With sampling=file: a JSON file of one list per step of row ids, the numbers of training sentences from 0. Every
+    node reads it; steps are named by the rows themselves."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if (self.sampling == "file") != bool(self.slices):
+            raise ValueError("sampling=file and slices=FILE go together")
         if self.first < 1 or self.per_step < 1:
             raise ValueError("first and per_step are at least 1")
 
@@ -48,13 +56,18 @@ class FgPg(SeededProtocol):
 
     def experiences(self, corpus: Corpus, types: tuple[str, ...]) -> Iterator[Experience]:
         inventories = self._inventories(types)
-        slices = SAMPLING[self.sampling](corpus, inventories[-1], self.split_seed)
+        if self.sampling == "file":
+            slices = read_slices(self.slices, len(inventories), len(corpus["train"]))
+        else:
+            slices = SAMPLING[self.sampling](corpus, inventories[-1], self.split_seed)
         for index, inventory in enumerate(inventories):
             train = Split(corpus, "train", slices[index], frozenset(inventory.new))
             yield Experience(index, inventory, train, *whole_dev_and_test(corpus, inventory))
 
-    def key(self, experiences: Sequence[Experience], index: int, *, joint: bool) -> DealtKey:
+    def key(self, experiences: Sequence[Experience], index: int, *, joint: bool) -> ScenarioKey:
         """Step 0 of the upper bound is step 0 of the protocol."""
+        if self.sampling == "file":
+            return super().key(experiences, index, joint=joint)
         every = experiences[-1].inventory
         return DealtKey(
             protocol="joint" if joint and index else "fg_pg",

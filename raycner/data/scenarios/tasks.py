@@ -8,13 +8,14 @@
 
 Dev is divided like the training sentences, and comes in one part per task so far, annotated with that task's types:
 `optim.select=new` scores the newest part alone, as published. Which sentences a task sees does not depend on the order
-in which tasks are learned. Source: SpanKL's data preparation; published with split_seed=1.
+in which tasks are learned. Source: SpanKL's data preparation; published with split_seed=1 and shuffle=python.
 """
 
+import random
 import re
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -102,9 +103,25 @@ class TaskProtocol(OneCorpusProtocol):
         return self.tasks
 
 
+def _shuffled_by_python(total: int, seed: int) -> Rows:
+    order = list(range(total))
+    random.Random(seed).shuffle(order)
+    return np.asarray(order, dtype=np.int64)
+
+
+SHUFFLES: dict[str, Callable[[int, int], Rows]] = {
+    "numpy": lambda total, seed: np.random.RandomState(seed).permutation(total),
+    "python": _shuffled_by_python,
+}
+
+
 @PROTOCOLS.register("split")
 class SplitTasks(TaskProtocol, SeededProtocol):
     """Disjoint equal parts, each annotated with its own task's types only."""
+
+    shuffle: Literal["numpy", "python"] = "numpy"
+    """What shuffles the sentences of train and of dev, each from split_seed: numpy's generator, or Python's, as in the
+    published code."""
 
     def __post_init__(self) -> None:
         TaskProtocol.__post_init__(self)
@@ -115,7 +132,7 @@ class SplitTasks(TaskProtocol, SeededProtocol):
         if not size:
             line = f"{total} sentences of {part} are too few to cut into {len(tasks)} parts"
             raise InputError(line, location="scenario.corpus", hint="give more sentences, or fewer tasks")
-        order = np.random.RandomState(self.split_seed).permutation(total)
+        order = SHUFFLES[self.shuffle](total, self.split_seed)
         return [np.sort(rows) for rows in np.split(order, range(size, size * len(tasks), size))]
 
 

@@ -61,7 +61,8 @@ class Cosine(HeadConfig):
     it."""
     norm_axis: Literal["hidden", "sequence"] = "hidden"
     """sequence: each hidden channel is scaled to unit norm along the padded sentence, as in the published code; the
-    logits of a word then depend on the other sentences of the batch, and one process must see the whole batch."""
+    logits of a word then depend on the other sentences of the batch, so that one process must see the whole batch, and
+    the teacher reads each batch along with the student, as published: a forward pass per update."""
 
     @property
     def batch_dependent(self) -> str:

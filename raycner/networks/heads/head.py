@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
+from raycner.data.metrics import conlleval
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.losses import IGNORE, LossSum
@@ -117,6 +118,10 @@ class Head(nn.Module, ABC, Generic[Output]):
 
         The logits of the newest types are lowered by `new_type_bias`, where the head supports calibration.
         """
+
+    def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
+        """What the conlleval script of 2004 reads in the prediction of each sentence, written as BIOES tags."""
+        return [conlleval(entities) for entities in self.predict(states, batch, new_type_bias=new_type_bias)]
 
     @abstractmethod
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:

@@ -1,11 +1,12 @@
-"""Linear head: z = W f + b. The head of the original ExtendNER."""
+"""Linear head: z = W f + b, or with a hidden layer z = W relu(V f + v) + b. The head of the original ExtendNER."""
 
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raycner.hashing import omit_default_from_hash
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.growing_rows import linear_rows
@@ -14,24 +15,31 @@ from raycner.networks.heads.tag_head import TagHead
 
 
 class LinearTags(TagHead):
-    """z = W f + b."""
+    """z = W f + b, with f the word's state or a hidden layer over it."""
 
     can_bake_in: ClassVar[bool] = True
 
     def __init__(self, width: int, config: "Linear") -> None:
-        super().__init__(width, config.scheme, config.decoding)
+        super().__init__(config.hidden or width, config.scheme, config.decoding)
         self.init_std = config.init_std
+        self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
 
     def draw(self, count: int) -> Tensor:
         return linear_rows(count, self.width, self.init_std)
 
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        return F.pad(states.words, (0, 1), value=1.0), self.weight
+        return F.pad(self.features(states), (0, 1), value=1.0), self.weight
+
+    def features(self, states: States) -> Tensor:
+        """[B, T, width] what the rows read of each word."""
+        return states.words if self.hidden is None else self.hidden(states.words).relu()
 
     def imprint_features(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
-        return states.words
+        return self.features(states)
 
-    def as_linear(self, new_type_bias: float = 0.0) -> LinearLayer:
+    def as_linear(self, new_type_bias: float = 0.0) -> LinearLayer | None:
+        if self.hidden is not None:
+            return None
         weight = self.weight.detach()
         return self._linear_layer(weight[:, :-1], self.lowered(weight[:, -1], new_type_bias))
 
@@ -50,6 +58,13 @@ class Linear(HeadConfig):
     """constrained: the best path on which I- follows only B- or I- of its type (Viterbi)."""
     init_std: float = 0.01
     """New rows are drawn from N(0, init_std), with zero bias."""
+    hidden: int = omit_default_from_hash(0)
+    """Units of a hidden layer with ReLU between state and rows; 0 is none. Published: none in the papers; as many as
+    the BiLSTM has per direction, 128, in the code of the progressive taggers."""
+
+    def __post_init__(self) -> None:
+        if self.hidden < 0:
+            raise ValueError(f"hidden {self.hidden}: not negative")
 
     def build(self, width: int) -> LinearTags:
         return LinearTags(width, self)

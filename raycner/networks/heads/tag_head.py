@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from raycner.data.entities import Sentence, TypeInventory, split_tag
+from raycner.data.entities import Entity, Sentence, TypeInventory, split_tag
+from raycner.data.metrics import conlleval_chunks
 from raycner.errors import InputError
 from raycner.networks import losses
 from raycner.networks.batch import Batch
@@ -151,6 +152,13 @@ class TagHead(TagRows[TagOutput]):
             best = viterbi(probabilities.clamp_min(1e-12).log(), batch.mask, allowed)
             confidence = probabilities.gather(-1, best[..., None])[..., 0]
         return best, confidence
+
+    def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
+        """From the tags of BIOES themselves, which need not be well-formed."""
+        if self.tag_set.scheme != "BIOES":
+            return super().chunks(states, batch, new_type_bias=new_type_bias)
+        best, _ = self.path(states, batch, new_type_bias)
+        return [conlleval_chunks([self.tags[tag] for tag in row]) for row in best.where(batch.mask, O).tolist()]
 
     def lowered(self, logits: Tensor, new_type_bias: float) -> Tensor:
         """[..., C] the logits, those of the newest types lowered by `new_type_bias`."""
