@@ -108,7 +108,14 @@ def _unknown(location: str, value: Plain, kind: type[Any], fields: Mapping[str, 
         near = [RENAMED[old].now for old in difflib.get_close_matches(leaf, former, n=1, cutoff=0.8)]
     meant = f"did you mean {' or '.join(near)}?" if near else ""
     every = f"{name} has {', '.join(sorted(fields)) or 'no settings'}" if name else ""
+    others = [other for other, member in sorted(kind.family.items()) if _has_field(member, key)] if name else []
+    if others and not near:
+        every += f"; {', '.join(others)} have it: set {location.removesuffix(key)}name too"
     return InputError("no such setting", location=location, hint=f"{meant} {every}".strip() or suggest(key, fields))
+
+
+def _has_field(kind: type[Any], name: str) -> bool:
+    return any(field.name == name for field in dataclasses.fields(kind))
 
 
 def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:

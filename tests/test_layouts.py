@@ -202,7 +202,7 @@ def test_a_line_end_does_not_part_an_entity_and_other_annotations_are_passed_ove
 @pytest.mark.parametrize(
     ("annotation", "expected"),
     [
-        ("T1\tcity 3 6;12 17\tNew today\n", "doc.ann:1: T1 (city) is in several pieces"),
+        ("T1\tcity 3 6;12 17\tNew today\n", "doc.ann:1: entity 3..17 (city) is in several pieces"),
         ("T1\tcity 3 6\tNew\nT1\tcity 7 11\tYork\n", "doc.ann:2: T1 occurs twice"),
         ("T1\tcity 3\tNew\n", "doc.ann:1: not an entity of brat"),
         ("T1 city 3 6 New\n", "doc.ann:1: not an entity of brat"),

@@ -1,39 +1,23 @@
 """Annotated files: sentences with gold entities, from any file that a layout reads, outside any corpus.
 
-The layout of a file follows from its name, and for JSON lines from its first object:
-
-    .conll .bio .iob .tsv .txt    columns        .parquet      parquet
-    .jsonl .ndjson .json          jsonl, or offsets where an object has `text` and no `tokens`
-    .ann with .txt                brat           .arrow        datasets
-    _conll                        conll2012      .xml          i2b2
-
-A suffix of compression is ignored. Of a folder or a pattern in which names tell a test part, only that part is read.
+The layout of a file follows from its name and its first lines (`data/recognition.py`). Of a folder or a pattern in
+which names tell a test part, only that part is read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pyarrow import fs
 
 from raycner.data.entities import Entity
 from raycner.data.layouts import LAYOUTS
 from raycner.data.layouts.datasets import Datasets
-from raycner.data.layouts.jsonl import objects
 from raycner.data.layouts.layout import build_layout
+from raycner.data.recognition import recognised
 from raycner.data.sources import RawFile, every, part_of
 from raycner.errors import InputError
 from raycner.hashing import Plain
-
-COMPRESSED = (".gz", ".bz2", ".zst")
-LAYOUT_OF_SUFFIX = {
-    **dict.fromkeys((".conll", ".bio", ".iob", ".iob2", ".tsv", ".txt"), "columns"),
-    **dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl"),
-    ".ann": "brat",
-    ".parquet": "parquet",
-    ".arrow": "datasets",
-    ".xml": "i2b2",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +74,11 @@ def read_annotated(
 
 
 def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:
-    """The layout that the name of a file tells; a .txt among `files` with an .ann of its name is brat's."""
-    path = PurePosixPath(file.name.lower())
-    while path.suffix in COMPRESSED:
-        path = path.with_suffix("")
-    if path.name.endswith("_conll"):
-        return "conll2012"
-    annotations = file.name.removesuffix(".txt") + ".ann"
-    if path.suffix == ".txt" and any(other.name == annotations for other in files):
-        return "brat"
-    if path.suffix not in LAYOUT_OF_SUFFIX:
+    """The layout that a file is recognised to have. Raises `InputError` where it cannot be told."""
+    layout = recognised(file, files)
+    if layout is None:
         hint = f"add --layout with one of {', '.join(LAYOUTS.names)}"
         raise InputError("the name does not tell its layout", location=file.name, hint=hint)
-    layout = LAYOUT_OF_SUFFIX[path.suffix]
-    if layout == "jsonl" and (first := next(objects(file), None)) and "tokens" not in first.fields:
-        return "offsets"
     return layout
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from raycner.data.arrow_files import map_table
 from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
+from raycner.data.recognition import BY_CONTENT, recognised
 from raycner.data.sentence_table import SentenceTable, SentenceWriter
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
@@ -122,7 +123,10 @@ def _read(
 ) -> Corpus:
     with scratch_folder() as scratch:
         folder = scratch / "as_read"
-        _write(layout.rows(files, notes), folder, emit)
+        try:
+            _write(layout.rows(files, notes), folder, emit)
+        except InputError as error:
+            raise _with_layout(error, layout, files) from None
         if isinstance(layout, FileLayout):
             folder = _carve(layout, folder, scratch / "corpus", notes)
         types = _types(layout, folder, notes)
@@ -133,6 +137,15 @@ def _read(
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
         _commit(folder, _key(fingerprint), store, emit)
     return Corpus(store.local(_key(fingerprint)), notes=notes, source=layout.source)
+
+
+def _with_layout(error: InputError, layout: Layout, files: Sequence[RawFile]) -> InputError:
+    """The error, or one that names the layout that the files have by their content."""
+    actual = recognised(files[0], files) if files else None
+    if actual in (None, layout.name) or actual not in BY_CONTENT or layout.name == "detect":
+        return error
+    hint = f"{error.hint}; it looks like {actual}: set scenario.corpus.name={actual}"
+    return InputError(error.what, location=error.location, hint=hint)
 
 
 def _commit(folder: Path, key: str, store: ObjectStore, emit: Callable[[str], None]) -> None:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from raycner.data.layouts.layout import LAYOUTS, REPAIR_HINT, Row, SpanLayout
-from raycner.data.layouts.offsets import Mark, Marked, from_texts
+from raycner.data.layouts.layout import LAYOUTS
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -13,7 +13,7 @@ _ENTITY = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
 
 
 @LAYOUTS.register("brat")
-class Brat(SpanLayout):
+class Brat(TextLayout):
     """Documents of brat; the path must match both files of each, as `data/brat/**/*.*` does with train, dev and test
     below. Relations, events, attributes and notes are ignored.
 
@@ -21,39 +21,30 @@ class Brat(SpanLayout):
     pieces is refused, or dropped and counted if `repair` is lenient.
     """
 
-    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
         texts = {file.name.removesuffix(".txt"): file for file in files if file.name.endswith(".txt")}
         annotations = {file.name.removesuffix(".ann"): file for file in files if file.name.endswith(".ann")}
         _require_pairs(texts, annotations)
-        dropped: list[str] = []
-        documents = (self._document(annotations[name], texts[name], dropped) for name in annotations)
-        yield from from_texts(documents, notes, repair=self.repair, nested=self.nested)
-        if dropped:
-            notes.append(f"{len(dropped)} entities in several pieces were dropped")
+        return (_document(annotations[name], texts[name]) for name in annotations)
 
-    def _document(self, annotation: RawFile, text_file: RawFile, dropped: list[str]) -> Marked:
-        text = text_file.text()
-        marks: dict[str, Mark] = {}
-        for number, line in annotation.lines():
-            if not line.startswith("T"):
-                continue
-            location = f"{annotation.name}:{number}"
-            match = _ENTITY.fullmatch(line)
-            if not match:
-                hint = "write T1, a tab, TYPE START END, a tab, the text"
-                raise InputError(f"not an entity of brat: {line[:60]!r}", location=location, hint=hint)
-            name, kind, spans, words = match.groups()
-            if name in marks:
-                raise InputError(f"{name} occurs twice", location=location, hint="give every entity its own number")
-            pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
-            if any(text[one[1] : two[0]].strip() or one[1] > two[0] for one, two in pairwise(pieces)):
-                if self.repair == "strict":
-                    line = f"{name} ({kind}) is in several pieces, which an entity here cannot be"
-                    raise InputError(line, location=location, hint=REPAIR_HINT)
-                dropped.append(name)
-                continue
-            marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words)
-        return Marked(annotation, 1, text, list(marks.values()))
+
+def _document(annotation: RawFile, text: RawFile) -> Marked:
+    marks: dict[str, Mark] = {}
+    for number, line in annotation.lines():
+        if not line.startswith("T"):
+            continue
+        location = f"{annotation.name}:{number}"
+        match = _ENTITY.fullmatch(line)
+        if not match:
+            hint = "write T1, a tab, TYPE START END, a tab, the text"
+            raise InputError(f"not an entity of brat: {line[:60]!r}", location=location, hint=hint)
+        name, kind, spans, words = match.groups()
+        if name in marks:
+            raise InputError(f"{name} occurs twice", location=location, hint="give every entity its own number")
+        pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
+        gaps = tuple((one[1], two[0]) for one, two in pairwise(pieces))
+        marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words, gaps)
+    return Marked(annotation, 1, text.text(), list(marks.values()))
 
 
 def _require_pairs(texts: Mapping[str, RawFile], annotations: Mapping[str, RawFile]) -> None:

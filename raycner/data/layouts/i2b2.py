@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
-from xml.etree import ElementTree
 
-from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout
-from raycner.data.layouts.offsets import Mark, Marked, from_texts
+from raycner.data.layouts.layout import LAYOUTS
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout
+from raycner.data.layouts.xml_document import parse
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -21,27 +21,22 @@ the 2014 task is INFERRED)."""
 
 
 @LAYOUTS.register("i2b2")
-class I2b2(SpanLayout):
+class I2b2(TextLayout):
     """The XML files of 2014, matched by a path such as `data/i2b2/**/*.xml`, with train and test in their folders'
     names. Entities of other types than the sixteen are left out, and counted."""
 
     types: ClassVar[tuple[str, ...]] = TYPES
 
-    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:
         other: Counter[str] = Counter()
-        documents = (_document(file, other) for file in files)
-        yield from from_texts(documents, notes, repair=self.repair, nested=self.nested)
+        yield from (_document(file, other) for file in files)
         if other:
             counts = ", ".join(f"{number} {kind}" for kind, number in sorted(other.items()))
             notes.append(f"not among the sixteen types, and left out: {counts}")
 
 
 def _document(file: RawFile, other: Counter[str]) -> Marked:
-    try:
-        root = ElementTree.fromstring(file.text())
-    except ElementTree.ParseError as error:
-        line = f"not XML: {str(error).partition(':')[0]}"
-        raise InputError(line, location=f"{file.name}:{error.position[0]}", hint="is the file complete?") from None
+    root = parse(file)
     text, tags = root.findtext("TEXT"), root.find("TAGS")
     if text is None or tags is None:
         raise InputError("no TEXT and TAGS in it", location=file.name, hint="is it a file of the 2014 task?")

@@ -8,32 +8,44 @@ from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
     LAYOUTS,
     Row,
-    SpanLayout,
     Spanned,
-    TagLayout,
+    WordLayout,
     brief,
     filled,
     from_spans,
     from_tags,
+    named,
     span,
 )
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Tagged
 from raycner.errors import InputError
 
+TAGS = ("ner_tags", "tags")
+"""Accepted keys of tags."""
+
 
 @LAYOUTS.register("jsonl")
-class Jsonl(TagLayout, SpanLayout):
-    """One JSON object a line: `tokens` with `tags`, or `tokens` with `entities` of `start`, `end` (exclusive), `type`.
+class Jsonl(WordLayout):
+    """One JSON object a line: `tokens` with `tags` (or ner_tags, as `Dataset.to_json` writes them), or `tokens` with
+    `entities` of `start`, `end` (exclusive), `type`.
 
     An entity may also be a list `[start, end, type]`. Offsets count words. The first line decides between tags and
-    entities for the whole corpus; other keys are ignored.
+    entities for the whole corpus; other keys are ignored. Tags are text, or numbers that `tag_names` names.
     """
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        if "tags" in next(every(files)).fields:
+        first = next(every(files)).fields
+        keys = [key for key in TAGS if key in first]
+        if len(keys) > 1:
+            notes.append(f"{keys[0]} read; not read: {', '.join(keys[1:])}")
+        if keys:
+            key = keys[0]
             yield from from_tags(
-                lambda: map(_object_tags, every(files)), notes, notation=self.notation, repair=self.repair
+                lambda: (_object_tags(item, key, self.tag_names) for item in every(files)),
+                notes,
+                notation=self.notation,
+                repair=self.repair,
             )
         else:
             spanned = map(_object_spans, every(files))
@@ -85,10 +97,14 @@ def objects(file: RawFile) -> Iterator[Object]:
         yield Object(file, number, value)
 
 
-def _object_tags(item: Object) -> Tagged:
-    words, tags = item.words(), item.fields.get("tags")
-    if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        raise item.error(f"tags are {brief(tags)}", 'write "tags": a list of texts, on every line of the corpus')
+def _object_tags(item: Object, key: str, names: Sequence[str]) -> Tagged:
+    words, tags = item.words(), item.fields.get(key)
+    if not isinstance(tags, list):
+        raise item.error(f"{key} are {brief(tags)}", f'write "{key}": a list of texts, on every line of the corpus')
+    if any(type(tag) is int for tag in tags):
+        tags = named(tags, names, f"{item.file.name}:{item.line}")
+    if not all(isinstance(tag, str) for tag in tags):
+        raise item.error(f"{key} are {brief(tags)}", f'write "{key}": a list of texts, on every line of the corpus')
     if len(tags) != len(words):
         raise item.error(f"{len(words)} tokens but {len(tags)} tags", "give every token one tag")
     return Tagged(item.file, [item.line] * len(words), words, tags)

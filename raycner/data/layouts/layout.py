@@ -146,6 +146,14 @@ class SpanLayout(RepairLayout):
         return self.nested
 
 
+@dataclass(frozen=True, kw_only=True)
+class WordLayout(TagLayout, SpanLayout):
+    """A layout of words with either tags or spans."""
+
+    tag_names: tuple[str, ...] = omit_default_from_hash(())
+    """The tags that numbers stand for, from 0, such as [O, B-PER, I-PER], where a file has numbers without names."""
+
+
 def build_layout(settings: Mapping[str, Plain], location: str) -> Layout:
     """The layout of plain settings. Raises `InputError` with a name below `location`."""
     return build(Layout, settings, location)  # type: ignore[type-abstract]
@@ -276,6 +284,14 @@ def span(value: Any) -> Entity | None:
         case [int(start), int(end), str(kind)] if kind and bool not in (type(start), type(end)):
             return Entity(start, end, kind)
     return None
+
+
+def named(tags: Sequence[Any], names: Sequence[str], location: str) -> list[str]:
+    """The tags that numbers stand for. Raises `InputError` for a number without a name, and for what is no number."""
+    if not all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
+        hint = "set scenario.corpus.tag_names to all tags in order, such as [O,B-PER,I-PER], or write tags as text"
+        raise InputError(f"tags are numbers without names: {brief(tags)}", location=location, hint=hint)
+    return [names[tag] for tag in tags]
 
 
 def brief(value: Any) -> str:

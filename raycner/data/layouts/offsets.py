@@ -1,8 +1,11 @@
 """JSON lines of text with character offsets; and how text becomes sentences, for every layout that annotates text."""
 
+from abc import abstractmethod
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from raycner.data.entities import Entity
@@ -11,18 +14,7 @@ from raycner.data.layouts.layout import LAYOUTS, REPAIR_HINT, Repair, Row, SpanL
 from raycner.data.sources import RawFile
 from raycner.data.words import Place, sentences, spelt, words
 from raycner.errors import InputError
-
-
-@LAYOUTS.register("offsets")
-class Offsets(SpanLayout):
-    """One JSON object a line: `text`, and `entities` of `start`, `end` (exclusive), `type`, in characters.
-
-    An entity may also be a list `[start, end, type]`. Other keys are ignored, but for two checks: an `id` occurs once,
-    and the `text` of an entity is the text at its place.
-    """
-
-    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        yield from from_texts(_distinct(map(_marked, every(files))), notes, repair=self.repair, nested=self.nested)
+from raycner.hashing import omit_default_from_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +26,8 @@ class Mark:
     type: str
     line: int
     text: str | None = None
+    gaps: tuple[Place, ...] = ()
+    """The stretches within it that do not belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,63 +42,120 @@ class Marked:
     id: Any = None
 
 
-def from_texts(marked: Iterable[Marked], notes: list[str], *, repair: Repair, nested: bool) -> Iterator[Row]:
+@dataclass(frozen=True, kw_only=True)
+class TextLayout(SpanLayout):
+    """A layout of texts with marks."""
+
+    cut_words: bool = omit_default_from_hash(False)
+    """Whether a word is cut where an entity begins or ends inside it, as in Korean, in Thai, or in 5mg. Text to predict
+    on has no entities yet, so its words are not cut."""
+
+    @abstractmethod
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterable[Marked]:
+        """The texts of files, with their marks."""
+
+    def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+        texts = self.marked(files, notes)
+        yield from from_texts(texts, notes, repair=self.repair, nested=self.nested, cut_words=self.cut_words)
+
+
+@LAYOUTS.register("offsets")
+class Offsets(TextLayout):
+    """One JSON object a line: `text`, and `entities` of `start`, `end` (exclusive), `type`, in characters.
+
+    An entity may also be a list `[start, end, type]`. Other keys are ignored, but for two checks: an `id` occurs once,
+    and the `text` of an entity is the text at its place.
+    """
+
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
+        return _distinct(map(_marked, every(files)))
+
+
+def from_texts(
+    marked: Iterable[Marked], notes: list[str], *, repair: Repair, nested: bool, cut_words: bool = False
+) -> Iterator[Row]:
     """Rows from texts, cut into sentences and words; no sentence ends inside an entity.
 
-    An entity that cuts a word, or whose text is not the text at its place, is refused, unless the offsets of the whole
-    text fit once CR and LF count as one. Lenient reading widens the first
-    to whole words, drops the second and any that leaves the text, and counts both.
+    An entity in several pieces with more than space between them is refused, and so is one that cuts a word, unless
+    `cut_words` cuts the word too. An entity whose text is not the text at its place is refused, unless all offsets of
+    its text fit in another count (`_recounted`). Lenient reading widens an entity that cuts a word to whole words,
+    drops the others and any that leaves the text, and counts all of them.
     """
-    tally = Counter({"widened": 0, "dropped": 0, "line ends": 0})
-    aligned = (_with_counted_line_ends(text, tally) for text in marked)
-    yield from from_spans(_spanned(aligned, repair, tally), notes, repair=repair, nested=nested)
-    if tally["line ends"]:
-        notes.append(f"{tally['line ends']} texts whose offsets count a line end of CR and LF as one character")
-    if tally["widened"]:
-        notes.append(f"{tally['widened']} entities that cut a word were widened to whole words")
-    if tally["dropped"]:
-        notes.append(f"{tally['dropped']} entities that are not in their text were dropped")
+    tally = Counter[str]()
+    recounted = (_recounted(text, tally) for text in marked)
+    yield from from_spans(_spanned(recounted, repair, tally, cut_words), notes, repair=repair, nested=nested)
+    notes += [f"{tally[what]} {what}" for what in _TALLIED if tally[what]]
 
 
-def _with_counted_line_ends(marked: Marked, tally: Counter[str]) -> Marked:
-    """The text with the line ends that its offsets count: brat counts CR and LF as one character."""
-    if "\r\n" not in marked.text or not _contradictions(marked.marks, marked.text):
+CR_LF = "texts whose offsets count a line end of CR and LF as one character"
+UTF_16 = "texts whose offsets count characters beyond the 16-bit range as two"
+WIDENED = "entities that cut a word were widened to whole words"
+CUT = "words were cut where an entity begins or ends inside them; words of text to predict on are not"
+IN_PIECES = "entities in several pieces were dropped"
+MISPLACED = "entities that are not in their text were dropped"
+_TALLIED = (CR_LF, UTF_16, WIDENED, CUT, IN_PIECES, MISPLACED)
+
+
+def _recounted(marked: Marked, tally: Counter[str]) -> Marked:
+    """The text and its marks in offsets that fit: brat counts CR and LF as one character, and JavaScript characters
+    beyond the 16-bit range as two. Another count is accepted only where it explains the text of every mark."""
+    if any(mark.text is None for mark in marked.marks) or _is_consistent(marked):
         return marked
-    text = marked.text.replace("\r\n", "\n")
-    if any(mark.text is None for mark in marked.marks) or _contradictions(marked.marks, text):
-        return marked
-    tally["line ends"] += 1
-    return replace(marked, text=text)
+    candidates = []
+    if "\r\n" in marked.text:
+        candidates.append((CR_LF, replace(marked, text=marked.text.replace("\r\n", "\n"))))
+    if max(marked.text, default="") > "\uffff":
+        units = list(accumulate((1 + (character > "\uffff") for character in marked.text), initial=0))
+        candidates.append((UTF_16, replace(marked, marks=[_in_characters(mark, units) for mark in marked.marks])))
+    for count, candidate in candidates:
+        if _is_consistent(candidate):
+            tally[count] += 1
+            return candidate
+    return marked
 
 
-def _contradictions(marks: Iterable[Mark], text: str) -> int:
-    """How many entities are not in the text, or are not the text at their places."""
-    return sum(bool(_flaw(mark, text)) for mark in marks)
+def _in_characters(mark: Mark, units: Sequence[int]) -> Mark:
+    """A mark whose offsets count 16-bit units, in characters; `units` says where each character begins."""
+    gaps = tuple((bisect_left(units, a), bisect_left(units, b)) for a, b in mark.gaps)
+    return replace(mark, start=bisect_left(units, mark.start), end=bisect_left(units, mark.end), gaps=gaps)
 
 
-def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str]) -> Iterator[Spanned]:
+def _is_consistent(marked: Marked) -> bool:
+    """Whether every entity is the text at its place."""
+    return not any(_misplacement(mark, marked.text) for mark in marked.marks)
+
+
+def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str], cut_words: bool) -> Iterator[Spanned]:
     for text in marked:
         marks: list[Mark] = []
         for mark in text.marks:
-            contradiction = _flaw(mark, text.text)
+            misplacement = _misplacement(mark, text.text)
+            contradiction = misplacement or _discontinuity(mark, text.text)
             if not contradiction:
                 marks.append(mark)
             elif repair == "strict":
                 raise InputError(contradiction, location=f"{text.file.name}:{mark.line}", hint=REPAIR_HINT)
             else:
-                tally["dropped"] += 1
+                tally[MISPLACED if misplacement else IN_PIECES] += 1
         marks.sort(key=lambda mark: mark.start)
         position = 0
         for begin, end in sentences(text.text, [(mark.start, mark.end) for mark in marks]):
             first = position
             while position < len(marks) and marks[position].start < end:
                 position += 1
-            yield _sentence(text, (begin, end), marks[first:position], repair, tally)
+            yield _sentence(text, (begin, end), marks[first:position], repair, tally, cut_words)
 
 
-def _sentence(text: Marked, place: Place, marks: Sequence[Mark], repair: Repair, tally: Counter[str]) -> Spanned:
+def _sentence(
+    text: Marked, place: Place, marks: Sequence[Mark], repair: Repair, tally: Counter[str], cut_words: bool
+) -> Spanned:
     begin = place[0]
     places = words(text.text[slice(*place)])
+    if cut_words and marks:
+        borders = {offset - begin for mark in marks for offset in (mark.start, mark.end)}
+        parts = [_cut(word, borders) for word in places]
+        tally[CUT] += sum(len(parts_of_word) > 1 for parts_of_word in parts)
+        places = [part for parts_of_word in parts for part in parts_of_word]
     spans = []
     for mark in marks:
         start, end = mark.start - begin, mark.end - begin
@@ -114,22 +165,38 @@ def _sentence(text: Marked, place: Place, marks: Sequence[Mark], repair: Repair,
             if repair == "strict":
                 a, b = begin + places[first][0], begin + places[last][1]
                 line = f"entity {mark.start}..{mark.end} ({mark.type}) cuts a word: {brief(text.text[a:b])}"
-                raise InputError(line, location=f"{text.file.name}:{mark.line}", hint=REPAIR_HINT)
-            tally["widened"] += 1
+                raise InputError(line, location=f"{text.file.name}:{mark.line}", hint=CUT_HINT)
+            tally[WIDENED] += 1
         spans.append(Entity(first, last + 1, mark.type))
     line_number = marks[0].line if marks else text.line
     return Spanned(text.file, line_number, spelt(text.text[slice(*place)], places), spans)
 
 
-def _flaw(mark: Mark, text: str) -> str:
-    """Why this cannot be an entity of the text; empty when it can."""
+CUT_HINT = "fix the file, or set scenario.corpus.cut_words=true, or scenario.corpus.repair=lenient"
+
+
+def _cut(word: Place, borders: Iterable[int]) -> list[Place]:
+    """The parts of a word between the borders inside it."""
+    return list(pairwise(sorted({*word, *(border for border in borders if word[0] < border < word[1])})))
+
+
+def _misplacement(mark: Mark, text: str) -> str:
+    """Why this is no entity of the text; empty when it is."""
     name = f"entity {mark.start}..{mark.end} ({mark.type})"
     if not 0 <= mark.start < mark.end <= len(text):
         return f"{name} lies outside the text's {len(text)} characters"
-    actual = text[mark.start : mark.end]
+    bounds = [mark.start, *chain.from_iterable(mark.gaps), mark.end]
+    actual = " ".join(text[a:b] for a, b in zip(bounds[::2], bounds[1::2], strict=True))
     if mark.text is not None and mark.text.split() != actual.split():
         return f"{name} should be {brief(mark.text)}, but the text there is {brief(actual)}"
     return "" if actual.strip() else f"{name} holds no word"
+
+
+def _discontinuity(mark: Mark, text: str) -> str:
+    """Why the pieces of an entity are not one; empty when nothing but space is between them."""
+    if any(a > b or text[a:b].strip() for a, b in mark.gaps):
+        return f"entity {mark.start}..{mark.end} ({mark.type}) is in several pieces, which an entity here cannot be"
+    return ""
 
 
 def _marked(item: Object) -> Marked:

@@ -12,12 +12,12 @@ from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
     LAYOUTS,
     Row,
-    SpanLayout,
     Spanned,
-    TagLayout,
+    WordLayout,
     brief,
     from_spans,
     from_tags,
+    named,
     span,
 )
 from raycner.data.sources import RawFile
@@ -32,7 +32,7 @@ TOKENS, TAGS, ENTITIES = ("tokens", "words"), ("ner_tags", "tags", "labels"), ("
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableLayout(TagLayout, SpanLayout):
+class TableLayout(WordLayout):
     """A layout of Arrow tables. Locations in a file are row numbers, from 1."""
 
     tags: str = omit_default_from_hash("")
@@ -50,7 +50,7 @@ class TableLayout(TagLayout, SpanLayout):
         schema = _guarded(files[0], lambda: self.table(files[0])).schema
         if column := self._tag_column(schema, files[0], notes):
             yield from from_tags(
-                lambda: (row for file in files for row in _tagged(file, self.table, column)),
+                lambda: (row for file in files for row in _tagged(file, self.table, column, self.tag_names)),
                 notes,
                 notation=self.notation,
                 repair=self.repair,
@@ -80,7 +80,8 @@ class TableLayout(TagLayout, SpanLayout):
 @LAYOUTS.register("parquet")
 class Parquet(TableLayout):
     """A row a sentence: `tokens` (or words) with `ner_tags` (or tags, labels), or with `entities` of `start`, `end`
-    (exclusive) and `type`, in words. Tags are text, or numbers that the file's Hugging Face features name."""
+    (exclusive) and `type`, in words. Tags are text, or numbers that `tag_names`, or else the Hugging Face features of
+    the file, name."""
 
     def table(self, file: RawFile) -> "Table":
         table = pq.ParquetFile(file.seekable())
@@ -122,19 +123,18 @@ class Table:
     batches: Callable[[list[str]], Iterator[Any]]
 
 
-def _tagged(file: RawFile, open_table: Callable[[RawFile], Table], column: str) -> Iterator[Tagged]:
-    names: list[str] | None = None
+def _tagged(
+    file: RawFile, open_table: Callable[[RawFile], Table], column: str, tag_names: Sequence[str]
+) -> Iterator[Tagged]:
+    names: Sequence[str] = tag_names
     for row, words, tags, schema in _rows(file, open_table, [column]):
         location = f"{file.name}:{row}"
         if not isinstance(tags, list) or len(tags) != len(words):
             what = f"{len(words)} tokens but {len(tags) if isinstance(tags, list) else 'no'} tags"
             raise InputError(what, location=location, hint="give every token one tag")
         if any(type(tag) is int for tag in tags):
-            names = _names(schema.metadata, column, file) if names is None else names
-            if not all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
-                hint = "write tags as text, or ClassLabel features with all names"
-                raise InputError(f"tags are numbers without names: {brief(tags)}", location=location, hint=hint)
-            tags = [names[tag] for tag in tags]
+            names = names or _names(schema.metadata, column, file)
+            tags = named(tags, names, location)
         if not all(isinstance(tag, str) for tag in tags):
             raise InputError(
                 f"tags are {brief(tags)}", location=location, hint="write a text or a named number for each"
@@ -208,6 +208,8 @@ def _names(metadata: Mapping[bytes, bytes] | None, column: str, file: RawFile) -
         return []
     try:
         feature = _FEATURES.validate_json(features).info.features.get(column)
+        if isinstance(feature, list) and len(feature) == 1:  # a list feature, as older versions write it
+            feature = {"feature": feature[0]}
         return _TAGS.validate_python(feature).feature.names if isinstance(feature, dict) else []
     except ValidationError:
         hint = "write tags as text, or save the data set again"

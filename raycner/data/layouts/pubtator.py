@@ -1,0 +1,63 @@
+"""PubTator: a title and an abstract, then a line for each entity, with offsets over both."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from raycner.data.layouts.layout import LAYOUTS, filled
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout
+from raycner.data.sources import RawFile
+from raycner.errors import InputError
+
+_TEXT = re.compile(r"([^|\t]+)\|([a-z])\|(.*)")
+_NUMBER = re.compile(r"\d{1,15}", re.ASCII)
+
+
+@LAYOUTS.register("pubtator")
+class Pubtator(TextLayout):
+    """Documents such as those of BC5CDR and of PubTator's service: `ID|t|title`, `ID|a|abstract`, then lines of ID,
+    start, end, text, type and identifier, with tabs between them; a blank line between documents.
+
+    Offsets run over the texts joined by one character. Lines of relations are ignored.
+    """
+
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
+        return (document.marked(file) for file in files for document in filled(_documents(file), file))
+
+
+@dataclass
+class _Document:
+    id: str
+    line: int
+    texts: list[str] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
+
+    def marked(self, file: RawFile) -> Marked:
+        return Marked(file, self.line, "\n".join(self.texts), self.marks)
+
+
+def _documents(file: RawFile) -> Iterator[_Document]:
+    document: _Document | None = None
+    for number, line in file.lines():
+        location = f"{file.name}:{number}"
+        if text := _TEXT.fullmatch(line):
+            if document is None or document.marks or text[1] != document.id:
+                if document is not None:
+                    yield document
+                document = _Document(text[1], number)
+            document.texts.append(text[3])
+            continue
+        if not line.strip():
+            continue
+        cells = line.split("\t")
+        if document is None or cells[0] != document.id:
+            hint = "write ID|t|title before the entities of ID"
+            raise InputError(f"no text for {cells[0][:60]!r}", location=location, hint=hint)
+        if len(cells) >= 2 and not _NUMBER.fullmatch(cells[1]):
+            continue  # a relation: ID, its name, its arguments
+        if len(cells) < 5 or not _NUMBER.fullmatch(cells[2]) or not cells[4]:
+            hint = "write ID, start, end, text, type with tabs between them"
+            raise InputError(f"not an entity of PubTator: {line[:60]!r}", location=location, hint=hint)
+        document.marks.append(Mark(int(cells[1]), int(cells[2]), cells[4], number, cells[3]))
+    if document is not None:
+        yield document
