@@ -819,7 +819,7 @@ def test_bad_objects_are_rejected_at_their_line(line: str, what: str, tmp_path: 
     ("line", "what"),
     [
         ('{"tokens": ["a", "b"], "tags": ["O"]}', "2 tokens but 1 tags"),
-        ('{"tokens": ["a"], "tags": [0]}', "tags are [0]"),
+        ('{"tokens": ["a"], "tags": [0]}', "tags are numbers without names: [0]"),
         ('{"tokens": ["a"], "entities": []}', "tags are missing"),
         ('{"tokens": ["a"], "tags": ["I-x"]}', "I-x without a B-x before it"),
     ],
