@@ -74,7 +74,7 @@ def read_annotated(
 
 
 def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:
-    """The layout that a file is recognised to have. Raises `InputError` where it cannot be told."""
+    """The layout that a file is recognised to have. Raises `InputError` where neither name nor content tells it."""
     layout = recognised(file, files)
     if layout is None:
         hint = f"add --layout with one of {', '.join(LAYOUTS.names)}"
