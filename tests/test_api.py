@@ -241,7 +241,8 @@ def test_rows_are_compared(tmp_path: Path) -> None:
     tiny = {"optim.epochs": 1, "optim.first.epochs": 1}
     report = raycner.compare(runs.SMALL, rows, tiny, seeds=[0, 1], progress=False, store=str(tmp_path))
     assert len(report) == 4
-    assert [(test.row, test.against) for test in report.data.significance or ()] == [("plain", "kd")]
+    (paired,) = report.data.significance or ()
+    assert [(test.row, test.against) for test in paired.tests] == [("plain", "kd")]
     assert set(report.scores()["label"]) == {"kd", "plain"} and set(report.summary()["seed"]) == {0, 1}
     assert "| kd" in report.markdown() and "plain" in report._repr_html_()
     report.write_html(tmp_path / "page.html")

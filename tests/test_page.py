@@ -15,6 +15,7 @@ import yaml
 import runs as jobs
 from raycner.__main__ import main
 from raycner.analysis.formatting import DASH
+from raycner.analysis.significance import Contrast
 from raycner.analysis.summary import summary, with_published, with_significance
 from raycner.config import RunConfig
 from raycner.errors import InputError
@@ -27,6 +28,7 @@ from raycner.storage.store import ObjectStore
 from test_report import PLAN, SCORES, run, shifted, with_test_sets
 
 HOSTILE = '</text></svg><script src="http://evil.example/x.js">alert(1)</script>&amp; $\\frac{1}{2}$ _"\''
+CONTRAST = Contrast(row="dld(extend_ner)", against="extend_ner", isolates="what is decomposed")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EIGHTEEN = (
     *("CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG"),
@@ -108,7 +110,7 @@ def everything() -> list[Section]:
     """Two systems over three seeds, their bound, published figures, a paired comparison and a search."""
     ours, bound = seeds(), run(shifted(9.0), PLAN, label="finetuning", protocol="joint", method={"name": "finetuning"})
     other = run(shifted(-4.0), PLAN, label="extend_ner", method={"name": "extend_ner"}, shares=False)
-    report = with_significance(with_published(summary([*ours, bound, other])), {"extend_ner": "dld(extend_ner)"})
+    report = with_significance(with_published(summary([*ours, bound, other])), [CONTRAST])
     return contents(report, [search(*TRIALS, run=ours[0].run)])
 
 
@@ -183,7 +185,8 @@ def test_a_page_shows_every_run_with_its_scores():
     ):
         assert word in text
     assert "63.5" in page and "65.8±2.5" in page
-    assert "dld(extend_ner) against" not in text and "extend_ner against dld(extend_ner): average micro" in text
+    assert "paired differences" in text and "dld(extend_ner) control: extend_ner what is decomposed" in text
+    assert "Gap to the joint bound by type" in text and "never learned" in text
     assert "CoNLL2003 FG-1-PG-1: ours and what is published" in text
 
 
@@ -298,7 +301,7 @@ def test_the_settings_on_the_page_run_again(tmp_path: Path):
 def test_text_from_files_is_escaped():
     hostile = with_epochs(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label=HOSTILE, run=HOSTILE))
     twin = with_epochs(run([[50.0], [40.0, 60.0]], [[HOSTILE], ["_hidden\x00\x1b"]], label="_twin", run="twin"))
-    report = with_significance(summary([hostile, twin]), {HOSTILE: "_twin"})
+    report = with_significance(summary([hostile, twin]), [Contrast(row=HOSTILE, against="_twin", isolates=HOSTILE)])
     sections = contents(report, [search(trial(0, "failed", **{HOSTILE: HOSTILE}), run=HOSTILE)])
     reader = read(html(sections))
     assert "script" not in reader.tags

@@ -28,6 +28,7 @@ from raycner.storage.store import ObjectStore
 
 FOUR = ("LOC", "MISC", "ORG", "PER")
 ELEVEN = ("CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORG")
+OLD = "numerics 2 or earlier"
 DLD = {"name": "dld", "weight": 2.0, "base": {"name": "extend_ner", "kd_weight": 1.0}}
 
 
@@ -181,16 +182,21 @@ def test_every_table_states_how_its_scores_were_obtained():
     records = [replace(record, dtype="bf16", version="0.2.0", workers=n + 1) for n, record in enumerate(raw.records())]
     ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
     other = run(SCORES, PLAN, label="other", seed=1)
-    stated = "Decoder constrained; calibration none; seed 0; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
+    order = f"order {', '.join(FOUR)}"
+    stated = (
+        f"Decoder constrained; calibration none; seed 0; {order}; 1, 2, 3 and 4 workers; bf16; {OLD}; raycner 0.2.0."
+    )
     text = " ".join(shown(ledger).split())
     assert stated in text
-    of_last = "Decoder constrained; calibration none; seed 0; 4 workers; bf16; raycner 0.2.0."
+    of_last = f"Decoder constrained; calibration none; seed 0; {order}; 4 workers; bf16; {OLD}; raycner 0.2.0."
     assert of_last in text[text.index("By type") :], "a table of one step states that step's"
-    both = "Decoder constrained; calibration none; seeds 0 and 1; 1, 2, 3 and 4 workers; bf16; raycner 0.2.0."
+    both = f"Decoder constrained; calibration none; seeds 0 and 1; {order}; 1, 2, 3 and 4 workers; bf16; {OLD}; raycner"
     report = summary([ledger, other])
     for text in (shown(ledger, other), as_markdown(report), html(contents(report))):
         assert both in " ".join(text.split())
-    assert "Calibration none; seed 1; 2 workers." in " ".join(shown(other).split()), "what is not recorded is left out"
+    assert f"Calibration none; seed 1; {order}; 2 workers; {OLD}." in " ".join(shown(other).split()), (
+        "what is not recorded is left out"
+    )
 
 
 def test_calibrated_scores_are_shown_next_to_the_raw_ones():
@@ -301,7 +307,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     assert set(document["runs"][0]) == {
         *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
         *("mean_forgetting", "backward_transfer", "backward_interference", "seconds", "workers"),
-        *("decoder", "calibration", "dtypes", "versions"),
+        *("decoder", "calibration", "threshold", "order", "numerics", "dtypes", "versions"),
     }
     overall = {
         *("micro", "macro", "tasks", "old", "new", "calibrated"),
@@ -315,7 +321,23 @@ def test_the_document_is_json_and_keeps_its_keys():
     }
     assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(document["comparisons"][0]["rows"][0]) == {
-        *("label", "title", "settings", "joint", "runs", "seeds", "finished", "done", "average_micro", "average_macro"),
+        *(
+            "label",
+            "system",
+            "title",
+            "settings",
+            "read_out",
+            "bound",
+            "control_of",
+            "isolates",
+            "joint",
+            "runs",
+            "seeds",
+            "finished",
+            "done",
+            "average_micro",
+            "average_macro",
+        ),
         *("final_micro", "final_macro", "forgetting", "gap_average", "gap_final", "significance", "curve"),
         *("average_tasks", "final_tasks", "gap_tasks", "calibrated_micro", "calibrated_macro"),
         *("final_micro_precision", "final_micro_recall", "final_macro_precision", "final_macro_recall"),
@@ -348,7 +370,7 @@ def test_rows_are_sorted_by_average_macro_and_equal_names_show_their_difference(
     assert labels == ["dld(extend_ner) method.weight=0.5", "cfner", "dld(extend_ner) method.weight=2.0"]
 
 
-def test_the_paired_t_test_is_scipys_over_shared_seeds_against_the_best_row():
+def test_a_row_is_tested_against_the_best_over_shared_seeds():
     best = [run(shifted(by), PLAN, seed=seed) for seed, by in ((0, 5.0), (1, 6.0), (2, 9.0), (3, 9.0))]
     other = [run(shifted(by), PLAN, seed=seed, label="cfner") for seed, by in ((0, 0.0), (1, 4.0), (2, 3.0), (7, 1.0))]
     lone = run(shifted(-9.0), PLAN, label="finetuning")
@@ -356,14 +378,17 @@ def test_the_paired_t_test_is_scipys_over_shared_seeds_against_the_best_row():
     assert first.significance is None
     assert third.significance is None
     assert (second.significance.against, second.significance.seeds) == ("dld(extend_ner)", (0, 1, 2))
-    assert second.significance.p == pytest.approx(ttest_rel([63.5, 67.5, 66.5], [68.5, 69.5, 72.5]).pvalue)
-    assert f"{second.significance.p:.3f}" in line(shown(*other, *best, lone, width=200), "cfner                4  ")
+    assert second.significance.p == second.significance.effect.p == 2 / 2**3, "no sign pattern is as far from 0"
+    interval = ttest_rel([63.5, 67.5, 66.5], [68.5, 69.5, 72.5]).confidence_interval(0.95)
+    assert (second.significance.effect.low, second.significance.effect.high) == pytest.approx(interval)
+    text = shown(*other, *best, lone, width=220)
+    assert line(text[: text.index("micro-F1")], "cfner ")[-3:-1] == ["-4.3", "0.250"]
 
 
-def test_equal_differences_leave_the_t_test_without_an_answer():
+def test_equal_differences_are_as_sure_as_so_few_pairs_can_be():
     worse = [run(shifted(seed), PLAN, seed=seed, label="worse") for seed in (0, 1)]
     better = [run(shifted(seed + 3), PLAN, seed=seed, label="better") for seed in (0, 1)]
-    assert summary([*worse, *better]).comparisons[0].rows[1].significance.p is None
+    assert summary([*worse, *better]).comparisons[0].rows[1].significance.p == 0.5
 
 
 def test_the_gap_is_measured_to_the_joint_run_of_the_scenario():

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 import runs
 from raycner.__main__ import main
-from raycner.analysis.statistics import paired_test
+from raycner.analysis.statistics import paired_effect, smallest_p
 from raycner.config import RunConfig, read
+from raycner.hashing import plain
 from raycner.methods.method import METHODS
 from raycner.networks.heads.linear import LinearTags
 from raycner.orchestration.runner import run
-from raycner.orchestration.table_rows import entries, read_rows
+from raycner.orchestration.table_rows import Row, entries, read_rows, row_of
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from test_cli import error_line
@@ -61,19 +62,21 @@ def test_every_row_and_seed_is_run_and_reported_on(
     assert "run 6 of 6: dld, seed 1" in output.err
     header, _, *table = names(output.out)
     assert header[:3] == ["system", "seeds", "average micro"] and header[-1] == "minutes a run"
-    assert {row[0]: row[1] for row in table} == {"finetuning": "2", "extend_ner": "2", "dld": "2"}
-    assert "- dld against extend_ner: average micro " in output.out and "seeds 0 and 1." in output.out
+    assert {row[0]: row[1] for row in table[:3]} == {"finetuning": "2", "extend_ner": "2", "dld": "2"}
+    assert ["dld", "extend_ner", "2"] in [row[:3] for row in table], "the paired differences"
+    assert "of 2 pairs none is below 0.5 before that correction" in output.out
     steps = sorted(tmp_path.glob("store/steps/*"))
     assert len(steps) == 2 * (1 + 3), "rows of one seed share the first step"
 
     assert main([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (len(document["runs"]), len(document["comparisons"]), document["significance"][0]["seeds"]) == (6, 1, [0, 1])
+    (test,) = document["significance"][0]["tests"]
+    assert (len(document["runs"]), len(document["comparisons"]), test["seeds"]) == (6, 1, [0, 1])
     assert sorted(tmp_path.glob("store/steps/*")) == steps, "the same line trains nothing"
 
     assert main([*line, "--published"]) == 0
     output = capsys.readouterr()
-    assert "dld against extend_ner" in output.out and "No figures are published" in output.out
+    assert "paired differences" in output.out and "No figures are published" in output.out
 
 
 def test_a_report_takes_the_same_views(rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +92,8 @@ def test_a_report_takes_the_same_views(rows: str, tmp_path: Path, capsys: pytest
 def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["compare", *TOY, f"store={tmp_path / 'store'}", "--rows", str(TAG_SYSTEMS)]
     assert main([*line, "--markdown"]) == 0
-    ran = {row[0].removesuffix(", joint") for row in names(capsys.readouterr().out)[2:]}
+    table = capsys.readouterr().out.partition("\n\n**")[0]
+    ran = {row[0].removeprefix("control: ").removesuffix(", joint") for row in names(table)[2:]}
     assert ran == read_rows(str(TAG_SYSTEMS)).keys()
     assert len(first_steps(tmp_path / "store")) == 3, "one for each head: linear, cosine, stepwise"
 
@@ -144,6 +148,9 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
         ("a: {against: b}", "overrides: missing"),
         ("a: method.name=dld", "expected settings, found 'method.name=dld'"),
         ("a: {overrides: [method.name=finetuning], against: bee}\nbe: []", "no row is called 'bee'; did you mean be?"),
+        ("a: {overrides: [x=1], control_of: b}", "a control has both control_of and isolates"),
+        ("a: {overrides: [x=1], control_of: b, isolates: it}", "no row is called 'b'"),
+        ("a: {overrides: [x=1], against: a}", "a row is not compared with itself"),
         ("new: [method.name=extendner]", "row 'new': method.name: no method is called 'extendner'; did you mean"),
         ("new: [method.name=dld]", "row 'new': method.base.name: no method is chosen"),
         ("new: [no/such/layer.yaml]", "row 'new': no/such/layer.yaml: cannot read it"),
@@ -175,11 +182,46 @@ def test_seeds_go_round_before_rows_do(rows: str) -> None:
     assert table[:4] == ["finetuning, seed 3", "extend_ner, seed 3", "dld, seed 3", "finetuning, seed 1"]
 
 
+def test_a_report_names_stored_runs_by_the_rows(rows: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, other = str(tmp_path / "store"), tmp_path / "other.yaml"
+    tables = [["compare", *TOY, f"store={store}"], ["report", "--store", store]]
+    printed = []
+    for line in tables:
+        assert main([*line, "--rows", rows, "--markdown"]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1], "the same table, from the store alone"
+    other.write_text("nothing: [method.name=lucir]", encoding="utf-8")
+    assert "no run has the overrides of a row" in error_line(capsys, *tables[1], "--rows", str(other))
+
+
+def test_a_run_is_of_the_row_with_most_of_its_settings() -> None:
+    table = {"plain": Row(overrides=("method.name=finetuning",)), "ours": Row(overrides=("method.name=extend_ner",))}
+    table["weighted"] = Row(overrides=("method.name=extend_ner", "method.weighting=mean"))
+
+    def of(*overrides: str) -> str | None:
+        return row_of(plain(RunConfig.load([*TOY, *overrides])), table)
+
+    assert [of("method.name=extend_ner"), of("method.name=extend_ner", "method.weighting=mean")] == ["ours", "weighted"]
+    assert of("method.name=extend_ner", "method.kd_weight=5") == "ours", "the table shows kd_weight next to it"
+    assert of("method.name=self_training") is None
+
+
+def test_a_system_read_otherwise_is_another_run_on_the_same_steps(tmp_path: Path) -> None:
+    names = []
+    for decoding in ("argmax", "constrained"):
+        config = RunConfig.load([*TOY, f"store={tmp_path}", f"eval.decoding={decoding}"])
+        names.append(run(config, runs.silent).run)
+    ledgers = {ledger.run: ledger for ledger in RunLedger.all(ObjectStore(str(tmp_path)))}
+    assert sorted(ledgers) == sorted(names) and len(set(names)) == 2
+    assert len({ledger.planned for ledger in ledgers.values()}) == 1
+
+
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=6))
 def test_a_paired_test_looks_the_same_from_both_sides(pairs: list[tuple[float, float]]) -> None:
     ours, theirs = zip(*pairs, strict=True)
-    p = paired_test(ours, theirs)
-    assert p == paired_test(theirs, ours)
-    assert p is None or 0 <= p <= 1
-    assert paired_test(ours[:1], theirs[:1]) is None
-    assert paired_test(ours, ours) is None
+    effect, turned = paired_effect(ours, theirs), paired_effect(theirs, ours)
+    assert effect.p == turned.p and smallest_p(len(pairs)) <= (effect.p or 0) <= 1
+    assert effect.low is not None and effect.high is not None and turned.high is not None
+    assert effect.low <= effect.mean <= effect.high and effect.low == pytest.approx(-turned.high)
+    assert paired_effect(ours[:1], theirs[:1]).p is None
+    assert paired_effect(ours, ours).p == 1

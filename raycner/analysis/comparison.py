@@ -1,5 +1,7 @@
 """Runs of one scenario compared: means over seeds, the gap to the joint bound, paired tests, and steps trained once.
 
+Rows whose predictions were read otherwise, or that another version's arithmetic trained, are apart and say so.
+
 Scores are those of `scores`: on test, in percent. A row counts its finished runs only; a score is None where there is
 none.
 """
@@ -11,8 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from raycner.analysis.provenance import differing, numerics
 from raycner.analysis.scores import Run, learns_tasks, protocol_name
-from raycner.analysis.statistics import Spread, difference, paired_test, spread
+from raycner.analysis.statistics import Effect, Spread, difference, holm, paired_effect, spread
 from raycner.settings import flat, spell
 
 
@@ -28,13 +31,14 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Significance:
-    """A two-sided paired t-test of average macro-F1, over the seeds that two rows share."""
+    """A row minus the best one in average macro-F1, over the seeds that both have finished."""
 
     against: str
-    """The label of the other row."""
+    """The label of the best row."""
     seeds: tuple[int, ...]
+    effect: Effect
     p: float | None
-    """None when the difference is the same for every seed: the test is undefined then."""
+    """Holm's correction of `effect.p` for the number of such tests in the comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +46,15 @@ class Row:
     """Runs that differ only by seed; of two with the same seed, the one with more steps."""
 
     label: str
-    """Unique in the comparison: `title` and `settings`."""
+    """Unique in the comparison: `title`, `settings` and `read_out`."""
+    system: str
+    """The label of its runs."""
     title: str
-    """The label of the runs, and "joint" where that is their protocol."""
+    """The same, and "joint" where that is their protocol."""
     settings: Mapping[str, Any]
     """By dotted name: the settings that differ from those of other rows with this title."""
+    read_out: Mapping[str, str]
+    """decoder, calibration, threshold and numerics, as far as they differ among the rows of the comparison."""
     joint: bool
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -80,8 +88,14 @@ class Row:
     """The same of macro-F1 after the last step."""
     gap_tasks: float | None
     """The same of the mean over tasks after the last step."""
+    bound: str | None
+    """The label of the joint row that the gaps are to: of the same model and read-out, as far as there is one."""
     significance: Significance | None
     """Against the best row that is not joint; None for that row, and without two shared seeds."""
+    control_of: str | None = None
+    """The system that this row is a control of."""
+    isolates: str = ""
+    """What the difference between the system and this control shows the effect of."""
     curve: tuple[Point, ...]
 
 
@@ -148,21 +162,22 @@ class _System:
 def _comparison(runs: Sequence[Run]) -> Comparison:
     members: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
-        members[_key([run.label, _system_settings(run)])].append(run)
-    settings = _distinguishing({key: same[0] for key, same in members.items()})
-    systems = [_system(same, settings[key]) for key, same in members.items()]
+        members[_key([run.label, numerics(run), _system_settings(run)])].append(run)
+    first = {key: same[0] for key, same in members.items()}
+    settings, read_out = _distinguishing(first), differing(first)
+    systems = [_system(same, settings[key], read_out[key]) for key, same in members.items()]
     systems.sort(key=lambda system: system.row.average_macro.mean if system.row.average_macro else -1.0, reverse=True)
     bounds = [system for system in systems if system.row.joint and system.row.finished]
-    best = next((system for system in systems if system.scores and not system.row.joint), None)
+    tests = _against_best(systems)
     return Comparison(
         plan=runs[0].plan,
         scenario=runs[0].config["scenario"],
-        rows=tuple(_among(system, bounds, best) for system in systems),
+        rows=tuple(replace(_with_gaps(system, bounds), significance=tests.get(system.row.label)) for system in systems),
         shared=_shared(runs),
     )
 
 
-def _system(members: Sequence[Run], settings: Mapping[str, Any]) -> _System:
+def _system(members: Sequence[Run], settings: Mapping[str, Any], read_out: Mapping[str, str]) -> _System:
     runs = {run.seed: run for run in sorted(members, key=lambda run: (run.seed, len(run.steps)))}
     finished = [run for run in runs.values() if run.finished and run.steps]
     averages = [run.average for run in finished if run.average]
@@ -170,9 +185,11 @@ def _system(members: Sequence[Run], settings: Mapping[str, Any]) -> _System:
     finals = [run.steps[-1] for run in finished]
     title = _title(members[0])
     row = Row(
-        label=" ".join([title, *(f"{key}={spell(value)}" for key, value in settings.items())]),
+        label=" ".join([title, *(f"{key}={spell(value)}" for key, value in {**settings, **read_out}.items())]),
+        system=members[0].label,
         title=title,
         settings=settings,
+        read_out=read_out,
         joint=members[0].joint,
         runs=tuple(run.run for run in runs.values()),
         seeds=tuple(runs),
@@ -196,6 +213,7 @@ def _system(members: Sequence[Run], settings: Mapping[str, Any]) -> _System:
         gap_average=None,
         gap_final=None,
         gap_tasks=None,
+        bound=None,
         significance=None,
         curve=tuple(_curve(list(runs.values()))),
     )
@@ -212,30 +230,32 @@ def _curve(runs: Sequence[Run]) -> Iterator[Point]:
         yield Point(step=step, micro=micro, macro=macro, tasks=tasks)
 
 
-def _among(system: _System, bounds: Sequence[_System], best: _System | None) -> Row:
-    """The row of a system with its gap to the joint bound and its test against the best."""
-    row = replace(system.row, significance=_significance(system, best))
-    if row.joint or not bounds:
-        return row
-    same_model = [bound for bound in bounds if bound.model == system.model]
-    bound = (same_model or bounds)[0].row
+def _with_gaps(system: _System, bounds: Sequence[_System]) -> Row:
+    """The row of a system with its gaps to the joint bound."""
+    same = [bound for bound in bounds if bound.row.read_out.get("numerics") == system.row.read_out.get("numerics")]
+    if system.row.joint or not same:
+        return system.row
+    bound = max(same, key=lambda bound: (bound.model == system.model, bound.row.read_out == system.row.read_out)).row
     return replace(
-        row,
-        gap_average=difference(bound.average_macro, row.average_macro),
-        gap_final=difference(bound.final_macro, row.final_macro),
-        gap_tasks=difference(bound.final_tasks, row.final_tasks),
+        system.row,
+        gap_average=difference(bound.average_macro, system.row.average_macro),
+        gap_final=difference(bound.final_macro, system.row.final_macro),
+        gap_tasks=difference(bound.final_tasks, system.row.final_tasks),
+        bound=bound.label,
     )
 
 
-def _significance(system: _System, best: _System | None) -> Significance | None:
-    if best is None or system is best:
-        return None
-    ours, theirs = system.scores, best.scores
-    seeds = sorted(ours.keys() & theirs.keys())
-    if len(seeds) < 2:
-        return None
-    p = paired_test([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
-    return Significance(against=best.row.label, seeds=tuple(seeds), p=p)
+def _against_best(systems: Sequence[_System]) -> dict[str, Significance]:
+    """By label, the test of each row against the best that is not joint; `systems` are best first."""
+    best = next((system for system in systems if system.scores and not system.row.joint), None)
+    tests: dict[str, Significance] = {}
+    for system in systems:
+        seeds = sorted(system.scores.keys() & best.scores.keys()) if best and system is not best else []
+        if best and len(seeds) > 1:
+            effect = paired_effect([system.scores[seed] for seed in seeds], [best.scores[seed] for seed in seeds])
+            tests[system.row.label] = Significance(against=best.row.label, seeds=tuple(seeds), effect=effect, p=None)
+    corrected = holm([test.effect.p for test in tests.values()])
+    return {label: replace(test, p=p) for (label, test), p in zip(tests.items(), corrected, strict=True)}
 
 
 def _shared(runs: Sequence[Run]) -> tuple[Shared, ...]:

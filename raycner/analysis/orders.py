@@ -1,4 +1,4 @@
-"""Scores averaged over the orders in which the same tasks were learned: SpanKL's permutations."""
+"""Scores averaged over the orders in which the same types were learned: SpanKL's permutations, and those of FG-PG."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raycner.analysis.comparison import Comparison, Row, setup
-from raycner.analysis.scores import Run, corpus_name
+from raycner.analysis.scores import Run, corpus_name, protocol_name
 from raycner.analysis.statistics import Spread, spread
 
 
@@ -17,18 +17,34 @@ class OrderRow:
     label: str
     title: str
     settings: Mapping[str, Any]
+    read_out: Mapping[str, str]
+    """As in `comparison`."""
     orders: tuple[str, ...]
     """Those in which it is finished; the others do not count."""
+    seeds: tuple[int, ...]
+    """Those that are finished in any order."""
     average: Spread
     """Of the mean over tasks after each step."""
     final: Spread
+    average_micro: Spread
+    average_macro: Spread
+    final_micro: Spread
+    final_macro: Spread
+    final_micro_precision: Spread
+    final_micro_recall: Spread
+    final_macro_precision: Spread
+    final_macro_recall: Spread
+    forgetting: Spread | None
     backward_transfer: Spread | None
     """BWT, as in `comparison`; None when every order has one task."""
     backward_interference: Spread
     """SpanKL's BI, as in `comparison`."""
     gap: Spread | None
-    """To the joint run of each order."""
+    """To the joint run of each order, of the mean over tasks after the last step."""
+    gap_average: Spread | None
+    """To the joint run of each order, of average macro-F1."""
     curve: tuple[Spread, ...]
+    """The mean over tasks after each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,25 +53,44 @@ class Orders:
 
     corpus: str
     setup: str
+    """SpanKL's name of it, as in "Split-All"; empty for FG-PG."""
     tasks: tuple[tuple[str, ...], ...]
     """In the first order."""
     orders: tuple[str, ...]
     rows: tuple[OrderRow, ...]
-    """Highest final score first."""
+    """Highest first: of tasks by their final score, of FG-PG by average macro-F1."""
     runs: tuple[str, ...]
     """The names of the runs that were averaged."""
 
 
+def by_setting(comparisons: Sequence[Comparison], runs: Sequence[Run]) -> list[list[Comparison]]:
+    """The comparisons in groups that differ only by the order in which the types are learned."""
+    by_name = {run.run: run for run in runs}
+    groups: dict[str, list[Comparison]] = defaultdict(list)
+    for number, comparison in enumerate(comparisons):
+        corpora = [corpus.fingerprint for corpus in by_name[comparison.rows[0].runs[0]].corpora]
+        groups[f"{corpora} {_without_order(comparison) or number}"].append(comparison)
+    return list(groups.values())
+
+
+def _without_order(comparison: Comparison) -> str:
+    """What the orders of one setting have in common; empty for a protocol in which the order makes the setting."""
+    if setup(comparison):
+        return f"{setup(comparison)} {sorted(sorted(task) for task in comparison.plan)}"
+    if protocol_name(comparison.scenario) == "fg_pg":
+        sizes = [len(names) for names in comparison.plan]
+        return f"{sizes} {sorted(name for names in comparison.plan for name in names)}"
+    return ""
+
+
 def over_orders(comparisons: Sequence[Comparison], runs: Sequence[Run]) -> tuple[Orders, ...]:
-    """The comparisons that differ only by the order of their tasks, averaged over it."""
-    corpora = {run.run: str([corpus.fingerprint for corpus in run.corpora]) for run in runs}
-    groups: dict[str, dict[str, Comparison]] = defaultdict(dict)
-    for comparison in comparisons:
-        if setup(comparison):
-            tasks = sorted(sorted(task) for task in comparison.plan)
-            key = f"{setup(comparison)} {corpora[comparison.rows[0].runs[0]]} {tasks}"
-            groups[key].setdefault(comparison.scenario["protocol"]["permutation"], comparison)
-    return tuple(_orders(by_order) for by_order in groups.values() if len(by_order) > 1)
+    """The comparisons that differ only by the order of their types, averaged over it."""
+    by_name = {run.run: run for run in runs}
+    groups = (
+        {by_name[comparison.rows[0].runs[0]].order: comparison for comparison in reversed(group)}
+        for group in by_setting(comparisons, runs)
+    )
+    return tuple(_orders(dict(sorted(by_order.items()))) for by_order in groups if len(by_order) > 1)
 
 
 def _orders(by_order: Mapping[str, Comparison]) -> Orders:
@@ -67,8 +102,8 @@ def _orders(by_order: Mapping[str, Comparison]) -> Orders:
         corpus=corpus_name(first.scenario),
         setup=setup(first),
         tasks=first.plan,
-        orders=tuple(sorted(by_order)),
-        rows=tuple(sorted(rows, key=lambda row: row.final.mean, reverse=True)),
+        orders=tuple(by_order),
+        rows=tuple(sorted(rows, key=lambda row: (row.final if setup(first) else row.average_macro).mean, reverse=True)),
         runs=tuple(run for rows in finished.values() for row in rows.values() for run in row.runs),
     )
 
@@ -90,12 +125,24 @@ def _row(by_order: Mapping[str, Row]) -> OrderRow:
         label=rows[0].label,
         title=rows[0].title,
         settings=rows[0].settings,
+        read_out=rows[0].read_out,
         orders=tuple(sorted(by_order)),
+        seeds=tuple(sorted({seed for row in rows for seed in row.finished})),
         average=_mean(row.average_tasks for row in rows),
         final=_mean(row.final_tasks for row in rows),
+        average_micro=_mean(row.average_micro for row in rows),
+        average_macro=_mean(row.average_macro for row in rows),
+        final_micro=_mean(row.final_micro for row in rows),
+        final_macro=_mean(row.final_macro for row in rows),
+        final_micro_precision=_mean(row.final_micro_precision for row in rows),
+        final_micro_recall=_mean(row.final_micro_recall for row in rows),
+        final_macro_precision=_mean(row.final_macro_precision for row in rows),
+        final_macro_recall=_mean(row.final_macro_recall for row in rows),
+        forgetting=spread(row.forgetting.mean for row in rows if row.forgetting),
         backward_transfer=spread(row.backward_transfer.mean for row in rows if row.backward_transfer),
         backward_interference=_mean(row.backward_interference for row in rows),
         gap=spread(row.gap_tasks for row in rows),
+        gap_average=spread(row.gap_average for row in rows),
         curve=tuple(_mean(row.curve[step].tasks for row in rows) for step in range(steps)),
     )
 

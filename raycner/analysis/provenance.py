@@ -1,23 +1,29 @@
-"""How the scores of a table were obtained: the decoder, calibration, seeds, workers, arithmetic and version."""
+"""How the scores of a table were obtained: decoder, calibration, threshold, seeds, orders, workers and version."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from raycner.analysis.formatting import listed
-from raycner.analysis.scores import Run, Step
+from raycner.analysis.formatting import listed, short
+from raycner.analysis.scores import Run, Step, learns_tasks
+
+UNRECORDED = "2 or earlier"
+"""The numerics of a ledger that does not record them."""
+LONGEST_ORDER = 60
+MOST_ORDERS = 3
 
 
 def provenance(runs: Sequence[Run]) -> str:
     """One sentence; several values are all named, and what no ledger records is left out.
 
-    As in "Decoder argmax; calibration none; seeds 0 and 1; 2 workers; bf16; raycner 0.2.0."
+    As in "Decoder argmax; calibration none; seeds 0 and 1; order P1; 2 workers; bf16; numerics 3; raycner 0.2.0."
     """
     facts = [
-        _fact("decoder", (run.decoder for run in runs)),
-        _fact("calibration", (run.calibration for run in runs)),
+        *(_fact(name, (read_out(run).get(name) for run in runs)) for name in READ_OUT),
         _fact("seed", sorted({run.seed for run in runs}), plural="seeds"),
+        _orders(runs),
         _workers(sorted({workers for run in runs for workers in run.workers})),
         _fact("", (dtype for run in runs for dtype in run.dtypes)),
+        _fact("numerics", (numerics(run) for run in runs)),
         _fact("raycner", (version for run in runs for version in run.versions)),
     ]
     sentence = "; ".join(filter(None, facts))
@@ -30,9 +36,38 @@ def step_provenance(run: Run, step: Step) -> str:
     return provenance([replace(run, workers=(step.workers,), dtypes=dtypes, versions=versions)])
 
 
+READ_OUT = ("decoder", "calibration", "threshold")
+
+
+def read_out(run: Run) -> dict[str, str]:
+    """How the predictions of a run were read from its networks."""
+    facts = {name: getattr(run, name) for name in READ_OUT}
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def numerics(run: Run) -> str:
+    """The numerics of a run; of a ledger that does not record them, what they can be."""
+    return UNRECORDED if run.numerics is None else str(run.numerics)
+
+
+def differing(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
+    """By key, the read-out and the numerics of a run, as far as they differ among the runs that have them."""
+    facts = {key: {**read_out(run), "numerics": numerics(run)} for key, run in runs.items()}
+    names = dict.fromkeys(name for of_run in facts.values() for name in of_run)
+    several = [name for name in names if len({of_run[name] for of_run in facts.values() if name in of_run}) > 1]
+    return {key: {name: of_run[name] for name in several if name in of_run} for key, of_run in facts.items()}
+
+
 def _fact(noun: str, values: Iterable[object], plural: str = "") -> str:
     distinct = list(dict.fromkeys(str(value) for value in values if value is not None))
     return f"{plural if plural and len(distinct) > 1 else noun} {listed(distinct)}".strip() if distinct else ""
+
+
+def _orders(runs: Sequence[Run]) -> str:
+    orders = sorted({run.order for run in runs})
+    if len(orders) > MOST_ORDERS and not all(learns_tasks(run.config["scenario"]) for run in runs):
+        return f"{len(orders)} orders"
+    return _fact("order", (short(order, LONGEST_ORDER) for order in orders), plural="orders")
 
 
 def _workers(numbers: Sequence[int]) -> str:

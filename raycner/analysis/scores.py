@@ -15,6 +15,7 @@ from typing import Any
 from raycner.data import metrics
 from raycner.data.metrics import TypeCounts
 from raycner.data.scenarios.scenario import recorded
+from raycner.settings import spell
 from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord
 
 
@@ -160,9 +161,15 @@ class Run:
     finished: bool
     plan: tuple[tuple[str, ...], ...]
     """The types that each step brings, including steps that are not done yet."""
+    order: str
+    """The order of the types: SpanKL's name of it where tasks are learned, else the types themselves."""
     decoder: str | None
     """How the head's output was decoded; None for a head with one decoder."""
     calibration: str
+    threshold: str | None
+    """The least probability of a predicted entity; None for a head without one."""
+    numerics: int | None
+    """`NUMERICS` of the version that trained it; None where it was not recorded: 2 or earlier."""
     steps: tuple[Step, ...]
     average: Average | None
     forgetting: Mapping[str, float]
@@ -198,8 +205,11 @@ def scores(ledger: RunLedger, label: str | None = None) -> Run:
         corpora=tuple(Corpus(**vars(note)) for note in ledger.corpora),
         finished=ledger.finished,
         plan=tuple(step.new for step in ledger.planned),
-        decoder=_evaluation(settings).get("decoding") or settings["model"]["head"].get("decoding"),
+        order=_order(settings["scenario"], ledger),
+        decoder=_read_out(settings, "decoding"),
         calibration=_calibration(settings),
+        threshold=_read_out(settings, "threshold"),
+        numerics=ledger.numerics,
         steps=steps,
         average=_average(steps) if steps else None,
         forgetting=forgetting,
@@ -217,6 +227,19 @@ def _evaluation(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     """The settings `eval`, which version 0.1 did not have."""
     evaluation: Mapping[str, Any] = settings.get("eval") or {}
     return evaluation
+
+
+def _read_out(settings: Mapping[str, Any], name: str) -> str | None:
+    """A setting of the head as the evaluation read it; None where the head has none."""
+    asked = _evaluation(settings).get(name)
+    value = settings["model"]["head"].get(name) if asked is None else asked
+    return None if value is None else spell(value)
+
+
+def _order(scenario: Mapping[str, Any], ledger: RunLedger) -> str:
+    if learns_tasks(scenario):
+        return str(scenario["protocol"]["permutation"])
+    return ", ".join(types_of(step.new for step in ledger.planned))
 
 
 def _calibration(settings: Mapping[str, Any]) -> str:

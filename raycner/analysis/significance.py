@@ -1,67 +1,132 @@
-"""Paired tests that a table asks for: a row against one other, seed by seed."""
+"""Paired tests that a table asks for: a system against another, or against its control, run by run.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+A pair is two runs of the same seed and the same order of types. The difference has the interval of the paired t
+distribution; p is that of the sign-flip test, corrected by Holm for the number of comparisons in the table.
+"""
 
-from raycner.analysis.comparison import Comparison
-from raycner.analysis.formatting import listed, p_value
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from raycner.analysis.comparison import Comparison, Row
+from raycner.analysis.orders import by_setting
 from raycner.analysis.scores import Average, Run
-from raycner.analysis.statistics import paired_test
+from raycner.analysis.statistics import Effect, holm, paired_effect
+
+Pair: TypeAlias = tuple[int, str]
+"""The seed and the order of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lead:
-    """The difference between two rows, in F1 averaged over steps."""
+class Contrast:
+    """Two systems that a table compares, by the labels of their runs."""
 
-    mean: float
-    p: float | None
-    """Of a two-sided paired t-test; None with one seed, or when the difference is the same for every seed."""
+    row: str
+    against: str
+    isolates: str = ""
+    """What the difference shows the effect of, where `against` is a control."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """A row minus another, over the seeds that both have finished."""
+    """A row minus another, over the runs that both have finished."""
 
     row: str
     against: str
+    isolates: str
     seeds: tuple[int, ...]
-    micro: Lead
-    macro: Lead
+    orders: tuple[str, ...]
+    micro: Effect
+    """Of average micro-F1."""
+    macro: Effect
+    """Of average macro-F1."""
+    final: Effect
+    """Of macro-F1 after the last step."""
+    p: float | None
+    """Holm's correction of `macro.p`."""
+    runs: tuple[str, ...]
+    """The names of the runs of both."""
 
 
-def significance(comparison: Comparison, runs: Sequence[Run], rivals: Mapping[str, str]) -> list[PairedTest]:
-    """A paired test for each row of the comparison for which `rivals` names another row, both by label."""
+@dataclass(frozen=True, kw_only=True)
+class PairedTests:
+    """The tests of one table: of one comparison, or of several that differ by the order of their types."""
+
+    comparison: int
+    """The place of the first of these comparisons in the summary."""
+    tests: tuple[PairedTest, ...]
+
+
+def significance(
+    comparisons: Sequence[Comparison], runs: Sequence[Run], contrasts: Sequence[Contrast]
+) -> tuple[PairedTests, ...]:
+    """The contrasts of which both rows are there, by table."""
+    tables = (
+        PairedTests(comparison=comparisons.index(group[0]), tests=tuple(_tests(group, runs, contrasts)))
+        for group in by_setting(comparisons, runs)
+    )
+    return tuple(table for table in tables if table.tests)
+
+
+def _tests(group: Sequence[Comparison], runs: Sequence[Run], contrasts: Sequence[Contrast]) -> list[PairedTest]:
     by_name = {run.run: run for run in runs}
-    averages: dict[str, dict[int, Average]] = {
-        row.label: {
-            seed: average
-            for seed, run in zip(row.seeds, row.runs, strict=True)
-            if seed in row.finished and (average := by_name[run].average)
-        }
-        for row in comparison.rows
-    }
-    tests: list[PairedTest] = []
-    for row, against in rivals.items():
-        ours, theirs = averages.get(row, {}), averages.get(against, {})
-        if seeds := sorted(ours.keys() & theirs.keys()):
-            micro = _lead([ours[seed].micro for seed in seeds], [theirs[seed].micro for seed in seeds])
-            macro = _lead([ours[seed].macro for seed in seeds], [theirs[seed].macro for seed in seeds])
-            tests.append(PairedTest(row=row, against=against, seeds=tuple(seeds), micro=micro, macro=macro))
-    return tests
+    rows: dict[str, Row] = {}
+    finished: dict[str, dict[Pair, Run]] = defaultdict(dict)
+    for row in (row for comparison in group for row in comparison.rows if not row.joint):
+        rows.setdefault(row.label, row)
+        done = (run for run in map(by_name.__getitem__, row.runs) if run.finished and run.average)
+        finished[row.label] |= {(run.seed, run.order): run for run in done}
+    tests = [
+        _test(contrast, one, other, finished[one.label], finished[other.label])
+        for contrast in contrasts
+        for one in rows.values()
+        for other in rows.values()
+        if (one.system, other.system) == (contrast.row, contrast.against)
+        if one.read_out.get("numerics") == other.read_out.get("numerics")
+        if finished[one.label].keys() & finished[other.label].keys()
+    ]
+    corrected = holm([test.macro.p for test in tests])
+    return [replace(test, p=p) for test, p in zip(tests, corrected, strict=True)]
 
 
-def sentence(test: PairedTest) -> str:
-    """A paired test as a sentence."""
-    seeds = f"seed{'s' * (len(test.seeds) > 1)} {listed([str(seed) for seed in test.seeds])}"
-    differences = f"average micro {_signed(test.micro)}, average macro {_signed(test.macro)}"
-    return f"{test.row} against {test.against}: {differences}, {seeds}."
+def _test(contrast: Contrast, one: Row, other: Row, ours: Mapping[Pair, Run], theirs: Mapping[Pair, Run]) -> PairedTest:
+    pairs = sorted(ours.keys() & theirs.keys())
+
+    def effect(score: Callable[[Run], float]) -> Effect:
+        return paired_effect([score(ours[pair]) for pair in pairs], [score(theirs[pair]) for pair in pairs])
+
+    return PairedTest(
+        row=one.label,
+        against=other.label,
+        isolates=contrast.isolates,
+        seeds=tuple(sorted({seed for seed, _ in pairs})),
+        orders=tuple(sorted({order for _, order in pairs})),
+        micro=effect(lambda run: _average(run).micro),
+        macro=effect(lambda run: _average(run).macro),
+        final=effect(lambda run: run.steps[-1].macro),
+        p=None,
+        runs=tuple(run.run for side in (ours, theirs) for run in map(side.__getitem__, pairs)),
+    )
 
 
-def _lead(ours: Sequence[float], theirs: Sequence[float]) -> Lead:
-    return Lead(mean=fmean(ours) - fmean(theirs), p=paired_test(ours, theirs))
+def _average(run: Run) -> Average:
+    assert run.average is not None
+    return run.average
 
 
-def _signed(lead: Lead) -> str:
-    p = "" if lead.p is None else f" (p {p_value(lead.p)})"
-    return f"{lead.mean:+z.1f}{p}"
+def placed(comparison: Comparison, contrasts: Sequence[Contrast]) -> Comparison:
+    """The comparison with each control below its system, and named as one."""
+    controls = {contrast.against: contrast for contrast in contrasts if contrast.isolates}
+    systems = {row.system for row in comparison.rows}
+    below: dict[str, list[Row]] = defaultdict(list)
+    for row in comparison.rows:
+        contrast = controls.get(row.system)
+        if contrast and contrast.row in systems:
+            below[contrast.row].append(replace(row, control_of=contrast.row, isolates=contrast.isolates))
+    own = [row for row in comparison.rows if not any(row.label == one.label for rows in below.values() for one in rows)]
+    ordered: list[Row] = []
+    for row in own:
+        ordered += [row, *below.pop(row.system, [])]
+    rest = [row for rows in below.values() for row in rows]
+    return replace(comparison, rows=(*ordered, *rest))

@@ -5,8 +5,8 @@ The document (schema 2) is what `--json` prints:
     {"schema": 2, "runs": [Run, ...], "comparisons": [Comparison, ...]}
 
 and, where it was asked for, "published": [Published, ...], one for each comparison, and "significance":
-[PairedTest, ...]; when tasks were learned in several orders, "orders": [Orders, ...]; of progressive runs,
-"progressions": [Progression, ...].
+[PairedTests, ...]; when the same types were learned in several orders, "orders": [Orders, ...]; of progressive runs,
+"progressions": [Progression, ...]; where a joint run is finished, "gaps": [Gaps, ...].
 The keys of a Run and its Steps are the fields in `scores`, those of a Comparison and its Rows the fields in
 `comparison`, and so on. Scores are on test, in percent and unrounded; null where one is undefined. A key may be added
 under the same schema number; a key that changes or goes raises it.
@@ -19,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raycner.analysis.comparison import Comparison, compare
+from raycner.analysis.gaps import Gaps, gaps
 from raycner.analysis.orders import Orders, over_orders
 from raycner.analysis.progressions import Progression, progressions
 from raycner.analysis.published import Published, published
 from raycner.analysis.scores import Run, scores
-from raycner.analysis.significance import PairedTest, significance
+from raycner.analysis.significance import Contrast, PairedTests, placed, significance
 from raycner.hashing import Plain, plain
 from raycner.storage.ledger import RunLedger
 
@@ -38,17 +39,18 @@ class Summary:
     comparisons: tuple[Comparison, ...]
     orders: tuple[Orders, ...] = ()
     progressions: tuple[Progression, ...] = ()
+    gaps: tuple[Gaps, ...] = ()
     published: tuple[Published, ...] | None = None
     """One for each comparison; None unless asked for."""
-    significance: tuple[PairedTest, ...] | None = None
+    significance: tuple[PairedTests, ...] | None = None
     """None unless asked for."""
 
     def document(self) -> dict[str, Plain]:
         """What `--json` prints."""
         document = {"schema": SCHEMA, "runs": plain(self.runs), "comparisons": plain(self.comparisons)}
-        document |= {name: plain(getattr(self, name)) for name in ("orders", "progressions") if getattr(self, name)}
+        there = [name for name in ("orders", "progressions", "gaps") if getattr(self, name)]
         asked = [name for name in ("published", "significance") if getattr(self, name) is not None]
-        return document | {name: plain(getattr(self, name)) for name in asked}
+        return document | {name: plain(getattr(self, name)) for name in [*there, *asked]}
 
 
 def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None) -> Summary:
@@ -60,6 +62,7 @@ def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None
         comparisons=comparisons,
         orders=over_orders(comparisons, runs),
         progressions=progressions(comparisons, runs),
+        gaps=gaps(comparisons, runs),
     )
 
 
@@ -68,7 +71,8 @@ def with_published(summary: Summary) -> Summary:
     return replace(summary, published=tuple(published(one, summary.runs) for one in summary.comparisons))
 
 
-def with_significance(summary: Summary, rivals: Mapping[str, str]) -> Summary:
-    """The summary with a paired test of each row against the row that `rivals` names for it, both by label."""
-    tests = (test for one in summary.comparisons for test in significance(one, summary.runs, rivals))
-    return replace(summary, significance=tuple(tests))
+def with_significance(summary: Summary, contrasts: Sequence[Contrast]) -> Summary:
+    """The summary with the paired test of each contrast, and with each control below its system."""
+    comparisons = tuple(placed(comparison, contrasts) for comparison in summary.comparisons)
+    tests = significance(comparisons, summary.runs, contrasts)
+    return replace(summary, comparisons=comparisons, significance=tests)

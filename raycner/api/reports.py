@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from raycner.analysis.significance import Contrast
 from raycner.analysis.summary import Summary, summary, with_published, with_significance
 from raycner.api.notebook import as_html
 from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run, load_runs
 from raycner.console import TextConsole
+from raycner.errors import InputError
 from raycner.events import Message
 from raycner.reporting.markdown import as_markdown
 from raycner.reporting.report import show
@@ -24,14 +26,24 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from raycner.api.jobs import Job, Overrides
+    from raycner.orchestration.table_rows import Row
 
 
-def report(*names: str, store: str | PathLike[str] = "store", published: bool = False) -> "Report":
+def report(
+    *names: str,
+    store: str | PathLike[str] = "store",
+    rows: str | PathLike[str] | Mapping[str, object] | None = None,
+    published: bool = False,
+) -> "Report":
     """The runs of these names, beginnings or patterns side by side, and the searches; all of the store without any.
 
-    `published` adds the published scores of the same setting. Raises `InputError` for a name that no run has.
+    `rows` are those of `compare`: each run is shown under the row whose overrides it has, with the paired tests and the
+    controls of the table; runs of no row are left out. `published` adds the published scores of the same setting.
+    Raises `InputError` for a name that no run has, and where no run is of a row.
     """
     runs = load_runs(*names, store=store)
+    if rows is not None:
+        return _table(runs, rows, published)
     patterns = [f"{name}*" for name in names] or ["*"]
     records = SearchRecord.all(ObjectStore(fspath(store)))
     searches = [record for record in records if any(fnmatch(record.name, pattern) for pattern in patterns)]
@@ -70,8 +82,32 @@ def compare(
             handler(Message(f"run {number} of {len(planned)}: {entry}"))
             runs.append(Run(run(entry.config, handler), ObjectStore(entry.config.store)))
         labels[runs[-1].name] = entry.row
-    rivals = {name: row.against for name, row in table.items() if row.against is not None}
-    return Report(runs, labels=labels, rivals=rivals, published=published)
+    return Report(runs, labels=labels, contrasts=_contrasts(table), published=published)
+
+
+def _contrasts(rows: "Mapping[str, Row]") -> list[Contrast]:
+    """What the rows of a table ask for: a row against another, a system against its control."""
+    rivals = [Contrast(row=name, against=row.against) for name, row in rows.items() if row.against is not None]
+    controls = [
+        Contrast(row=row.control_of, against=name, isolates=row.isolates)
+        for name, row in rows.items()
+        if row.control_of is not None
+    ]
+    return rivals + controls
+
+
+def _table(runs: Sequence[Run], rows: str | PathLike[str] | Mapping[str, object], published: bool) -> "Report":
+    """The runs that are of a row, each under its name."""
+    from raycner.orchestration.table_rows import parse_rows, read_rows, row_of
+
+    table = parse_rows(rows, "rows") if isinstance(rows, Mapping) else read_rows(fspath(rows))
+    labels = {run.name: row for run in runs if (row := row_of(run.data.config, table)) is not None}
+    if runs and not labels:
+        hint = f"its rows: {', '.join(table)}"
+        raise InputError("no run has the overrides of a row", location="rows", hint=hint)
+    places = {name: place for place, name in enumerate(table)}
+    chosen = sorted((run for run in runs if run.name in labels), key=lambda run: places[labels[run.name]])
+    return Report(chosen, labels=labels, contrasts=_contrasts(table), published=published)
 
 
 class Report:
@@ -82,21 +118,21 @@ class Report:
         runs: Iterable[Run],
         *,
         labels: Mapping[str, str] | None = None,
-        rivals: Mapping[str, str] | None = None,
+        contrasts: Sequence[Contrast] | None = None,
         published: bool = False,
         searches: Sequence[SearchRecord] = (),
     ) -> None:
-        """`labels` are the names that tables show, by run; `rivals` name by label the row that a row is tested against;
-        `searches` are drawn in the page."""
+        """`labels` are the names that tables show, by run; `contrasts` are pairs of them to be tested; `searches` are
+        drawn in the page."""
         self.runs, self.searches = list(runs), list(searches)
-        self._labels, self._rivals, self._published = labels or {}, rivals, published
+        self._labels, self._contrasts, self._published = labels or {}, contrasts, published
 
     @cached_property
     def data(self) -> Summary:
         """Every score; `data.document()` is what `raycner report --json` prints."""
         scores = summary([run.ledger for run in self.runs], self._labels)
-        if self._rivals is not None:
-            scores = with_significance(scores, self._rivals)
+        if self._contrasts is not None:
+            scores = with_significance(scores, self._contrasts)
         return with_published(scores) if self._published else scores
 
     def scores(self) -> "DataFrame":
@@ -111,9 +147,9 @@ class Report:
         """Print the tables; with `details`, also the step matrix of each of several runs."""
         show(self.data, console or TextConsole(), details=details)
 
-    def markdown(self) -> str:
-        """The tables as GitHub markdown."""
-        return as_markdown(self.data)
+    def markdown(self, *, details: bool = False) -> str:
+        """The tables as GitHub markdown; with `details`, also the gap to the joint bound by type."""
+        return as_markdown(self.data, details=details)
 
     def write_html(self, file: str | PathLike[str]) -> None:
         """Write one self-contained page with tables and plots."""

@@ -42,6 +42,6 @@ def print_report(report: "Report", args: argparse.Namespace, console: Console) -
     if args.json:
         print(json.dumps(report.data.document(), indent=1))
     elif args.markdown:
-        print(printable(report.markdown()))
+        print(printable(report.markdown(details=args.details)))
     else:
         report.show(console, details=args.details)

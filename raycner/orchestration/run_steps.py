@@ -15,7 +15,7 @@ from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
 from raycner.evaluation.evaluator import Evaluator
 from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, StepReused, StepStarted, Waiting
-from raycner.hashing import plain
+from raycner.hashing import fingerprint, plain
 from raycner.networks.network import Network
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
 from raycner.storage.locks import acquire
@@ -53,10 +53,14 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
 
 
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
-    """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it."""
+    """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it.
+
+    Predictions that are decoded otherwise than the head was trained to are another run on the same steps.
+    """
     words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
     readable = "-".join(words).replace("(", "-").replace(")", "")
-    return f"{readable}-{specs[-1].fingerprint[:8]}"
+    decoded = config.eval.overrides(config.model.head)
+    return "-".join([readable, specs[-1].fingerprint[:8], *([fingerprint(decoded)[:4]] if decoded else [])])
 
 
 def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
@@ -73,6 +77,7 @@ def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequ
             for c, lines in zip(scenario.corpora, notes, strict=True)
         ],
         planned=[PlannedStep(index=s.index, fingerprint=s.fingerprint, new=s.inventory.new) for s in specs],
+        numerics=specs[-1].numerics,
     )
 
 

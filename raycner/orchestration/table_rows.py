@@ -4,9 +4,14 @@
     dld(extend_ner):
       overrides: [method.name=dld, method.base.name=extend_ner]
       against: extend_ner
+    dld(extend_ner), plain logits:
+      overrides: [method.name=dld, method.base.name=extend_ner, method.decomposition=none, method.weight_positive=0.5]
+      control_of: dld(extend_ner)
+      isolates: the decomposition of logits
 
 `overrides` are config files and KEY=VALUE overrides, as on the command line. `against` names another row for a paired
-test over seeds.
+test over seeds and orders. A control is its system without one ingredient: `control_of` names the system, and
+`isolates` says what the difference between the two shows the effect of.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +22,7 @@ from raycner.data.scenarios.tasks import TaskProtocol
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import suggest
-from raycner.settings import build
+from raycner.settings import build, flat
 from raycner.yaml_text import load_file
 
 
@@ -27,6 +32,12 @@ class Row:
 
     overrides: tuple[str, ...]
     against: str | None = None
+    control_of: str | None = None
+    isolates: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.control_of is None) != (not self.isolates):
+            raise ValueError("a control has both control_of and isolates: a system, and what the control isolates")
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,24 @@ def parse_rows(table: object, location: str) -> dict[str, Row]:
         raise InputError("no rows", location=location, hint="write NAME: [KEY=VALUE, ...] lines")
     rows = {str(name): build(Row, _spelled_out(row), f"{location}: {name}") for name, row in table.items()}
     for name, row in rows.items():
-        if row.against is not None and row.against not in rows:
-            what, where = f"no row is called {row.against!r}", f"{location}: {name}.against"
-            raise InputError(what, location=where, hint=suggest(row.against, rows))
+        for key, other in (("against", row.against), ("control_of", row.control_of)):
+            if other is not None and other not in rows:
+                what, where = f"no row is called {other!r}", f"{location}: {name}.{key}"
+                raise InputError(what, location=where, hint=suggest(other, rows))
+            if other == name:
+                raise InputError("a row is not compared with itself", location=f"{location}: {name}.{key}")
     return rows
+
+
+def row_of(config: Mapping[str, Plain], rows: Mapping[str, Row]) -> str | None:
+    """The row whose overrides all hold in the settings of a run: of several, the one with most of them.
+
+    None where there is none. The settings are in today's form.
+    """
+    settings = flat(config)
+    wanted = {name: flat(read(row.overrides)) for name, row in rows.items()}
+    matching = [name for name, overrides in wanted.items() if overrides.items() <= settings.items()]
+    return max(matching, key=lambda name: len(wanted[name]), default=None)
 
 
 def entries(

@@ -3,19 +3,20 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from raycner.analysis.significance import sentence
 from raycner.analysis.summary import Summary
 from raycner.analysis.table import Cell, Table
 from raycner.reporting.tables.comparison import ranking
+from raycner.reporting.tables.gaps import gaps_tables
 from raycner.reporting.tables.labels import title
 from raycner.reporting.tables.orders import orders_table
 from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables
+from raycner.reporting.tables.significance import significance_table
 
 
-def as_markdown(summary: Summary) -> str:
-    """The comparisons of a summary, and everything that was added to them."""
-    return "\n\n".join(_parts(summary))
+def as_markdown(summary: Summary, *, details: bool = False) -> str:
+    """The comparisons of a summary, and everything that was added to them; `details` adds the gaps by type."""
+    return "\n\n".join(_parts(summary, details))
 
 
 def render(table: Table) -> str:
@@ -32,7 +33,7 @@ def escape(text: str) -> str:
     return re.sub(r"([\\|*`<\[~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))", r"\\\1", " ".join(text.split()))
 
 
-def _parts(summary: Summary) -> Iterator[str]:
+def _parts(summary: Summary, details: bool) -> Iterator[str]:
     for number, comparison in enumerate(summary.comparisons):
         yield f"**{escape(title(comparison))}.**"
         yield render(ranking(comparison, summary.runs))
@@ -42,8 +43,10 @@ def _parts(summary: Summary) -> Iterator[str]:
         yield render(orders_table(orders, summary.runs))
     if summary.progressions:
         yield _tables(progressions_tables(summary.progressions, summary.runs))
-    if summary.significance:
-        yield "\n".join(f"- {escape(sentence(test))}" for test in summary.significance)
+    for gaps in summary.gaps:
+        yield _tables(gaps_tables(gaps, summary, details=details))
+    for paired in summary.significance or ():
+        yield render(significance_table(paired, summary))
 
 
 def _tables(tables: Iterable[Table]) -> str:

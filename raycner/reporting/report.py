@@ -6,13 +6,14 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from raycner.analysis.scores import scores
-from raycner.analysis.significance import sentence
 from raycner.analysis.summary import Summary, summary
 from raycner.analysis.table import Table
+from raycner.reporting.tables.gaps import gaps_tables
 from raycner.reporting.tables.labels import runs_of
 from raycner.reporting.tables.orders import orders_table
 from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables
+from raycner.reporting.tables.significance import significance_table
 from raycner.reporting.terminal import renderer
 from raycner.reporting.terminal.comparison_view import comparison_view
 from raycner.reporting.terminal.run_view import run_view
@@ -47,8 +48,9 @@ def show(summary: Summary, console: Console, *, details: bool = False) -> None:
     _print_tables([orders_table(orders, summary.runs) for orders in summary.orders], console)
     if summary.progressions:
         _print_tables(list(progressions_tables(summary.progressions, summary.runs)), console)
-    for test in summary.significance or ():
-        _print(Text(sentence(test)), console)
+    for gaps in summary.gaps:
+        _print_tables(list(gaps_tables(gaps, summary, details=details)), console)
+    _print_tables([significance_table(paired, summary) for paired in summary.significance or ()], console)
 
 
 def render_search(search: SearchRecord, store: ObjectStore, console: Console) -> None:

@@ -7,6 +7,7 @@
     label      its title in tables
     config     the settings, as plain data
     corpora    [{fingerprint, types, notes, source}]: the corpora it learned from, with notes of their reader
+    numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, dtype, version,
                carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
@@ -156,6 +157,7 @@ class Page:
     corpora: tuple[CorpusNote, ...]
     planned: tuple[PlannedStep, ...]
     records: tuple[StepRecord, ...] = ()
+    numerics: int | None = None
 
 
 _PAGES = Document(Page, "ledger", "remove the file and run again: the finished steps are still in the store")
@@ -182,9 +184,12 @@ class RunLedger:
         config: Mapping[str, Any],
         corpora: Sequence[CorpusNote],
         planned: Sequence[PlannedStep],
+        numerics: int | None = None,
     ) -> "RunLedger":
         """Write a new ledger, in place of any that the run had."""
-        page = Page(run=run, label=label, config=config, corpora=tuple(corpora), planned=tuple(planned))
+        page = Page(
+            run=run, label=label, config=config, corpora=tuple(corpora), planned=tuple(planned), numerics=numerics
+        )
         ledger = cls(store, page)
         ledger._write()
         return ledger
@@ -233,6 +238,10 @@ class RunLedger:
     @property
     def planned(self) -> tuple[PlannedStep, ...]:
         return self._page.planned
+
+    @property
+    def numerics(self) -> int | None:
+        return self._page.numerics
 
     def records(self) -> tuple[StepRecord, ...]:
         """The finished steps, by index."""

@@ -22,7 +22,6 @@ from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.formatting import duration, listed, many
 from raycner.analysis.published import MEASURES, Published
 from raycner.analysis.scores import Run, extra_test_sets
-from raycner.analysis.significance import sentence
 from raycner.analysis.summary import Summary
 from raycner.analysis.table import Table
 from raycner.console import printable
@@ -31,11 +30,13 @@ from raycner.reporting.html import plots, search_plots
 from raycner.reporting.html.figures import BLUE, COLUMN, FAINT, INK, PAPER, RULE, Plot
 from raycner.reporting.tables import search as searches
 from raycner.reporting.tables.comparison import ranking, remarks
-from raycner.reporting.tables.labels import setting_lines, title
+from raycner.reporting.tables.gaps import by_type, gaps_tables
+from raycner.reporting.tables.labels import row_cell, title
 from raycner.reporting.tables.orders import orders_table
 from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables
 from raycner.reporting.tables.run import extra_test_table, pseudo_table, type_table
+from raycner.reporting.tables.significance import significance_table
 from raycner.storage.searches import RoundRecord, SearchRecord
 from raycner.version import __version__
 
@@ -103,9 +104,11 @@ def contents(summary: Summary, searched: Sequence[SearchRecord] = ()) -> list[Se
         tables += progressions_tables(summary.progressions, summary.runs)
     if tables:
         sections.append(Section(title="Over several scenarios", anchor="several", tables=tables))
+    if summary.gaps:
+        sections.append(_gaps(summary))
     if summary.significance:
-        tests = [sentence(test) for test in summary.significance]
-        sections.append(Section(title="Paired tests", anchor="significance", paragraphs=tests))
+        tables = [significance_table(paired, summary) for paired in summary.significance]
+        sections.append(Section(title="Paired tests", anchor="significance", tables=tables))
     return [*sections, *(_search(f"search-{n}", search, runs) for n, search in enumerate(searched, start=1))]
 
 
@@ -166,6 +169,13 @@ def _scenario(anchor: str, comparison: Comparison, published: Published | None, 
     )
 
 
+def _gaps(summary: Summary) -> Section:
+    """What was never learned and what was forgotten, in all scenarios with a joint run; by type when it is clicked."""
+    tables = [table for gaps in summary.gaps for table in gaps_tables(gaps, summary)]
+    by_types = Section(title="By type", anchor="gaps-by-type", tables=list(map(by_type, summary.gaps)), folded=True)
+    return Section(title="Gap to the joint bound", anchor="gaps", tables=tables, parts=[by_types])
+
+
 def _published(anchor: str, published: Published, comparison: Comparison) -> Section:
     averages = next(published_tables(published, comparison), None)
     if averages is None:
@@ -187,10 +197,11 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
         figures.append(plots.pseudo(f"{anchor}-teacher", started))
         tables = [replace(pseudo_table(run), title=f"Seed {run.seed}") for run in taught]
         parts.append(Section(title=PSEUDO, anchor=f"{anchor}-pseudo", tables=tables, folded=True))
+    name = row_cell(row)
     return Section(
-        title=row.title,
+        title=name.text,
         anchor=anchor,
-        paragraphs=[", ".join(setting_lines(row.settings))] if row.settings else [],
+        paragraphs=[", ".join(name.details)] if name.details else [],
         tables=[_extra_test_table(run) for run in started if extra_test_sets(run)],
         plots=figures,
         parts=parts,

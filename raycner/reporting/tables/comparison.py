@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import fmean
 
 from raycner.analysis.comparison import Comparison, Row, setup
-from raycner.analysis.formatting import DASH, PLUS_MINUS, figure, listed, p_value, spreads
+from raycner.analysis.formatting import DASH, PLUS_MINUS, figure, listed, many, p_value, signed, spreads
 from raycner.analysis.provenance import provenance
 from raycner.analysis.scores import Run
-from raycner.analysis.statistics import Spread
+from raycner.analysis.statistics import Spread, difference, smallest_p
 from raycner.analysis.table import Cells, Table, by_columns, score_cell
-from raycner.reporting.tables.labels import name_cell, progress, runs_of
+from raycner.reporting.tables.labels import progress, row_cell, runs_of
 
 MOST_NAMES = 4
 
@@ -22,15 +22,17 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> Table:
     """
     rows = comparison.rows
     columns: list[tuple[str, Cells]] = [
-        ("system", [name_cell(row.title, row.settings) for row in rows]),
+        ("system", list(map(row_cell, rows))),
         ("seeds", [_seeds(row) for row in rows]),
         *_scores(comparison),
     ]
     if any(row.gap_average is not None for row in rows):
         columns.append(("gap to\njoint", [figure(row.gap_average) for row in rows]))
-    if any(row.significance for row in rows):
+    if any(row.control_of for row in rows):
+        columns.append(("system -\ncontrol", [signed(_adds(row, rows)) for row in rows]))
+    elif any(row.significance for row in rows):
+        columns.append(("against\nthe best", [_against_best(row) for row in rows]))
         columns.append(("\np", [p_value(row.significance.p if row.significance else None) for row in rows]))
-    columns += _precision_and_recall(rows)
     columns.append(("minutes\na run", [_minutes(row, runs) for row in rows]))
     return by_columns("", columns, notes=(legend(comparison), provenance(_compared(comparison, runs))))
 
@@ -38,7 +40,7 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> Table:
 def curves(comparison: Comparison) -> Table:
     """Micro-F1 after each step."""
     points = [{point.step: point.micro.mean for point in row.curve} for row in comparison.rows]
-    names = [name_cell(row.title, row.settings) for row in comparison.rows]
+    names = list(map(row_cell, comparison.rows))
     steps = range(len(comparison.plan))
     cells = [(f"\n{step + 1}", [score_cell(of_row.get(step)) for of_row in points]) for step in steps]
     return by_columns("", [("micro-F1\nafter step", names), *cells])
@@ -61,8 +63,14 @@ def legend(comparison: Comparison) -> str:
     if any(row.gap_average is not None for row in rows):
         parts.append("gap: average macro of the joint run minus that of the row")
     tests = [row.significance for row in rows if row.significance]
-    if tests:
-        parts.append(f"p: paired t-test of average macro against {tests[0].against} over shared seeds")
+    if any(row.control_of for row in rows):
+        parts.append("system - control: average macro of the system above minus that of its control")
+    elif tests:
+        pairs = max(len(test.seeds) for test in tests)
+        parts.append(
+            f"p: sign-flip test of average macro against {tests[0].against} over shared seeds, corrected by Holm for "
+            f"{many(len(tests), 'comparison')}; of {many(pairs, 'pair')} none is below {smallest_p(pairs):.3g} before"
+        )
     return "; ".join(parts) + "."
 
 
@@ -97,7 +105,11 @@ def _scores(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     if grouped(comparison):
         yield column("average\ntasks", lambda row: row.average_tasks)
     yield column("final\nmicro", lambda row: row.final_micro)
+    yield column("final\nmicro P", lambda row: row.final_micro_precision)
+    yield column("final\nmicro R", lambda row: row.final_micro_recall)
     yield column("final\nmacro", lambda row: row.final_macro)
+    yield column("final\nmacro P", lambda row: row.final_macro_precision)
+    yield column("final\nmacro R", lambda row: row.final_macro_recall)
     if grouped(comparison):
         yield column("final\ntasks", lambda row: row.final_tasks)
     if setup(comparison):
@@ -106,18 +118,18 @@ def _scores(comparison: Comparison) -> Iterator[tuple[str, list[str]]]:
     yield column("forget-\nting", lambda row: row.forgetting)
 
 
-def _precision_and_recall(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """After the last step."""
-    return [
-        ("final\nmicro P", spreads([row.final_micro_precision for row in rows])),
-        ("final\nmicro R", spreads([row.final_micro_recall for row in rows])),
-        ("final\nmacro P", spreads([row.final_macro_precision for row in rows])),
-        ("final\nmacro R", spreads([row.final_macro_recall for row in rows])),
-    ]
-
-
 def _compared(comparison: Comparison, runs: Sequence[Run]) -> list[Run]:
     return runs_of([name for row in comparison.rows for name in row.runs], runs)
+
+
+def _adds(row: Row, rows: Sequence[Row]) -> float | None:
+    """What a system gains over this control of it; None where their seeds differ."""
+    systems = [one for one in rows if one.system == row.control_of and one.finished == row.finished]
+    return difference(systems[0].average_macro, row.average_macro) if systems else None
+
+
+def _against_best(row: Row) -> str:
+    return signed(row.significance.effect.mean if row.significance else None)
 
 
 def _seeds(row: Row) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from raycner.analysis.comparison import Comparison, setup
+from raycner.analysis.comparison import Comparison, Row, setup
 from raycner.analysis.formatting import many, short
 from raycner.analysis.scores import Run, corpus_name, types_of
 from raycner.analysis.table import Cell
@@ -37,9 +37,16 @@ def setting_lines(settings: Mapping[str, Any]) -> list[str]:
     return [*lines[:MOST_SETTINGS], f"and {many(more, 'more setting')}"] if more > 0 else lines
 
 
-def name_cell(title: str, settings: Mapping[str, Any]) -> Cell:
-    """The title of a row, and below it the settings that distinguish it from other rows of this title."""
-    return Cell(title, details=tuple(setting_lines(settings)))
+def name_cell(title: str, settings: Mapping[str, Any], read_out: Mapping[str, str] | None = None) -> Cell:
+    """The title of a row; below it the settings that distinguish it from other rows of this title, and how its
+    predictions were read where that differs in the table."""
+    read = (f"{name} {value}" for name, value in (read_out or {}).items())
+    return Cell(title, details=(*setting_lines(settings), *read))
+
+
+def row_cell(row: Row) -> Cell:
+    """The name of a row of a comparison; a control is named as one."""
+    return name_cell(f"control: {row.title}" if row.control_of else row.title, row.settings, row.read_out)
 
 
 def runs_of(names: Sequence[str], runs: Sequence[Run]) -> list[Run]:

@@ -1,0 +1,58 @@
+"""The table of paired differences: a system against another, and against its controls."""
+
+from collections.abc import Sequence
+
+from raycner.analysis.formatting import many, p_value, signed
+from raycner.analysis.provenance import provenance
+from raycner.analysis.significance import PairedTest, PairedTests
+from raycner.analysis.statistics import Effect, smallest_p
+from raycner.analysis.summary import Summary
+from raycner.analysis.table import Cell, Cells, Table, by_columns
+from raycner.reporting.tables.labels import runs_of, title
+
+
+def significance_table(paired: PairedTests, summary: Summary) -> Table:
+    """One line a comparison, as the rows of the table ask for them."""
+    tests = paired.tests
+    columns: list[tuple[str, Cells]] = [
+        ("system", [Cell(test.row) for test in tests]),
+        ("minus", [_against(test) for test in tests]),
+        ("pairs", [str(test.macro.n) for test in tests]),
+        ("average micro", [_interval(test.micro) for test in tests]),
+        ("average macro", [_interval(test.macro) for test in tests]),
+        ("p", [p_value(test.p) for test in tests]),
+        ("final macro", [_interval(test.final) for test in tests]),
+    ]
+    runs = runs_of([name for test in tests for name in test.runs], summary.runs)
+    heading = f"{title(summary.comparisons[paired.comparison])}: paired differences"
+    return by_columns(heading, columns, notes=(_legend(tests), provenance(runs)), lead=2)
+
+
+def _against(test: PairedTest) -> Cell:
+    return Cell(f"control: {test.against}", details=(test.isolates,)) if test.isolates else Cell(test.against)
+
+
+def _interval(effect: Effect) -> str:
+    if effect.low is None or effect.high is None:
+        return signed(effect.mean)
+    return f"{signed(effect.mean)} [{signed(effect.low)}, {signed(effect.high)}]"
+
+
+def _legend(tests: Sequence[PairedTest]) -> str:
+    """What the figures mean, and how small p can be."""
+    least, most = min(test.macro.n for test in tests), max(test.macro.n for test in tests)
+    parts = ["Points of F1 on test, system minus the other, mean over pairs of runs with the same seed and order"]
+    if most > 1:
+        number = sum(test.p is not None for test in tests)
+        parts.append("in brackets the 95 % interval of the paired t distribution")
+        parts.append(
+            f"p: sign-flip test of average macro, corrected by Holm for {many(number, 'comparison')}; of "
+            f"{_pairs(least, most)} none is below {smallest_p(most):.3g} before that correction"
+        )
+    else:
+        parts.append("one pair has neither an interval nor a p")
+    return "; ".join(parts) + "."
+
+
+def _pairs(least: int, most: int) -> str:
+    return many(most, "pair") if least == most else f"{least} to {most} pairs"
