@@ -1,5 +1,6 @@
 """Batches: one global order whatever the number of ranks, every sentence once, little padding, a kept budget."""
 
+from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
 from raycner.data.scenarios.scenario import Scenario
+from raycner.networks.heads.head import HEADS
 from raycner.networks.losses import IGNORE
 from raycner.networks.network import Network
 from raycner.training import ranks
@@ -188,6 +190,19 @@ def test_what_needs_no_gradient_is_read_once_too(
         shared += [p for b in batches for p in b.positions[(b.targets != IGNORE).any(-1)].tolist()]
     assert sorted(whole) == sorted(shared) == list(range(len(feed)))
     assert len(rounds) == 1, "every rank comes to every collective"
+
+
+@pytest.mark.parametrize("limits", [(4, 50), (256, 16384)])
+def test_a_head_that_reads_its_batch_is_evaluated_in_the_same_batches_everywhere(
+    feed: SplitLoader, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int]
+) -> None:
+    """Eight sentences in the order of the corpus, as published, whatever fits on a device."""
+    monkeypatch.setitem(EVAL_BATCH_LIMITS, "cpu", limits)
+    dependent = replace(feed.network.config, head=HEADS["cosine"](norm_axis="sequence"))
+    monkeypatch.setattr(feed.network, "config", dependent)
+    expected = [list(range(i, min(i + 8, len(feed)))) for i in range(0, len(feed), 8)]
+    assert [positions.tolist() for positions, _ in feed.batches()] == expected
+    assert [positions.tolist() for positions, _ in feed.batches_of(np.asarray([9, 2, 5]))] == [[2, 5, 9]]
 
 
 def test_a_batch_is_its_sentences(feed: SplitLoader) -> None:

@@ -6,6 +6,7 @@ padding, and closed by the number of sentences or by the number of slots, whiche
 shuffle without pools, or keep the order of the corpus.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -25,6 +26,9 @@ Collate = Callable[[Any], Batch]
 Order = Literal["pools", "shuffle", "corpus"]
 EVAL_BATCH_LIMITS = {"cpu": (64, 512), "cuda": (256, 16384)}
 """Sentences and slots per batch where no gradient is kept, by device: a CPU gains by little padding, a GPU by size."""
+BATCH_DEPENDENT_SIZE = 8
+"""Sentences per such batch, in the order of the split, where the output of the head depends on its batch: as published,
+and the same on every device."""
 SORT_POOL_BATCHES = 50
 """About how many batches of shuffled sentences are sorted by length together: pools are of one size."""
 BATCHES_PER_ROUND = 8
@@ -92,6 +96,8 @@ class SplitLoader:
             yield of_batch, self.batch(of_batch)
 
     def _eval_batches(self, positions: Positions) -> list[Positions]:
+        if self.network.config.head.batch_dependent:
+            return cut_unsorted(np.sort(positions), self.lengths, BATCH_DEPENDENT_SIZE, sys.maxsize)
         return eval_batches(positions, self.lengths, self.network.device)
 
 

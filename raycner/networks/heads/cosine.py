@@ -62,7 +62,8 @@ class Cosine(HeadConfig):
     norm_axis: Literal["hidden", "sequence"] = "hidden"
     """sequence: each hidden channel is scaled to unit norm along the padded sentence, as in the published code; the
     logits of a word then depend on the other sentences of the batch, so that one process must see the whole batch, and
-    the teacher reads each batch along with the student, as published: a forward pass per update."""
+    the teacher reads each batch along with the student: a forward pass per update. What needs no gradient is read in
+    batches of eight sentences, in the order of the corpus. Both as published."""
 
     @property
     def batch_dependent(self) -> str:
