@@ -23,6 +23,7 @@ from raycner.methods.podnet import PODNet
 from raycner.networks.encoders.pretrained import Pretrained
 from raycner.networks.heads.cosine import Cosine
 from raycner.networks.heads.linear import Linear
+from raycner.networks.heads.spans import Spans
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.training.plan import plan
@@ -248,6 +249,25 @@ def test_a_job_of_tasks_is_spankls_setup(job: str, tasks: int, first: tuple[str,
     assert {e.inventory.new for e in one} == {e.inventory.new for e in other}
     assert config.scenario.protocol.name.capitalize() == job.split("_")[1].capitalize()
     assert plain(config)["scenario"]["protocol"]["test"] == job.split("_")[2]
+
+
+@pytest.mark.parametrize(
+    ("job", "epochs", "batch_size", "clip"),
+    [("ontonotes_split_all", 10, 32, 1.0), ("fewnerd_filter_filter", 5, 24, 5.0)],
+)
+def test_a_job_of_spankl_is_its_published_recipe(job: str, epochs: int, batch_size: int, clip: float) -> None:
+    config = load(REPOSITORY / "jobs" / f"{job}.yaml")
+    assert config.model.encoder == Pretrained(
+        path="bert-large-cased", dropout=0.1, output_dropout=0.1, embeddings="full"
+    )
+    assert config.model.head == Spans(vector=50, threshold=0.5)
+    for optim in (config.optim.for_step(0), config.optim.for_step(1)):
+        assert (optim.epochs, optim.batch_size, optim.clip, optim.schedule) == (epochs, batch_size, clip, "cosine")
+        assert (optim.optimizer, optim.lr, optim.head_lr, optim.weight_decay) == ("adamw", 5e-5, 1e-3, 0.01)
+        assert (optim.order, optim.decay, optim.select, optim.select_by) == ("shuffle", "weights", "new", "macro")
+        assert optim.batch_tokens >= 512 * batch_size, "no batch is ever cut"
+    generative = load(REPOSITORY / "jobs" / f"{job}.yaml", REPOSITORY / "jobs" / "variants" / "gen_cner.yaml")
+    assert generative.model.encoder == Pretrained(path="facebook/bart-large", dropout=0.1, embeddings="full")
 
 
 def test_the_progressive_job_learns_the_target_last() -> None:

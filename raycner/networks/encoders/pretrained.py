@@ -60,7 +60,7 @@ class Pretrained(EncoderConfig):
 
     def __post_init__(self) -> None:
         if not (0 <= self.dropout < 1 and 0 <= self.output_dropout < 1) or self.max_length < 3:
-            raise ValueError("dropouts are from 0 up to, not including, 1, and max_length is at least 3")
+            raise ValueError("dropout is from 0 up to, not including, 1, output_dropout too, and max_length at least 3")
 
     def build(self, memory: Plain = None, *, fresh: bool) -> "Transformer":  # noqa: ARG002
         return Transformer(self, fresh=fresh)
