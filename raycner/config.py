@@ -5,6 +5,7 @@ YAML holds only what differs from the defaults of the dataclasses.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -47,14 +48,22 @@ class FirstStepConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """How a step is optimised. The defaults are the clean recipe that measured best with a 6-layer encoder."""
+    """How a step is optimised. The defaults are the clean recipe that measured best with a 6-layer encoder.
 
-    epochs: int = 3
-    """Published: 10 or 20 (CFNER family)."""
-    first: FirstStepConfig = FirstStepConfig(epochs=4)
+    `epochs` and `batch_size` are by default chosen for the number of sentences of each step, so that a step of a few
+    hundred sentences makes as many updates as it needs: see `for_sentences`.
+    """
+
+    epochs: int = 0
+    """0: as many as `updates` takes, from 3 to 30. Published: 10 or 20 (CFNER family)."""
+    updates: int = 300
+    """The least number of updates of a step, where `epochs` or `batch_size` is 0: first the batches become smaller,
+    then the epochs more."""
+    first: FirstStepConfig = FirstStepConfig()
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: float = 2e-4
-    """Of the encoder."""
+    """Of the encoder, at batches of 32. Batches that `batch_size: 0` makes smaller lower it (and `head_lr`) by the
+    square root of their share of 32."""
     head_lr: float = 1e-3
     momentum: float = 0.9
     """Of sgd."""
@@ -71,8 +80,9 @@ class OptimConfig:
     gamma: float = 0.2
     clip: float = 1.0
     """The largest gradient norm; 0 does not clip."""
-    batch_size: int = 32
-    """Sentences per update, over all workers together."""
+    batch_size: int = 0
+    """Sentences per update, over all workers together; 0: 32, or fewer, down to 8, in a step that would otherwise make
+    fewer than `updates`."""
     batch_tokens: int = 2048
     """At most this many slots (pieces or words, padding included) per update."""
     order: Literal["pools", "shuffle", "corpus"] = omit_default_from_hash("pools")
@@ -94,10 +104,10 @@ class OptimConfig:
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs {self.epochs}: at least 1")
-        if self.batch_size < 1 or self.batch_tokens < 1:
-            raise ValueError("batch_size and batch_tokens are at least 1")
+        if min(self.epochs, self.updates, self.batch_size) < 0:
+            raise ValueError("epochs, updates and batch_size are not negative")
+        if self.batch_tokens < 1:
+            raise ValueError("batch_tokens is at least 1")
         if self.lr < 0 or self.head_lr < 0 or self.clip < 0 or self.weight_decay < 0:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
         if not 0 <= self.warmup < 1:
@@ -109,6 +119,41 @@ class OptimConfig:
         """The values of step `index`, from 0: `first` applies to step 0 only."""
         own = {name: value for name, value in vars(self.first).items() if value is not None}
         return replace(self, first=FirstStepConfig(), **(own if index == 0 else {}))
+
+    def for_sentences(self, sentences: int) -> "OptimConfig":
+        """The values of a step of N sentences, with nothing left open.
+
+            batch size  b = N * epochs / updates, within 8 ... 32
+            epochs      e = updates * b / N, rounded up, within 3 ... 30
+            rates       lr * sqrt(b / 32), head_lr * sqrt(b / 32)
+
+        What is set is kept; with a batch size that is set, so are the rates.
+        """
+        size, epochs = self.batch_size, self.epochs
+        if not size:
+            size = _within(BATCH_SIZES, sentences * (epochs or EPOCHS[0]) // max(self.updates, 1))
+        if not epochs:
+            epochs = _within(EPOCHS, math.ceil(self.updates * size / max(sentences, 1)))
+        scale = 1.0 if self.batch_size else math.sqrt(size / BATCH_SIZES[1])
+        return replace(
+            self,
+            epochs=epochs,
+            batch_size=size,
+            updates=OptimConfig.updates,
+            lr=scale * self.lr,
+            head_lr=scale * self.head_lr,
+        )
+
+
+BATCH_SIZES = (8, 32)
+"""Sentences of the smallest and the largest batch that `optim.batch_size: 0` chooses."""
+EPOCHS = (3, 30)
+"""The fewest and the most epochs that `optim.epochs: 0` chooses."""
+
+
+def _within(limits: tuple[int, int], number: int) -> int:
+    """The number, or the limit that it exceeds."""
+    return min(max(number, limits[0]), limits[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,8 +167,8 @@ class EvalConfig:
     entity: the count in which the progressive taggers were published. The tags are those that a head of scheme BIOES
     predicts, well-formed or not; the entities of other heads are written in BIOES."""
     decoding: str | None = None
-    """Decode otherwise than `model.head.decoding`, in the evaluation only: argmax or constrained (tag heads), flat or
-    nested (spans)."""
+    """Decode otherwise than `model.head.decoding`, in the evaluation only: argmax, strict or constrained (tag heads),
+    flat or nested (spans)."""
     threshold: float | None = None
     """Another `model.head.threshold`, in the evaluation only (spans)."""
     test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -18,10 +18,10 @@ from raycner.errors import InputError
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.cosine import CosineTags
+from raycner.networks.heads.decoding import viterbi, without_strays
 from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig
 from raycner.networks.heads.linear import LinearTags
 from raycner.networks.heads.tag_head import TagHead
-from raycner.networks.heads.viterbi import viterbi
 from raycner.networks.losses import IGNORE
 from raycner.settings import build
 
@@ -419,7 +419,7 @@ def test_linear_logits_have_a_bias() -> None:
 
 def decoded_tags(head: TagHead, words: Tensor, mask: Tensor) -> list[list[str]]:
     scores = head(States.of_words(words), Batch(torch.arange(len(words)), {}, mask, mask.long())).logits.log_softmax(-1)
-    path = viterbi(scores, mask, head.tag_set.allowed)
+    path = viterbi(scores, mask, head.tag_set)
     return [[head.tags[tag] for tag, here in zip(p, m, strict=True) if here] for p, m in zip(path, mask, strict=True)]
 
 
@@ -452,8 +452,35 @@ def test_viterbi_is_the_best_of_all_legal_paths(scheme: Any, length: int, seed: 
         if not list(breaches([head.tags[tag] for tag in path], scheme))
     ]
     best = max(legal, key=lambda path: float(sum(scores[0, t, tag] for t, tag in enumerate(path))))
-    decoded = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head.tag_set.allowed)[0]
+    decoded = viterbi(scores, torch.ones(1, length, dtype=torch.bool), head.tag_set)[0]
     assert decoded.tolist() == list(best)
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (["I-animal", "I-animal", "B-city"], ["O", "O", "B-city"]),
+        (["B-animal", "I-animal", "I-city", "I-animal"], ["B-animal", "I-animal", "O", "O"]),
+        (["B-city", "I-city", "O", "I-city"], ["B-city", "I-city", "O", "O"]),
+    ],
+)
+def test_a_stray_inside_tag_is_outside_in_strict_decoding(tags: list[str], expected: list[str]) -> None:
+    tag_set = grown(HEADS["linear"](decoding="strict"), TWO).tag_set
+    numbers = torch.tensor([[tag_set.tags.index(tag) for tag in tags]])
+    assert [tag_set.tags[tag] for tag in without_strays(numbers, tag_set)[0]] == expected
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "BIOES"])
+@given(seed=st.integers(0, 10_000))
+def test_strict_decoding_only_removes_entities(scheme: Any, seed: int) -> None:
+    states, batch = random_states(seed)
+    predictions = {
+        decoding: grown(HEADS["linear"](scheme=scheme, decoding=decoding), TWO).predict(states, batch)
+        for decoding in ("argmax", "strict")
+    }
+    for strict, argmax in zip(predictions["strict"], predictions["argmax"], strict=True):
+        starts = {(entity.start, entity.type) for entity in argmax}
+        assert all((entity.start, entity.type) in starts for entity in strict)
 
 
 def test_confidence_is_that_of_the_least_confident_word() -> None:

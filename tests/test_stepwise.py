@@ -18,6 +18,7 @@ from raycner.networks.heads.head import HEADS, GrowthConfig
 from raycner.networks.heads.stepwise import StepwiseHead, merge
 from raycner.networks.losses import IGNORE
 from test_heads import THREE, TWO, WIDTH, annotated, random_states, read
+from test_heads import grown as grown_head
 
 COLUMNS = ("O", "B-animal", "I-animal", "B-city", "I-city", "O", "B-food", "I-food")
 FIVE = THREE.grow(("person", "plant"))
@@ -170,12 +171,17 @@ def blocks_that_say(*words: str) -> list[Tensor]:
     ],
 )
 def test_blocks_merge_from_left_to_right(words: list[str], expected: list[str]) -> None:
-    columns, confidence = merge(blocks_that_say(*words))
+    columns, confidence = merge(likeliest(blocks_that_say(*words)), grown(TWO, THREE).blocks)
     assert [COLUMNS[column] for column in columns[0]] == expected
     for t, tag in enumerate(expected):
         if tag != "O":
             of = int(tag.endswith("food"))
             assert confidence[0, t].item() == pytest.approx(float(words[t].split()[of].split(":")[1]))
+
+
+def likeliest(blocks: list[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The most probable tag of each word in each block, and its probability."""
+    return [(block.argmax(-1), block.amax(-1)) for block in blocks]
 
 
 def merged_slowly(sentence: list[list[tuple[str, float]]]) -> list[str]:
@@ -193,7 +199,7 @@ def test_merging_is_the_rule_and_always_legal(seed: int) -> None:
     head = grown(TWO, THREE, FIVE)
     logits = 2 * torch.randn(2, 8, len(head.tags), generator=torch.Generator().manual_seed(seed))
     blocks = [logits[..., block].softmax(-1) for block in head.blocks]
-    columns, confidence = merge(blocks)
+    columns, confidence = merge(likeliest(blocks), head.blocks)
     for row in range(2):
         drawn_blocks = []
         for t in range(8):
@@ -203,6 +209,16 @@ def test_merging_is_the_rule_and_always_legal(seed: int) -> None:
         assert tags == merged_slowly(drawn_blocks)
         assert not list(breaches(tags, "BIO"))
     assert ((confidence > 0) & (confidence <= 1)).all()
+
+
+@given(seed=st.integers(0, 10_000))
+def test_a_constrained_block_is_the_best_legal_path_of_its_own(seed: int) -> None:
+    words = torch.randn(1, 6, WIDTH, generator=torch.Generator().manual_seed(seed))
+    alone, linear = grown(TWO), grown_head(HEADS["linear"](), TWO)
+    with torch.no_grad():
+        linear.rows.copy_(alone.weight)
+    states, batch = read(words)
+    assert [p.keys() for p in alone.predict(states, batch)] == [p.keys() for p in linear.predict(states, batch)]
 
 
 def test_words_out_of_reach_are_outside() -> None:

@@ -20,6 +20,10 @@ class StepPlan:
     """The types it learns."""
     sentences: int
     """Of its training split."""
+    epochs: int
+    """The most that it trains."""
+    batch_size: int
+    """Sentences per update."""
     method: str
     fingerprint: str
     stored: bool
@@ -50,6 +54,8 @@ def plan(
             number=spec.index + 1,
             types=experience.inventory.new,
             sentences=len(experience.train),
+            epochs=spec.optim.epochs,
+            batch_size=spec.optim.batch_size,
             method=spec.method.label,
             fingerprint=spec.fingerprint,
             stored=StepCheckpoint.find(store, spec.fingerprint) is not None,

@@ -26,9 +26,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.planning import plan
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("step", "new types", "sentences", "method", "fingerprint", ""):
-        table.add_column(column, justify="right" if column in ("step", "sentences") else "left")
+    for column in ("step", "new types", "sentences", "epochs", "batch", "method", "fingerprint", ""):
+        is_text = column in ("new types", "method", "fingerprint", "")
+        table.add_column(column, justify="left" if is_text else "right")
     for step in plan(args.configs, progress=console):
-        row = (str(step.number), ", ".join(step.types), str(step.sentences), step.method, step.fingerprint)
+        figures = (step.sentences, step.epochs, step.batch_size)
+        row = (str(step.number), ", ".join(step.types), *map(str, figures), step.method, step.fingerprint)
         table.add_row(*row, "in the store" if step.stored else "missing", style="dim" if step.stored else "")
     console.print(table)

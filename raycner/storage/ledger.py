@@ -9,8 +9,8 @@
     corpora    [{fingerprint, types, notes, source}]: the corpora it learned from, with notes of their reader
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
-    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, dtype, version,
-               carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
+    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size,
+               dtype, version, carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
                index. `dev` and `test` count, for each type, [true positives, false positives, false negatives] of the
                entities predicted on all types seen so far; every score is derived from them. `evaluation` names the
                evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are
@@ -90,6 +90,8 @@ class TrainingRecord:
     best_epoch: int
     seconds: float
     workers: int
+    batch_size: int | None = None
+    """Sentences per update, over all workers together; None in ledgers written before it was recorded."""
     carried: float | None = None
     """The new-type bias, in logits, that the step's answers as a teacher include; None where none is carried."""
     pseudo: Mapping[str, PseudoRecord] | None = None

@@ -17,7 +17,7 @@ from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.network import ModelConfig
 from raycner.registry import suggest
 
-NUMERICS = 2
+NUMERICS = 3
 """Raised by every change that alters what a step learns (CHANGELOG, Numerics), and so renames every step."""
 
 
@@ -34,6 +34,7 @@ class StepSpec:
     model: ModelConfig
     method: Method[Any]
     optim: OptimConfig
+    """With nothing left open: epochs, batch size and rates are those of this step."""
     seed: int
     numerics: int = NUMERICS
 
@@ -71,7 +72,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 encoder=identity,
                 model=replace(here.model, growth=GrowthConfig()) if first else here.model,
                 method=here.method.first if first else here.method,
-                optim=here.optim.for_step(index),
+                optim=here.optim.for_step(index).for_sentences(len(scenario[index].train)),
                 seed=config.seed,
             )
         )

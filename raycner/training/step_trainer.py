@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from raycner.config import OptimConfig
 from raycner.data.scenarios.scenario import Experience, Split
-from raycner.events import EpochFinished, Event, StepAdvanced
+from raycner.events import EpochFinished, Event, Message, StepAdvanced
 from raycner.methods.method import Method
 from raycner.networks.batch import Batch
 from raycner.networks.devices import place
@@ -29,13 +29,16 @@ from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
 from raycner.training import ranks
 from raycner.training.calibration import calibrate
-from raycner.training.loader import SplitLoader, epoch_order
+from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.plan import StepSpec
 from raycner.training.selection import dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
 from raycner.version import __version__
+
+FEW_UPDATES = 100
+"""A step with fewer updates is warned of: what its network has not learned looks like forgetting in a table."""
 
 
 class StepCallback(Protocol):
@@ -117,6 +120,7 @@ def train(
         best_epoch=best_epoch,
         seconds=time.monotonic() - started,
         workers=ranks.world_size(),
+        batch_size=spec.optim.batch_size,
         dtype=_dtype(network),
         version=__version__,
         carried=delta,
@@ -214,6 +218,7 @@ class StepTrainer:
         Returns the epochs and the index of the best one.
         """
         optim = self.spec.optim
+        self._warn_of_few_updates()
         epochs: tuple[EpochRecord, ...] = ()
         best: State = {}
         best_epoch, best_score = -1, -math.inf
@@ -239,6 +244,25 @@ class StepTrainer:
         self.network.load_state_dict(best)
         return epochs, best_epoch
 
+    def _warn_of_few_updates(self) -> None:
+        updates = self.spec.optim.epochs * len(self._batches(0))
+        if updates < FEW_UPDATES:
+            step = f"step {self.spec.index + 1} makes {updates} updates from {len(self.loader)} sentences"
+            remedy = "leave optim.epochs and optim.batch_size at 0, or raise the epochs"
+            self.callback.on_event(Message(f"{step}, too few to learn much: {remedy}"))
+
+    def _batches(self, epoch: int) -> list[Positions]:
+        """The global batches of an epoch."""
+        optim = self.spec.optim
+        return epoch_order(
+            self.loader.lengths[: self.loader.split.drawn],
+            seed=self.spec.seed,
+            epoch=epoch,
+            size=optim.batch_size,
+            tokens=optim.batch_tokens,
+            order=optim.order,
+        )
+
     def epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training sentences: the mean of each loss term."""
         optim, method = self.spec.optim, self.spec.method
@@ -246,15 +270,7 @@ class StepTrainer:
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
-        lengths = self.loader.lengths[: self.loader.split.drawn]
-        batches = epoch_order(
-            lengths,
-            seed=self.spec.seed,
-            epoch=epoch,
-            size=optim.batch_size,
-            tokens=optim.batch_tokens,
-            order=optim.order,
-        )
+        batches = self._batches(epoch)
         collate = partial(method.collate, self.loader)
         for i, positions in enumerate(batches):
             factor = rate(optim, epoch + (i + 0.5) / len(batches))

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.decoding import Decoding
 from raycner.networks.heads.head import HEADS, HeadConfig, LinearLayer
 from raycner.networks.heads.tag_head import TagHead
 
@@ -54,8 +55,9 @@ class Cosine(HeadConfig):
 
     module: ClassVar[type[CosineTags]] = CosineTags
     scheme: Literal["BIO", "BIOES"] = "BIO"
-    decoding: Literal["argmax", "constrained"] = "argmax"
-    """constrained: the best path on which I- follows only B- or I- of its type (Viterbi)."""
+    decoding: Decoding = "constrained"
+    """constrained: the best path on which I- follows only B- or I- of its type (Viterbi); argmax: each word's best tag,
+    where a stray I- begins an entity (the code of the CFNER family); strict: a stray I- is O (the SpanKL code)."""
     scale: float = 16.0
     """The initial value of the learned scale. Published: 1.0, too small for a true cosine, whose logits lie within
     it."""

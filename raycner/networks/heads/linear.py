@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from raycner.hashing import omit_default_from_hash
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.decoding import Decoding
 from raycner.networks.heads.growing_rows import linear_rows
 from raycner.networks.heads.head import HEADS, HeadConfig, LinearLayer
 from raycner.networks.heads.tag_head import TagHead
@@ -54,8 +55,9 @@ class Linear(HeadConfig):
 
     module: ClassVar[type[LinearTags]] = LinearTags
     scheme: Literal["BIO", "BIOES"] = "BIO"
-    decoding: Literal["argmax", "constrained"] = "argmax"
-    """constrained: the best path on which I- follows only B- or I- of its type (Viterbi)."""
+    decoding: Decoding = "constrained"
+    """constrained: the best path on which I- follows only B- or I- of its type (Viterbi); argmax: each word's best tag,
+    where a stray I- begins an entity (the code of the CFNER family); strict: a stray I- is O (the SpanKL code)."""
     init_std: float = 0.01
     """New rows are drawn from N(0, init_std), with zero bias."""
     hidden: int = omit_default_from_hash(0)

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from raycner.data.entities import TypeInventory
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.decoding import Decoding, without_strays
 from raycner.networks.heads.growing_rows import linear_rows
 from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig
 from raycner.networks.heads.tag_head import TagHead
@@ -120,7 +121,8 @@ class DecodedTags(TagHead):
             prefix = parent[..., None].expand_as(paths)
             paths, confidence = paths.gather(1, prefix), confidence.gather(1, prefix)
             paths[..., i], confidence[..., i] = previous, log_probabilities.flatten(1).gather(1, chosen).exp()
-        return paths[:, 0], confidence[:, 0]
+        best = without_strays(paths[:, 0], self.tag_set) if self.decoding == "strict" else paths[:, 0]
+        return best, confidence[:, 0]
 
     def _may_follow(self, previous: Tensor, is_last: Tensor) -> Tensor:
         """[B, K, C] which tags may follow, as in `viterbi`. Shapes: previous [B, K], is_last [B]."""
@@ -160,8 +162,9 @@ class Seq2Seq(HeadConfig):
     module: ClassVar[type[DecodedTags]] = DecodedTags
     scheme: Literal["BIO", "BIOES"] = "BIO"
     """Published: BIOES."""
-    decoding: Literal["argmax", "constrained"] = "argmax"
-    """constrained: only sequences of tags in which I- follows B- or I- of its type."""
+    decoding: Decoding = "constrained"
+    """constrained: only sequences of tags in which I- follows B- or I- of its type; argmax, as published: all; strict:
+    all, but a stray I- is read as O."""
     beam: int = 1
     """The number of sequences kept in beam search; 1 is greedy decoding, as published."""
     teacher_forcing: float = 1.0

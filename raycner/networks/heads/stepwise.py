@@ -11,16 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raycner.data.entities import OUTSIDE
+from raycner.data.entities import OUTSIDE, TypeInventory
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.decoding import decode
 from raycner.networks.heads.growing_rows import linear_rows
 from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
 from raycner.networks.heads.tag_head import TagRows
@@ -47,11 +48,16 @@ class BlockTagSet(TagSet):
         named = [(OUTSIDE, *(f"{prefix}-{kind}" for kind in types for prefix in self.prefixes)) for types in blocks]
         return tuple(tag for block in named for tag in block)
 
+    @cached_property
+    def of_blocks(self) -> tuple[TagSet, ...]:
+        """The tags of each step's block as a tag set of its own."""
+        steps = range(len(self.inventory.sizes))
+        return tuple(TagSet(TypeInventory().grow(self.inventory.block(step)), self.scheme) for step in steps)
+
     @property
     def blocks(self) -> tuple[slice, ...]:
-        """The tags of each step's block."""
-        sizes = (1 + len(self.prefixes) * types for types in self.inventory.sizes)
-        return tuple(slice(*ends) for ends in pairwise(accumulate(sizes, initial=0)))
+        """The columns of each step's block."""
+        return tuple(slice(*ends) for ends in pairwise(accumulate(map(len, self.of_blocks), initial=0)))
 
 
 class StepwiseHead(TagRows[StepwiseOutput]):
@@ -65,7 +71,7 @@ class StepwiseHead(TagRows[StepwiseOutput]):
 
     def __init__(self, width: int, config: "Stepwise") -> None:
         super().__init__(width, BlockTagSet())
-        self.init_std = config.init_std
+        self.init_std, self.decoding = config.init_std, config.decoding
 
     @property
     def blocks(self) -> tuple[slice, ...]:
@@ -85,32 +91,34 @@ class StepwiseHead(TagRows[StepwiseOutput]):
         return losses.cross_entropy(output.logits[..., newest], targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:  # noqa: ARG002
-        output = self.forward(states, batch)
-        return self._decode(*merge([output.logits[..., block].softmax(-1) for block in output.blocks]), batch)
+        output, tag_sets = self.forward(states, batch), self.tag_set.of_blocks
+        probabilities = [output.logits[..., block].softmax(-1) for block in output.blocks]
+        decoded = [decode(p, batch.mask, tags, self.decoding) for p, tags in zip(probabilities, tag_sets, strict=True)]
+        return self._decode(*merge(decoded, output.blocks), batch)
 
     def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         newest = batch.targets.clamp(min=self.num_old).where(batch.targets != IGNORE, IGNORE)
         return super().class_means(states, replace(batch, targets=newest))
 
 
-def merge(blocks: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """One tag per word from the probabilities of all blocks, from left to right.
+def merge(decoded: Sequence[tuple[Tensor, Tensor]], blocks: Sequence[slice]) -> tuple[Tensor, Tensor]:
+    """One tag per word from the decoded tags of all blocks, from left to right.
 
     An I that continues the entity of the previous word has priority; then, of all B, the most probable; else O. At most
-    one block can continue, since a type is in one block only. Shapes: [B, T, 1 + 2 types] probabilities per block
+    one block can continue, since a type is in one block only. Shapes: tags and confidences per block, two of [B, T]
     -> columns [B, T], confidences [B, T].
     """
-    maxima, best = (torch.stack(parts, dim=-1) for parts in zip(*(block.max(-1) for block in blocks), strict=True))
-    starts = torch.tensor([0, *accumulate(block.size(-1) for block in blocks[:-1])], device=best.device)
-    columns, begins, inside = best + starts, best % 2 == 1, (best > 0) & (best % 2 == 0)  # [B, T, K]
+    best, confidences = (torch.stack(parts, dim=-1) for parts in zip(*decoded, strict=True))  # [B, T, K]
+    starts = torch.tensor([block.start for block in blocks], device=best.device)
+    columns, begins, inside = best + starts, best % 2 == 1, (best > 0) & (best % 2 == 0)
     merged, confidence = [], []
     previous = torch.zeros_like(columns[:, 0, 0])
     for t in range(columns.size(1)):
         continues = inside[:, t] & ((columns[:, t] == previous[:, None]) | (columns[:, t] - 1 == previous[:, None]))
-        priority, block = (begins[:, t] * maxima[:, t] + 2 * continues).max(-1, keepdim=True)
+        priority, block = (begins[:, t] * confidences[:, t] + 2 * continues).max(-1, keepdim=True)
         previous = columns[:, t].gather(-1, block)[:, 0].where(priority[:, 0] > 0, O)
         merged.append(previous)
-        confidence.append(maxima[:, t].gather(-1, block)[:, 0])
+        confidence.append(confidences[:, t].gather(-1, block)[:, 0])
     return torch.stack(merged, dim=1), torch.stack(confidence, dim=1)
 
 
@@ -119,6 +127,9 @@ class Stepwise(HeadConfig):
     """A block of tags per step, each with its own O: the head of AddNER. Always BIO: blocks are merged by B and I."""
 
     module: ClassVar[type[StepwiseHead]] = StepwiseHead
+    decoding: Literal["argmax", "constrained"] = "constrained"
+    """How the tags of each block are chosen before the blocks are merged, which reads a stray I- as O: constrained, the
+    best path on which I- follows only B- or I- of its type (Viterbi); argmax, as published, each word's best tag."""
     init_std: float = 0.01
     """New rows are drawn from N(0, init_std), with zero bias."""
 

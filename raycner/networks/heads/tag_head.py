@@ -19,7 +19,7 @@ Shapes: B sentences, T words, C tags, H width (of the effective features: a line
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +32,10 @@ from raycner.errors import InputError
 from raycner.networks import losses
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
+from raycner.networks.heads.decoding import Decoding, decode
 from raycner.networks.heads.growing_rows import GrowingRows
 from raycner.networks.heads.head import LinearLayer, Output, Prediction
 from raycner.networks.heads.tag_set import O, Scheme, TagSet
-from raycner.networks.heads.viterbi import viterbi
 from raycner.networks.losses import IGNORE, LossSum
 
 
@@ -121,9 +121,7 @@ class TagHead(TagRows[TagOutput]):
 
     supports_calibration: ClassVar[bool] = True
 
-    def __init__(
-        self, width: int, scheme: Scheme = "BIO", decoding: Literal["argmax", "constrained"] = "argmax"
-    ) -> None:
+    def __init__(self, width: int, scheme: Scheme = "BIO", decoding: Decoding = "constrained") -> None:
         super().__init__(width, TagSet(scheme=scheme))
         self.decoding = decoding
         self.register_load_state_dict_pre_hook(_drop_shift)  # type: ignore[no-untyped-call]
@@ -145,13 +143,7 @@ class TagHead(TagRows[TagOutput]):
     def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
         """The best tag of each word, and its probability: two of [B, T]."""
         probabilities = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
-        if self.decoding == "argmax":
-            confidence, best = probabilities.max(-1)
-        else:
-            allowed = self.tag_set.allowed.to(probabilities.device)
-            best = viterbi(probabilities.clamp_min(1e-12).log(), batch.mask, allowed)
-            confidence = probabilities.gather(-1, best[..., None])[..., 0]
-        return best, confidence
+        return decode(probabilities, batch.mask, self.tag_set, self.decoding)
 
     def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
         """From the tags of BIOES themselves, which need not be well-formed."""
@@ -171,13 +163,18 @@ class TagHead(TagRows[TagOutput]):
 
     def _linear_layer(self, weight: Tensor, bias: Tensor, *differences: str) -> LinearLayer:
         """A layer over the word's state with BIO labels, which read the tags of BIOES alike."""
-        if self.decoding == "constrained":
-            line = "raycner reads the best path of tags that may follow one another, a pipeline each word by itself."
-            differences = (*differences, line)
+        if self.decoding != "argmax":
+            differences = (*differences, _READ_BY_A_PIPELINE[self.decoding])
         if self.tag_set.scheme == "BIOES":
             line = "The tags were BIOES: of S- and E- rows the labels here are B- and I-, so some labels occur twice."
             differences = (*differences, line)
         return LinearLayer([_as_bio(tag) for tag in self.tags], weight, bias, differences)
+
+
+_READ_BY_A_PIPELINE = {
+    "constrained": "raycner reads the best path of tags that may follow one another, a pipeline each word by itself.",
+    "strict": "raycner reads an I- that continues no entity as O, a pipeline as the beginning of an entity.",
+}
 
 
 def _as_bio(tag: str) -> str:

@@ -52,17 +52,31 @@ class TagSet:
         return {tag.removeprefix("B-"): number for number, tag in enumerate(self.tags) if tag.startswith("B-")}
 
     @cached_property
+    def is_inside(self) -> Tensor:
+        """[C] the tags I- and E-, which only go on with an entity."""
+        return torch.tensor([tag[0] in ("I", "E") for tag in self.tags])
+
+    @cached_property
+    def closed(self) -> Tensor:
+        """[C] the tags after which no entity is left open, so that O, B- and S- may follow.
+
+        An entity of BIOES is open until its E-; one of BIO may end anywhere.
+        """
+        ends = ("O", "E", "S") if self.scheme == "BIOES" else ("O", "B", "I")
+        return torch.tensor([tag[0] in ends for tag in self.tags])
+
+    @cached_property
+    def openers(self) -> Tensor:
+        """[C, 2] B- and I- of each tag's type, after which its I- and E- may follow; O twice for O."""
+        numbers = {tag: number for number, tag in enumerate(self.tags)}
+        kinds = [tag[2:] for tag in self.tags]
+        return torch.tensor([[numbers[f"B-{kind}"], numbers[f"I-{kind}"]] if kind else [O, O] for kind in kinds])
+
+    @cached_property
     def allowed(self) -> Tensor:
-        """[C, C] which tag may follow which: I (and E) only inside an entity of its type, which in BIOES needs an E."""
-        follows = torch.zeros(len(self), len(self), dtype=torch.bool)
-        closed = ("O", "E", "S") if self.scheme == "BIOES" else ("O", "B", "I")
-        for i, one in enumerate(self.tags):
-            for j, two in enumerate(self.tags):
-                if two[0] in ("I", "E"):
-                    follows[i, j] = one[0] in ("B", "I") and one[1:] == two[1:]
-                else:
-                    follows[i, j] = one[0] in closed
-        return follows
+        """[C, C] which tag may follow which: I- (and E-) only inside an entity of its type; BIOES ends one with E-."""
+        after = torch.arange(len(self))[:, None, None] == self.openers  # [C, C, 2]
+        return torch.where(self.is_inside, after.any(-1), self.closed[:, None])
 
     def encode(self, sentence: Sentence) -> Tensor:
         """[words] the tags of a sentence; IGNORE on entities of types that are not in the inventory."""
