@@ -94,7 +94,7 @@ def columns(tmp_path: Path) -> Path:
         (["optim.epochs=2.5"], "optim.epochs: "),
         (["optim.select=old"], "optim.select: "),
         (["seed=true story"], "seed: "),
-        (["optim.epochs=0"], "optim: epochs 0"),
+        (["optim.epochs=-1"], "optim: epochs, updates"),
         (
             ["scenario.protocol.first=2", "scenario.protocol.per_step=2"],
             "scenario.protocol.first: first=2 and then per_step=2 do not divide 3 types",
@@ -170,8 +170,11 @@ def test_the_script_ends_with_the_status(tmp_path: Path) -> None:
     assert done.stderr.startswith("raycner: optim.lr") and "Traceback" not in done.stderr
 
 
-def test_plan_marks_what_the_store_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_marks_what_the_store_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     configs = [*runs.SMALL, f"store={tmp_path}"]
+    monkeypatch.setenv("COLUMNS", "120")
     assert main(["plan", *configs]) == 0
     assert capsys.readouterr().out.count("missing") == 3
     assert main(["run", *configs]) == 0

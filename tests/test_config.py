@@ -95,11 +95,11 @@ def test_overrides_parse_like_yaml() -> None:
         ("method.name=dld", "method.base.name: no method is chosen; known: add_ner"),
         ("optim.epochs=many", "optim.epochs: "),
         ("optim.select=best", "optim.select: input should be 'new', 'seen' or 'last', found 'best'"),
-        ("optim.epochs=0", "optim: epochs 0: at least 1"),
+        ("optim.epochs=-1", "optim: epochs, updates and batch_size are not negative"),
         ("optim.first.epochs=0", "optim.first: epochs 0: at least 1"),
         ("optim.first.lr=-1", "optim.first: lr and head_lr are not negative"),
-        ("optim.batch_size=0", "optim: batch_size and batch_tokens are at least 1"),
-        ("optim.batch_tokens=0", "optim: batch_size and batch_tokens are at least 1"),
+        ("optim.batch_size=-8", "optim: epochs, updates and batch_size are not negative"),
+        ("optim.batch_tokens=0", "optim: batch_tokens is at least 1"),
         ("optim.lr=-1", "optim: lr, head_lr, clip and weight_decay are not negative"),
         ("optim.clip=-1", "optim: lr, head_lr, clip and weight_decay are not negative"),
         ("optim.warmup=1", "optim: warmup 1.0: a share"),
@@ -371,10 +371,35 @@ def test_paths_are_not_hashed() -> None:
     assert {"scenario", "model", "method", "optim", "seed"} <= document.keys()
 
 
+@pytest.mark.parametrize(
+    ("sentences", "settings", "epochs", "batch_size", "scale"),
+    [
+        (408, {}, 6, 8, 0.5),  # small: the smallest batches, and more epochs
+        (2_000, {}, 3, 20, 0.625**0.5),
+        (100_000, {}, 3, 32, 1.0),  # large: three epochs of whole batches
+        (5, {}, 30, 8, 0.5),  # few-shot: no more than thirty epochs
+        (0, {}, 30, 8, 0.5),
+        (408, {"updates": 0}, 3, 32, 1.0),
+        (408, {"updates": 1000}, 20, 8, 0.5),
+        (408, {"epochs": 10}, 10, 13, (13 / 32) ** 0.5),  # what is set is kept
+        (408, {"batch_size": 32}, 24, 32, 1.0),  # and a batch size keeps the rates too
+        (408, {"epochs": 2, "batch_size": 16}, 2, 16, 1.0),
+    ],
+)
+def test_a_step_makes_enough_updates_whatever_its_size(
+    sentences: int, settings: dict[str, int], epochs: int, batch_size: int, scale: float
+) -> None:
+    given = OptimConfig(**settings)  # type: ignore[arg-type]
+    optim = given.for_sentences(sentences)
+    assert (optim.epochs, optim.batch_size) == (epochs, batch_size)
+    assert (optim.lr, optim.head_lr) == (pytest.approx(scale * given.lr), pytest.approx(scale * given.head_lr))
+    assert optim.for_sentences(sentences) == optim, "nothing is left open"
+
+
 def test_a_step_may_override_settings_of_the_run() -> None:
     config = RunConfig.load(["method.name=extend_ner", "at.2.method.kd_weight=0.5", "at={3: {optim: {epochs: 7}}}"])
     assert config.for_step(0) is config
-    assert (config.for_step(1).method.kd_weight, config.for_step(1).optim.epochs) == (0.5, 3)  # type: ignore[attr-defined]
+    assert (config.for_step(1).method.kd_weight, config.for_step(1).optim.epochs) == (0.5, 0)  # type: ignore[attr-defined]
     assert (config.for_step(2).method.kd_weight, config.for_step(2).optim.epochs) == (1.0, 7)  # type: ignore[attr-defined]
 
 

@@ -266,19 +266,19 @@ def test_the_test_part_is_scored_as_the_ledger_has_it(step: int, trained: str) -
             assert (score.support, score.predicted) == (tp + fn, tp + fp)
             assert evaluation.report.confusion.outcomes[name]["exact"] == tp
     assert evaluation.sources[0].startswith("test part of columns")
-    stated = f"Decoder argmax; calibration none; seed 0; 1 worker; {record.dtype}; raycner {__version__}."
+    stated = f"Decoder constrained; calibration none; seed 0; 1 worker; {record.dtype}; raycner {__version__}."
     assert evaluation.provenance == document(evaluation)["provenance"] == stated
 
 
 def test_a_step_can_be_read_out_otherwise(
     trained: str, exported: Path, tmp_path: Path, error_line: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    predictor = load_predictor("columns", trained, read_out={"decoding": "constrained"})
-    assert isinstance(predictor, Predictor) and predictor._network.config.head.decoding == "constrained"  # type: ignore[attr-defined]
+    predictor = load_predictor("columns", trained, read_out={"decoding": "strict"})
+    assert isinstance(predictor, Predictor) and predictor._network.config.head.decoding == "strict"  # type: ignore[attr-defined]
     words = ["evaluate", "columns", "--test", "--store", trained, "--json"]
-    assert main([*words, "eval.decoding=constrained"]) == 0
+    assert main([*words, "eval.decoding=strict"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["micro"]["f1"] > 0.5 and printed["provenance"].startswith("Decoder constrained; calibration none")
+    assert printed["micro"]["f1"] > 0.5 and printed["provenance"].startswith("Decoder strict; calibration none")
     assert "eval.decoding" in error_line(*words[1:], "eval.decoding=nosuch")
     assert "eval.counting: no such setting of this verb" in error_line(*words[1:], "eval.counting=conlleval")
     assert "head 'linear' has no threshold" in error_line(*words[1:], "eval.threshold=0.5")
@@ -322,7 +322,7 @@ def test_a_step_and_its_exported_folder_score_alike(trained: str, exported: Path
     ours, theirs = evaluate("columns", [file], store=trained), evaluate(exported, [file])
     assert isinstance(load_predictor(str(exported)), Predictor)
     assert ours.report == theirs.report
-    assert theirs.provenance == "Decoder argmax."
+    assert theirs.provenance == "Decoder constrained."
     assert_seqevals(ours)
     assert ours.report.scores.micro.f1 > 0.5
     assert ours.report.intervals is not None and ours.report.intervals.micro is not None
@@ -335,7 +335,12 @@ def test_an_exported_pipeline_is_a_token_classifier(tiny_bert: str, tmp_path: Pa
     from raycner.settings import build
 
     torch.manual_seed(2)
-    network = Network(build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}}))
+    network = Network(
+        build(
+            ModelConfig,
+            {"encoder": {"name": "pretrained", "path": tiny_bert}, "head": {"name": "linear", "decoding": "argmax"}},
+        )
+    )
     network.start_step(TypeInventory().grow(("animal", "city", "food", "person")), [["Ada"]])
     network.finalize()
     with torch.no_grad():

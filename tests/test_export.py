@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,12 +18,14 @@ from fixtures_tiny import spoken
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.entities import TypeInventory
+from raycner.data.metrics import micro
 from raycner.errors import InputError
 from raycner.inference.export import export
 from raycner.inference.predictor import PredictedEntity, Predictor
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.runner import run
 from raycner.settings import build
+from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
 TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(200, 7)]
@@ -61,7 +64,7 @@ def bert_run(
     own = [
         f"store={store}",
         f"model.encoder={{name: pretrained, path: {tiny_bert}}}",
-        f"model.head.name={request.param}",
+        f"model.head={{name: {request.param}, decoding: argmax}}",
     ]
     rates = [
         "optim.lr=0.003",
@@ -94,6 +97,23 @@ def test_scores_are_the_probabilities_of_a_linear_head(bert_run: str, tmp_path: 
     (theirs,) = by_transformers(tmp_path / "exported", TEXTS[:1])
     alone = [(f.confidence, score) for f, (*_, score) in zip(ours, theirs, strict=True) if " " not in f.text]
     assert all(confidence == pytest.approx(score, abs=1e-5) for confidence, score in alone)
+
+
+def test_the_card_says_what_a_pipeline_reads_otherwise(
+    trained_layers: list[str], tiny_bert: str, tmp_path: Path
+) -> None:
+    store = str(tmp_path / "store")
+    layers = [setting for setting in trained_layers if not setting.startswith(("model.encoder", "store"))]
+    own = [f"store={store}", f"model.encoder={{name: pretrained, path: {tiny_bert}}}", "optim.first.epochs=2"]
+    run(RunConfig.load([*layers, *own, "method.name=finetuning", "scenario.protocol.first=4"]), runs.silent)
+    export("columns", tmp_path / "exported", ObjectStore(store))
+    card = " ".join((tmp_path / "exported" / "README.md").read_text(encoding="utf-8").split())
+    scores = re.search(r"of micro-F1 (?:less|more): ([\d.]+) instead of ([\d.]+)\.", card)
+    assert scores is not None
+    argmax, own_score = map(float, scores.groups())
+    _, record = find_step("columns", ObjectStore(store))
+    assert own_score == pytest.approx(100 * micro(record.dev, record.seen), abs=0.05)
+    assert 0 < argmax < 100
 
 
 def test_the_encoder_may_have_moved(bert_run: str, tiny_bert: str, tmp_path: Path) -> None:
@@ -163,7 +183,7 @@ def test_the_model_card_states_contents_and_origin(trained: str, tmp_path: Path)
     assert front["pipeline_tag"] == "token-classification"
     assert "| type | learned in step | precision | recall | F1 | support |" in card
     assert "| animal | 1 |" in card and "| food | 2 |" in card and "person" not in card.split("## Recipe")[0]
-    assert "Decoder argmax; calibration none; seed 0; 1 worker; fp32; raycner " in card
+    assert "Decoder constrained; calibration none; seed 0; 1 worker; fp32; raycner " in card
     recipe = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
     assert recipe["method"]["name"] == "extend_ner" and "store" not in recipe
     assert str(tmp_path.parent) not in card and "/tmp" not in card

@@ -174,7 +174,7 @@ def test_compat_is_the_published_recipe() -> None:
     assert (first.milestones, first.gamma) == ((5,), 0.2)
     assert (later.lr, later.head_lr, later.schedule) == (4e-4, 4e-4, "constant")
     assert later.lr == pytest.approx(first.lr * first.gamma)
-    assert config.model.head == Cosine(norm_axis="sequence", scale=1.0)
+    assert config.model.head == Cosine(norm_axis="sequence", scale=1.0, decoding="argmax")
     assert (config.model.growth.freeze_old, config.model.growth.imprint) == (True, "dev")
     assert config.model.encoder == Pretrained(path="bert-base-cased", dropout=0.1, embeddings="full")
 
@@ -219,7 +219,7 @@ def test_a_variant_is_the_published_method(variant: Path) -> None:
 def test_the_heads_of_the_paper_and_of_spankl_are_linear() -> None:
     paper, spankl = (load(CONLL, REPOSITORY / f"jobs/variants/extend_ner_{kind}.yaml") for kind in ("paper", "spankl"))
     assert paper.model.head == Linear(decoding="constrained")
-    assert spankl.model.head == Linear(decoding="argmax")
+    assert spankl.model.head == Linear(decoding="strict")
 
 
 def test_the_laptop_needs_no_ray() -> None:

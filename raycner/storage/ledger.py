@@ -9,14 +9,14 @@
     corpora    [{fingerprint, types, notes, source}]: the corpora it learned from, with notes of their reader
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
-    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size,
-               dtype, version, carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are done, by
-               index. `dev` and `test` count, for each type, [true positives, false positives, false negatives] of the
-               entities predicted on all types seen so far; every score is derived from them. `evaluation` names the
-               evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs` are
-               [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests` has
-               the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold, right}
-               of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
+    records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
+               version, carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are
+               done, by index. `dev` and `test` count, for each type, [true positives, false positives, false negatives]
+               of the entities predicted on all types seen so far; every score is derived from them. `evaluation` names
+               the evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs`
+               are [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests`
+               has the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold,
+               right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import logging
