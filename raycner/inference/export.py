@@ -63,17 +63,17 @@ def _cost_of_argmax(network: Network, ledger: RunLedger, record: StepRecord, sto
 
     Nothing where the head reads as a pipeline does, or where the store has lost the corpus.
     """
-    head = network.head
+    pipeline = copy.deepcopy(network)
+    head = pipeline.head
     if not isinstance(head, TagHead) or head.decoding == "argmax":
         return
+    head.decoding = "argmax"
     config = RunConfig.recorded(ledger.config)
     try:
         scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
     except InputError:
         return
     read_out = ReadOut(record.calibration.delta if record.calibration else 0.0)
-    pipeline = copy.deepcopy(network)
-    pipeline.head.decoding = "argmax"
 
     def score(reader: Network) -> float:
         loaders = [SplitLoader(part, reader) for part in scenario[record.index].dev]
