@@ -6,25 +6,24 @@
 Either folder has a model card. Weights are safetensors, and a folder is complete or absent.
 """
 
-import copy
 import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from raycner.analysis.scores import scores
-from raycner.config import RunConfig
+from raycner.config import EvalConfig, RunConfig
 from raycner.data.metrics import micro
 from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, card
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS, restore
-from raycner.networks.heads.tag_head import TagHead
 from raycner.networks.network import Network
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
 from raycner.storage.ledger import RunLedger, StepRecord
@@ -63,25 +62,25 @@ def _cost_of_argmax(network: Network, ledger: RunLedger, record: StepRecord, sto
 
     Nothing where the head reads as a pipeline does, or where the store has lost the corpus.
     """
-    pipeline = copy.deepcopy(network)
-    head = pipeline.head
-    if not isinstance(head, TagHead) or head.decoding == "argmax":
+    argmax = EvalConfig(decoding="argmax")
+    if not argmax.overrides(network.config.head):
         return
-    head.decoding = "argmax"
     config = RunConfig.recorded(ledger.config)
     try:
         scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
     except InputError:
         return
     read_out = ReadOut(record.calibration.delta if record.calibration else 0.0)
+    model = replace(network.config, head=argmax.head(network.config.head))
+    pipeline = Network.restore(model, network.inventory, network.encoder.memory(), network.state_dict())
 
     def score(reader: Network) -> float:
         loaders = [SplitLoader(part, reader) for part in scenario[record.index].dev]
         return 100 * micro(count_entities(reader, loaders, read_out=read_out), record.seen)
 
-    own, argmax = score(network), score(pipeline)
-    points = f"{abs(own - argmax):.1f} points of micro-F1 {'less' if argmax <= own else 'more'}"
-    yield f"On dev of this step a pipeline reads {points}: {argmax:.1f} instead of {own:.1f}."
+    ours, theirs = score(network), score(pipeline)
+    points = f"{abs(ours - theirs):.1f} points of micro-F1 {'less' if theirs <= ours else 'more'}"
+    yield f"On dev of this step a pipeline reads {points}: {theirs:.1f} instead of {ours:.1f}."
 
 
 def _write_description(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:
