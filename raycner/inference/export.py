@@ -58,7 +58,7 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
 
 
 def _cost_of_argmax(network: Network, ledger: RunLedger, record: StepRecord, store: ObjectStore) -> Iterator[str]:
-    """How a pipeline's reading scores on the step's own dev, beside the head's: a sentence for the card.
+    """How a pipeline's reading scores on the step's own dev, and how the head's does: a sentence for the card.
 
     Nothing where the head reads as a pipeline does, or where the store has lost the corpus.
     """
