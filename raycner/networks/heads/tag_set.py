@@ -53,7 +53,7 @@ class TagSet:
 
     @cached_property
     def is_inside(self) -> Tensor:
-        """[C] the tags I- and E-, which only go on with an entity."""
+        """[C] the tags I- and E-, which only continue an entity."""
         return torch.tensor([tag[0] in ("I", "E") for tag in self.tags])
 
     @cached_property
