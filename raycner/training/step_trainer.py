@@ -248,8 +248,8 @@ class StepTrainer:
         updates = self.spec.optim.epochs * len(self._batches(0))
         if updates < FEW_UPDATES:
             step = f"step {self.spec.index + 1} makes {updates} updates from {len(self.loader)} sentences"
-            remedy = "leave optim.epochs and optim.batch_size at 0, or raise the epochs"
-            self.callback.on_event(Message(f"{step}, too few to learn much: {remedy}"))
+            hint = "leave optim.epochs and optim.batch_size at 0, or raise the epochs"
+            self.callback.on_event(Message(f"{step}, too few to learn much: {hint}"))
 
     def _batches(self, epoch: int) -> list[Positions]:
         """The global batches of an epoch."""
