@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from raycner.addresses import refuse_texts
 from raycner.callbacks.trackers import TRACKERS
-from raycner.data.layouts.layout import Layout, build_layout
+from raycner.data.layouts.layout import Layout, layout_over
 from raycner.data.scenarios.scenario import ScenarioConfig, recorded
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
@@ -285,9 +285,8 @@ class RunConfig:
 
     def test_layouts(self) -> dict[str, Layout]:
         """The layouts of the extra test sets. Raises `InputError` for a setting that a layout does not have."""
-        corpus = plain(self.scenario.corpus)
-        tests = self.eval.test.items()
-        return {name: build_layout(merge(corpus, settings), f"eval.test.{name}") for name, settings in tests}
+        corpus, tests = self.scenario.corpus, self.eval.test.items()
+        return {name: layout_over(corpus, settings, f"eval.test.{name}") for name, settings in tests}
 
     def for_step(self, index: int) -> "RunConfig":
         """The configuration of step `index`, from 0: the run's, with the step's own settings in place."""

@@ -1,5 +1,7 @@
 """The one error for bad input: one line, no traceback."""
 
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """Input that raycner cannot use: what is wrong, where, and how to fix it.
@@ -8,17 +10,29 @@ class InputError(Exception):
     system failure, and keeps its traceback.
     """
 
-    def __init__(self, what: str, *, location: str = "", hint: str = "") -> None:
+    def __init__(
+        self, what: str, *, location: str = "", hint: str = "", others: Sequence["InputError"] = (), more: int = 0
+    ) -> None:
+        """`others` are further errors of the same file, and `more` counts those that are not listed."""
         super().__init__(what, location, hint)
         self.what, self.location, self.hint = what, location, hint
+        self.others, self.more = tuple(others), more
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _input_error, (self.what, self.location, self.hint)
+        return _input_error, (self.what, self.location, self.hint, self.others, self.more)
 
     def __str__(self) -> str:
         line = f"{self.location}: {self.what}" if self.location else self.what
-        return " ".join((f"{line}; {self.hint}" if self.hint else line).split())
+        line = f"{line}; {self.hint}" if self.hint else line
+        number = len(self.others) + self.more
+        further = f" (and {number} more error{'s' * (number > 1)} in this file)" if number else ""
+        return " ".join((line + further).split())
+
+    def details(self) -> list[str]:
+        """A line for each of the other errors, and one that counts the rest."""
+        lines = [f"{error.location}: {error.what}" for error in self.others]
+        return lines + ([f"and {self.more} more"] if self.more else [])
 
 
-def _input_error(what: str, location: str, hint: str) -> InputError:
-    return InputError(what, location=location, hint=hint)
+def _input_error(what: str, location: str, hint: str, others: tuple[InputError, ...], more: int) -> InputError:
+    return InputError(what, location=location, hint=hint, others=others, more=more)

@@ -25,7 +25,9 @@ def _corpus(value: Plain) -> Mapping[str, Plain] | None:
     return {"scenario.corpus.name": value} if isinstance(value, str) else None
 
 
-def _path(value: Plain) -> Mapping[str, Plain]:
+def _path(value: Plain) -> Mapping[str, Plain] | None:
+    if isinstance(value, Mapping):
+        return None
     return {"scenario.corpus.path": value or ""}
 
 
@@ -63,6 +65,7 @@ RENAMED: dict[str, Renamed] = {
     ),
     "scenario.corpus": Renamed("scenario.corpus.name", _corpus),
     "scenario.source": Renamed("scenario.corpus.path", _path),
+    **{f"scenario.source.{part}": moved(f"scenario.corpus.{part}") for part in ("train", "dev", "test")},
     "scenario.protocol": Renamed("scenario.protocol.name (an upper bound: scenario.joint=true)", _protocol),
     "scenario.steps": Renamed("scenario.protocol.steps", _steps),
     **{

@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return args.func(args, console) or 0
     except InputError as error:
         errors.print(f"raycner: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        for line in error.details():
+            errors.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         what = "terminated" if termination.received else "interrupted"

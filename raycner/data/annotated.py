@@ -13,7 +13,7 @@ from pyarrow import fs
 from raycner.data.entities import Entity
 from raycner.data.layouts import LAYOUTS
 from raycner.data.layouts.datasets import Datasets
-from raycner.data.layouts.layout import build_layout
+from raycner.data.layouts.layout import FileLayout, Layout, Row, build_layout
 from raycner.data.recognition import recognised
 from raycner.data.sources import RawFile, every, part_of
 from raycner.errors import InputError
@@ -61,7 +61,7 @@ def read_annotated(
     sentences = [
         GoldSentence(row.words, frozenset(row.entities))
         for name, members in groups.items()
-        for row in build_layout({"name": name, **(settings or {})}, "reading").rows(members, notes)
+        for row in _rows(build_layout({"name": name, **(settings or {})}, "reading"), members, notes)
     ]
     names = tuple(file.name for file in files)
     where = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
@@ -71,6 +71,10 @@ def read_annotated(
         hint = "give annotated files; for columns, check tag_column"
         raise InputError("no gold entity in it", location=where, hint=hint)
     return AnnotatedFiles(names, tuple(sentences), tuple(notes))
+
+
+def _rows(layout: Layout, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
+    return layout.rows(layout.decoded(files) if isinstance(layout, FileLayout) else files, notes)
 
 
 def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:

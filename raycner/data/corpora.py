@@ -35,7 +35,7 @@ PROGRESS_EVERY = 100_000
 """Sentences between two reports of progress."""
 LONG_SENTENCE = 500
 """Words above which a sentence is noted: encoders read about 512 pieces, at least one a word."""
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised whenever a layout reads the same bytes differently: raw files are then read again."""
 
 

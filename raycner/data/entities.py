@@ -10,8 +10,9 @@ from typing import Literal
 
 from raycner.errors import InputError
 
-Scheme = Literal["BIO", "BIOES", "IO", "IOB1"]
-"""How tags encode entities. IOB1 writes B- only between adjacent entities of one type; IO cannot separate those."""
+Scheme = Literal["BIO", "BIOES", "IO", "IOB1", "IOE1", "IOE2"]
+"""How tags encode entities. IOB1 writes B- only between adjacent entities of one type; IO cannot separate those. IOE1
+writes E- only at the end of an entity before such a neighbour, IOE2 at the end of each."""
 OUTSIDE = "O"
 
 
@@ -128,6 +129,10 @@ def encode(entities: Iterable[Entity], length: int, scheme: Scheme = "BIO") -> l
             prefixes[0], prefixes[-1] = ("S", "S") if first == last else ("B", "E")
         elif scheme == "IOB1" and first > 0 and split_tag(tags[first - 1])[1] == entity.type:
             prefixes[0] = "B"
+        elif scheme == "IOE1" and first > 0 and split_tag(tags[first - 1])[1] == entity.type:
+            tags[first - 1] = f"E-{entity.type}"
+        elif scheme == "IOE2":
+            prefixes[-1] = "E"
         tags[entity.start : entity.end] = [f"{prefix}-{entity.type}" for prefix in prefixes]
     return tags
 
@@ -156,8 +161,10 @@ def decode(tags: Sequence[str]) -> list[Entity]:
 def breaches(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
     """Where tags of a scheme's own kinds stand in an order it forbids: (word, what is wrong there).
 
-    Only BIO and BIOES forbid any order; `belongs` says whether a tag is one of the scheme at all.
+    Only BIO, BIOES and IOE2 forbid any order; `belongs` says whether a tag is one of the scheme at all.
     """
+    if scheme == "IOE2":
+        yield from _unended(tags)
     if scheme not in ("BIO", "BIOES"):
         return
     previous, kind_before = OUTSIDE, ""
@@ -172,6 +179,14 @@ def breaches(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
         previous, kind_before = prefix, kind
 
 
+def _unended(tags: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Where an entity of IOE2 lacks its E-."""
+    for i, (tag, following) in enumerate(pairwise([*tags, OUTSIDE])):
+        (prefix, kind), (_, next_kind) = split_tag(tag), split_tag(following)
+        if prefix == "I" and next_kind != kind:
+            yield i, f"{tag} without an E-{kind} after it"
+
+
 def belongs(tag: str, scheme: Scheme) -> bool:
     """Whether a scheme has tags of this kind."""
     return split_tag(tag)[0] in _KINDS[scheme]
@@ -180,11 +195,12 @@ def belongs(tag: str, scheme: Scheme) -> bool:
 def detect(sentences: Iterable[Sequence[str]]) -> Scheme:
     """The scheme that a corpus is written in, from its tags.
 
-    Only I- (or bare types): IO. S- or E- (L-, U-): BIOES. B- that always parts neighbours of one type, with some I-
-    opening an entity: IOB1. Anything else: BIO, whose breaches strict reading then reports.
+    Only I- (or bare types): IO. I- and E- alone: IOE1 where each E- has a neighbour of its type, else IOE2. S- or E-
+    (L-, U-): BIOES. B- that always parts neighbours of one type, with some I- opening an entity: IOB1. Anything else:
+    BIO, whose breaches strict reading then reports.
     """
     prefixes: set[str] = set()
-    opened_by_i, parts_only = False, True
+    opened_by_i, parts_only, ends_before_neighbour = False, True, True
     for tags in sentences:
         previous, kind_before = OUTSIDE, ""
         for tag in tags:
@@ -194,7 +210,11 @@ def detect(sentences: Iterable[Sequence[str]]) -> Scheme:
             prefixes.add(prefix)
             opened_by_i |= prefix == "I" and (previous == OUTSIDE or kind != kind_before)
             parts_only &= prefix != "B" or (previous != OUTSIDE and kind == kind_before)
+            ends_before_neighbour &= previous != "E" or (prefix != OUTSIDE and kind == kind_before)
             previous, kind_before = prefix, kind
+        ends_before_neighbour &= previous != "E"
+    if {"I", "E"} <= prefixes <= {OUTSIDE, "I", "E"}:
+        return "IOE1" if ends_before_neighbour else "IOE2"
     if prefixes & {"E", "S"}:
         return "BIOES"
     if "B" not in prefixes:
@@ -206,6 +226,8 @@ _PREFIXES = {"B": "B", "I": "I", "E": "E", "L": "E", "S": "S", "U": "S"}
 _KINDS: dict[Scheme, frozenset[str]] = {
     "BIO": frozenset({OUTSIDE, "B", "I"}),
     "IOB1": frozenset({OUTSIDE, "B", "I"}),
+    "IOE1": frozenset({OUTSIDE, "I", "E"}),
+    "IOE2": frozenset({OUTSIDE, "I", "E"}),
     "IO": frozenset({OUTSIDE, "I", ""}),
     "BIOES": frozenset({OUTSIDE, "B", "I", "E", "S"}),
 }

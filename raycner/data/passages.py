@@ -78,9 +78,11 @@ def _object(item: Object) -> Passage:
 
 def _columns(file: RawFile) -> Iterator[Passage]:
     for block in blocks(file):
-        tokens = [cells[0] for _, cells in block]
+        if isinstance(block, InputError):
+            raise block
+        tokens = [cells[0] for cells in block.rows]
         if "" in tokens:
-            location = f"{file.name}:{block[tokens.index('')][0]}"
+            location = f"{file.name}:{block.line + tokens.index('')}"
             raise InputError("no word in the first column", location=location, hint="write the word first")
         yield Passage.of_words(tokens)
 

@@ -1,12 +1,11 @@
 """Sources: where the raw files of a corpus lie, which part each one belongs to, and how its lines are read."""
 
-import io
+import codecs
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -18,8 +17,10 @@ from raycner.errors import InputError
 
 Part = Literal["train", "dev", "test"]
 PARTS: tuple[Part, ...] = ("train", "dev", "test")
+LineEnds = Literal["lf", "cr"]
+"""What ends a line: LF or CRLF, or with `cr` also a carriage return alone."""
 LONGEST = 16 << 20
-"""Bytes that a line may have."""
+"""Characters that a line may have."""
 LARGEST = 256 << 20
 """Bytes that a document may have which is read as one text."""
 
@@ -32,6 +33,10 @@ class RawFile:
     part: Part
     filesystem: fs.FileSystem
     path: str
+    encoding: str = "utf-8"
+    encoding_setting: str = ""
+    """The setting that changes the encoding, for hints; none when empty."""
+    line_ends: LineEnds = "lf"
 
     def blocks(self) -> Iterator[bytes]:
         """The bytes as stored, compressed or not, a megabyte at a time."""
@@ -40,32 +45,49 @@ class RawFile:
                 yield block
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Numbered lines without their ends (LF or CRLF), from UTF-8 with or without a byte order mark.
+        """Numbered lines without their ends (LF or CRLF), decoded, without a byte order mark.
 
         A compressed file (by its suffix: .gz, .bz2, .zst) is decompressed.
         """
+        number = 1
+        for text in self.texts():
+            lines = text.split("\n")
+            yield from enumerate(lines, start=number)
+            number += len(lines)
+
+    def texts(self) -> Iterator[str]:
+        """Runs of whole lines, about a megabyte each: lines are separated by LF, and the last one has no end.
+
+        Raises `InputError` for bytes that are not text, after the lines before them.
+        """
+        decoder = codecs.getincrementaldecoder(self._codec)()
+        number, rest = 1, ""
         with self._opened(compression="detect") as stream:
-            numbered = enumerate(iter(partial(io.BufferedReader(stream).readline, LONGEST + 1), b""), start=1)
             while True:
+                block = self._next_block(stream)
+                flaw: UnicodeDecodeError | None = None
                 try:
-                    number, line = next(numbered)
-                except StopIteration:
-                    return
-                except OSError as error:
-                    raise InputError(
-                        f"cannot be read: {error}", location=self.name, hint="is the file complete?"
-                    ) from None
-                if len(line) > LONGEST:
+                    text = rest + decoder.decode(block, final=not block)
+                except UnicodeDecodeError as error:
+                    text, flaw = rest + error.object[: error.start].decode(self._codec, errors="ignore"), error
+                held = ""
+                if self.line_ends == "cr":
+                    text, held = (text[:-1], "\r") if block and text.endswith("\r") else (text, "")
+                    text = text.replace("\r\n", "\n").replace("\r", "\n")
+                lines, end, rest = text.rpartition("\n")
+                rest += held
+                if end:
+                    number += 1 + lines.count("\n")
+                    yield lines.removesuffix("\r").replace("\r\n", "\n")
+                if flaw is not None:
+                    raise self._not_text(flaw, number)
+                if len(rest) > LONGEST:
                     what, hint = f"a line of more than {LONGEST >> 20} MiB", "is it the right file? break its lines"
                     raise InputError(what, location=f"{self.name}:{number}", hint=hint)
-                try:
-                    text = line.removeprefix(b"\xef\xbb\xbf" if number == 1 else b"").decode()
-                except UnicodeDecodeError as error:
-                    where, hint = f"{self.name}:{number}", "convert the file to UTF-8"
-                    raise InputError(
-                        f"byte 0x{line[error.start]:02x} is not UTF-8", location=where, hint=hint
-                    ) from None
-                yield number, text.removesuffix("\n").removesuffix("\r")
+                if not block:
+                    if rest:
+                        yield rest.removesuffix("\r")
+                    return
 
     def text(self) -> str:
         """The whole file as one text, whose line ends are kept as they are, so that offsets hold."""
@@ -77,11 +99,28 @@ class RawFile:
         if len(content) > LARGEST:
             raise InputError(f"more than {LARGEST >> 20} MiB in one document", location=self.name, hint="is it text?")
         try:
-            return content.decode("utf-8-sig")
+            return content.decode(self._codec)
         except UnicodeDecodeError as error:
-            number = 1 + content.count(b"\n", 0, error.start)
-            what = f"byte 0x{content[error.start]:02x} is not UTF-8"
-            raise InputError(what, location=f"{self.name}:{number}", hint="convert the file to UTF-8") from None
+            raise self._not_text(error, 1 + content.count(b"\n", 0, error.start)) from None
+
+    @property
+    def _codec(self) -> str:
+        """The codec that also reads a byte order mark."""
+        return "utf-8-sig" if self.encoding == "utf-8" else self.encoding
+
+    def _next_block(self, stream: Any) -> bytes:
+        try:
+            return bytes(stream.read(1 << 20))
+        except OSError as error:
+            raise InputError(f"cannot be read: {error}", location=self.name, hint="is the file complete?") from None
+
+    def _not_text(self, error: UnicodeDecodeError, number: int) -> InputError:
+        what = f"byte 0x{error.object[error.start]:02x} is not {self.encoding.upper()}"
+        hint = "convert the file to UTF-8"
+        if self.encoding_setting:
+            likely = "utf-16" if number == 1 and error.object[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1"
+            hint += f", or set {self.encoding_setting}={likely}, or what else it is in"
+        return InputError(what, location=f"{self.name}:{number}", hint=hint)
 
     def seekable(self) -> Any:
         """The file, open for whoever reads it here and there."""
@@ -103,6 +142,10 @@ class Piped(RawFile):
 
     def _opened(self, compression: str | None) -> Any:  # noqa: ARG002
         return sys.stdin.buffer
+
+    def _next_block(self, stream: Any) -> bytes:
+        """What there is, so that a reader need not wait for a megabyte."""
+        return bytes(stream.read1(1 << 20) if hasattr(stream, "read1") else stream.read(1 << 20))
 
 
 def single(address: str) -> RawFile:
@@ -165,7 +208,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
         what = f"no training file among {_listed(names) or 'no files at all'}"
-        hint = "name files train*, dev*, test*, or give one file as scenario.corpus.path"
+        hint = "set scenario.corpus.train (and dev, test) to files, or name them train*, dev*, test*"
         raise InputError(what, location=shown(source), hint=hint)
     others = [name for name in names if name not in parts]
     ambiguous = [name for name in others if len(_parts_in(PurePosixPath(name).name)) > 1]
@@ -173,7 +216,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         notes.append(f"left out, as their names tell several parts: {_listed(ambiguous)}")
     if pattern and len(others) > len(parts):
         what = f"only {len(parts)} of {len(names)} files tell their part by name, such as {min(parts)}"
-        hint = "put the files into folders train, dev and test, or narrow the pattern"
+        hint = "set scenario.corpus.train, dev and test to files, folders or patterns, or narrow the pattern"
         raise InputError(what, location=shown(source), hint=hint)
     suffixes = {PurePosixPath(name).suffix for name in parts}
     unnamed = [name for name in others if name not in ambiguous and (pattern or PurePosixPath(name).suffix in suffixes)]
@@ -183,18 +226,49 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
     return [RawFile(f"{shown(root).rstrip('/')}/{name}", parts[name], filesystem, inside[name]) for name in ordered]
 
 
+def named_parts(sources: Mapping[Part, Sequence[str]], notes: list[str]) -> list[RawFile]:
+    """The files of parts that are given by name, each as files, folders or patterns: by part and then in this order.
+
+    Backups and predictions in folders and patterns are left out and noted. Raises `InputError` for a part without a
+    file, and for a file in two parts.
+    """
+    files: dict[str, RawFile] = {}
+    for part in PARTS:
+        for source in sources.get(part, ()):
+            listed = every(source)
+            names = list(listed) if len(listed) == 1 else _without_extra(list(listed), notes)
+            if not names:
+                hint = f"set scenario.corpus.{part} to a file, a folder or a pattern"
+                raise InputError("no file in it", location=shown(source), hint=hint)
+            for file in (replace(listed[name], part=part) for name in names):
+                other = files.setdefault(file.path, file)
+                if other.part != part:
+                    what, hint = f"in {other.part} and in {part}", "name each file in one part only"
+                    raise InputError(what, location=file.name, hint=hint)
+    return list(files.values())
+
+
 def _parted(source: str) -> tuple[str, list[str]]:
     """A source as the folder or file to start from, and the segments of the pattern below it."""
     if "://" not in source:
-        if Path(source).exists():
+        if Path(source).expanduser().exists():
             return source, []
         address, query, wild = source, "", "*?["
     else:
         address, mark, rest = source.partition("?")
         query, wild = mark + rest, "*["
     segments = address.split("/")
-    fixed = next((i for i, segment in enumerate(segments) if set(segment) & set(wild)), len(segments))
+    fixed = 0
+    while fixed < len(segments) and (
+        not set(segments[fixed]) & set(wild) or _is_folder("/".join(segments[: fixed + 1]))
+    ):
+        fixed += 1
     return ("/".join(segments[:fixed]) or ("/" if fixed else ".")) + query, segments[fixed:]
+
+
+def _is_folder(address: str) -> bool:
+    """Whether a local folder has this very name, brackets and all."""
+    return "://" not in address and Path(address).expanduser().is_dir()
 
 
 def _filesystem(root: str, source: str) -> tuple[fs.FileSystem, str]:
@@ -222,7 +296,7 @@ def _follows(segments: Sequence[str], pattern: Sequence[str]) -> bool:
         return not segments and all(one == "**" for one in pattern)
     if pattern[0] == "**":
         return _follows(segments, pattern[1:]) or _follows(segments[1:], pattern)
-    return fnmatchcase(segments[0], pattern[0]) and _follows(segments[1:], pattern[1:])
+    return (segments[0] == pattern[0] or fnmatchcase(segments[0], pattern[0])) and _follows(segments[1:], pattern[1:])
 
 
 _NAMES: Mapping[Part, str] = {

@@ -6,17 +6,27 @@ column looks like instead, and which setting reads it.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from raycner.data.entities import OUTSIDE, Scheme, detect, split_tag
 from raycner.data.sources import RawFile
 from raycner.data.type_names import TypeNames, visible
 from raycner.errors import InputError
 
-WrittenScheme = Literal["detect", "BIO", "BIOES", "BMES", "IO", "IOB1"]
+WrittenScheme = Literal[
+    "detect", "BIO", "IOB2", "BIOES", "IOBES", "BILOU", "BMES", "BMEWO", "IO", "IOB1", "IOE1", "IOE2"
+]
+_SAME: Mapping[WrittenScheme, Scheme] = {
+    "IOB2": "BIO",
+    "IOBES": "BIOES",
+    "BILOU": "BIOES",
+    "BMES": "BIOES",
+    "BMEWO": "BIOES",
+}
+"""Other names of schemes; the tags of BMES are those of BIOES once M and W are I and S."""
 OTHER_OUTSIDE = frozenset({"0", "_", "-", "*", ".", "o", "out", "outside", "other", "none", "null", "nil", "na", "n/a"})
 """Tags that some files write for a word in no entity, in lower case."""
 PARTS_OF_SPEECH = frozenset(
@@ -72,16 +82,20 @@ class Notation:
         if self.affix == "suffix" and _SUFFIXED.fullmatch(tag):
             kind, _, prefix = tag.rpartition("-")
             tag = f"{prefix}-{kind}"
-        if self.scheme == "BMES" and tag.startswith(("M-", "W-")):
+        if self.is_bmes and tag.startswith(("M-", "W-")):
             tag = {"M": "I", "W": "S"}[tag[0]] + tag[1:]
         return tag
+
+    @property
+    def is_bmes(self) -> bool:
+        return self.scheme in ("BMES", "BMEWO")
 
     @property
     def tag_scheme(self) -> Scheme:
         """The scheme of canonical tags."""
         if self.scheme == "detect":
             raise ValueError("a scheme that is still to be detected")
-        return "BIOES" if self.scheme == "BMES" else self.scheme
+        return _SAME.get(self.scheme) or cast(Scheme, self.scheme)
 
 
 class CanonicalTags(dict[str, str]):

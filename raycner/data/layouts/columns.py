@@ -1,25 +1,31 @@
 """Columns: CoNLL-style files of a word a line, with tags in any scheme."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal, NamedTuple
 
 from raycner.data.entities import OUTSIDE, split_tag
-from raycner.data.layouts.layout import LAYOUTS, RepairLayout, Row, TagLayout, filled, from_tags
+from raycner.data.layouts.layout import LAYOUTS, RepairLayout, Row, TagLayout, TextFileLayout, filled, from_tags
 from raycner.data.sources import RawFile
-from raycner.data.tag_notation import OTHER_OUTSIDE, Tagged
+from raycner.data.tag_notation import OTHER_OUTSIDE, Notation, Tagged
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
 
+MOST_WORDS = 200_000
+"""Words that a sentence may have."""
 HEADER_WORDS = frozenset({"word", "words", "token", "tokens", "form", "text"})
 HEADER_TAGS = frozenset(
     {"tag", "tags", "label", "labels", "ner", "ner_tag", "ner_tags", "nertag", "entity", "bio", "iob"}
 )
 """What header rows call the columns, in lower case."""
 
+Separator = Literal["detect", "tab", "whitespace"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnLayout(RepairLayout):
+class ColumnLayout(TextFileLayout, RepairLayout):
     """A layout of a word a line, split into columns."""
 
     token_column: int = 0
@@ -30,6 +36,10 @@ class ColumnLayout(RepairLayout):
     """Lines before a sentence that begin with this, such as #, are ignored; a word that is this sign alone is kept."""
     header: bool = omit_default_from_hash(False)
     """Whether the first line of each file names the columns."""
+    separator: Separator = omit_default_from_hash("detect")
+    """What separates columns. detect: tabs where a line has some, else spaces; whitespace: runs of both."""
+    empty_words: Literal["refuse", "drop"] = omit_default_from_hash("refuse")
+    """Lines with a tag and no word. drop ignores and counts them, as lenient reading does."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,23 +50,65 @@ class ColumnLayout(RepairLayout):
     def tag_hint(self) -> str:
         return "set scenario.corpus.token_column and scenario.corpus.tag_column"
 
-    def tagged(self, files: Sequence[RawFile]) -> Iterator[Tagged]:
-        """The sentences of files, with their tags as they stand there."""
+    def tag_rows(
+        self, files: Sequence[RawFile], notes: list[str], notation: Notation, names: Mapping[str, str] | None = None
+    ) -> Iterator[Row]:
+        """Rows from the tags of files. `names` maps every type that they may have to its name in the corpus."""
+        empty: dict[str, int] = {}
+        yield from from_tags(
+            lambda: self.tagged(files, empty), notes, notation=notation, repair=self.repair, names=names
+        )
+        if number := sum(empty.values()):
+            notes.append(f"{number} lines without a word were dropped")
+
+    def tagged(self, files: Sequence[RawFile], empty: dict[str, int]) -> Iterator[Tagged | InputError]:
+        """The sentences of files, with their tags as they stand there. `empty` receives, by file, how many lines
+        without a word were dropped."""
         for file in files:
-            for block in filled(blocks(file, header=self.header, is_comment=self._is_comment), file):
-                lines = [number for number, _ in block]
-                width = len(block[0][1])
-                token, tag = (column % width for column in self._columns(width, f"{file.name}:{lines[0]}"))
-                words = tuple(cells[token] for _, cells in block)
+            empty[file.name] = 0
+            has_spaces = self.separator != "whitespace"  # in all words so far
+            first = None
+            for block in filled(self._blocks(file), file):
+                if isinstance(block, InputError):
+                    yield block
+                    continue
+                start, rows = block
+                width = len(rows[0])
+                token, tag = (column % width for column in self._columns(width, f"{file.name}:{start}"))
+                words = tuple([cells[token] for cells in rows])
+                tags = [cells[tag] for cells in rows]
+                lines: Sequence[int] = range(start, start + len(rows))
+                if first is None:
+                    first = Tagged(file, lines, words, tags)
+                    _refuse_header(first)
                 if "" in words:
-                    location = f"{file.name}:{lines[words.index('')]}"
-                    hint = "write the word or remove the line"
-                    raise InputError("a tag without a word", location=location, hint=hint)
-                tags = [cells[tag].strip(" ") for _, cells in block]
-                if lines[0] == 1 and words[0].lower() in HEADER_WORDS and tags[0].lower() in HEADER_TAGS:
-                    what = f"line 1 names the columns: {words[0]}, {tags[0]}"
-                    raise InputError(what, location=f"{file.name}:1", hint="set scenario.corpus.header=true")
+                    if self.empty_words == "refuse" and self.repair == "strict":
+                        yield from _empty_words(file, start, words)
+                        continue
+                    filled_in = [place for place, word in enumerate(words) if word]
+                    empty[file.name] += len(words) - len(filled_in)
+                    if not filled_in:
+                        continue
+                    words = tuple([words[place] for place in filled_in])
+                    lines, tags = ([values[place] for place in filled_in] for values in (lines, tags))  # type: ignore[index,misc]
+                has_spaces = has_spaces and all(" " in word.strip() for word in words)
                 yield Tagged(file, lines, words, tags)
+            if has_spaces and first is not None:
+                what = f"every word has a space, such as {first.words[0]!r}; spaces seem to separate columns too"
+                hint = "set scenario.corpus.separator=whitespace, and check token_column"
+                raise InputError(what, location=first.location(0), hint=hint)
+
+    def fields(self, files: Sequence[RawFile]) -> str:
+        for file in files:
+            for block in self._blocks(file):
+                if isinstance(block, Block):
+                    width = len(block.rows[0])
+                    token, tag = (column % width + 1 for column in self._columns(width, file.name))
+                    return f"words in column {token}, tags in column {tag} of {width}"
+        return ""
+
+    def _blocks(self, file: RawFile) -> Iterator["Block | InputError"]:
+        return blocks(file, header=self.header, is_comment=self._is_comment, separator=self.separator)
 
     def _is_comment(self, line: str, cells: Sequence[str]) -> bool:
         """Whether a line before a sentence is a comment, and not the sign itself as a word with its tag."""
@@ -85,53 +137,126 @@ class Columns(ColumnLayout, TagLayout):
     """
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        yield from from_tags(lambda: self.tagged(files), notes, notation=self.notation, repair=self.repair)
+        yield from self.tag_rows(files, notes, self.notation)
 
 
-Block = list[tuple[int, list[str]]]
-"""A sentence as numbered lines, split into cells."""
+def _refuse_header(sentence: Tagged) -> None:
+    """Raise `InputError` if the first line of a file names the columns."""
+    word, tag = sentence.words[0], sentence.tags[0]
+    if sentence.lines[0] == 1 and word.lower() in HEADER_WORDS and tag.lower() in HEADER_TAGS:
+        what = f"line 1 names the columns: {word}, {tag}"
+        raise InputError(what, location=sentence.location(0), hint="set scenario.corpus.header=true")
+
+
+def _empty_words(file: RawFile, start: int, words: Sequence[str]) -> Iterator[InputError]:
+    hint = "write the word, or set scenario.corpus.empty_words=drop to ignore such lines"
+    for place, word in enumerate(words):
+        if not word:
+            yield InputError("a tag without a word", location=f"{file.name}:{start + place}", hint=hint)
+
+
+class Block(NamedTuple):
+    """A sentence in columns: consecutive lines, split into cells."""
+
+    line: int
+    """The number of the first."""
+    rows: list[list[str]]
 
 
 def blocks(
-    file: RawFile, *, header: bool = False, is_comment: Callable[[str, Sequence[str]], bool] = lambda *_: False
-) -> Iterator[Block]:
-    """The sentences of a file of columns. `header` ignores its first line; `is_comment` of a line and its cells, lines
-    before a sentence."""
-    block: Block = []
+    file: RawFile,
+    *,
+    header: bool = False,
+    is_comment: Callable[[str, Sequence[str]], bool] = lambda *_: False,
+    separator: Separator = "detect",
+) -> Iterator[Block | InputError]:
+    """The sentences of a file of columns, and an error in place of one whose lines differ in width.
+
+    `header` ignores its first line; `is_comment` of a line and its cells, lines before a sentence.
+    """
     first: tuple[int, str] | None = None
     width = 0
-    for number, line in file.lines():
-        if header and number == 1:
-            continue
-        if not line.strip(" \t") or line.startswith("-DOCSTART-"):
-            if block:
-                yield block
-            block = []
-            continue
-        refuse_carriage_return(file, number, line)
-        cells = line.split("\t") if "\t" in line else re.split(" +", line.strip(" "))
-        if not block and is_comment(line, cells):
-            continue
+    for start, lines in paragraphs(file, separator):
+        if header and start == 1:
+            start, lines = 2, lines[1:]
+        rows = [line.split("\t") if "\t" in line else line.split(" ") for line in lines]
+        skipped = 0
+        while skipped < len(rows) and is_comment(lines[skipped], rows[skipped]):
+            skipped += 1
+        if skipped or not rows:
+            start, lines, rows = start + skipped, lines[skipped:], rows[skipped:]
+            if not rows:
+                continue
         if first is None:
-            first, width = (number, line), len(cells)
-        if len(cells) != width:
-            if line.startswith("#") and not block:
-                raise _comment_error(file, number, line)
+            first, width = (start, lines[0]), len(rows[0])
+        if rows[0][0].startswith("# "):
+            raise _comment_error(file, start, lines[0])
+        if set(map(len, rows)) != {width}:
+            place = next(place for place, cells in enumerate(rows) if len(cells) != width)
+            if place == 0 and lines[0].startswith("#"):
+                raise _comment_error(file, start, lines[0])
             if first[1].startswith("#"):
                 raise _comment_error(file, *first)
-            what = f"{len(cells)} columns where the lines above have {width}: {line!r}"
-            raise InputError(what, location=f"{file.name}:{number}", hint="give every line the same columns")
-        if not block and cells[0].startswith("# "):
-            raise _comment_error(file, number, line)
-        block.append((number, cells))
-    if block:
-        yield block
+            what = f"{len(rows[place])} columns where the lines above have {width}: {lines[place]!r}"
+            location = f"{file.name}:{start + place}"
+            yield InputError(what, location=location, hint="give every line the same columns")
+            continue
+        yield Block(start, rows)
+
+
+_BLANK = re.compile("^[ \t]+$", re.MULTILINE)
+_PADDING = re.compile("(?<=[^ \t\n]) +(?=\t|$)|^ +(?=[^ \t\n].*\t)|(?<=\t) +(?=[^ \t\n])", re.MULTILINE)
+"""Spaces around the words and tags of lines with tabs; a word that is a space stays."""
+_SPACE = re.compile("(?<!^)[ \t]+(?!$)", re.MULTILINE)
+_WITHOUT_TAB = re.compile("^(?!.*\t).*$", re.MULTILINE)
+_DOCUMENT = re.compile(
+    r"""^(?:-DOCSTART-.*|(?:.*[ \t])?["']?(?:-DOCSTART-?|DOCSTART-)["']?(?:[ \t].*)?)$""", re.MULTILINE | re.IGNORECASE
+)
+"""Lines that begin a document."""
+
+
+def paragraphs(file: RawFile, separator: Separator = "detect") -> Iterator[tuple[int, list[str]]]:
+    """Runs of lines that are neither blank nor the beginning of a document, with the number of the first.
+
+    Cells are separated by tabs, or in a line without any by single spaces, whatever separated them in the file.
+    Raises `InputError` for a run of more than `MOST_WORDS`, and for carriage returns.
+    """
+    number, start, run = 1, 1, list[str]()
+    for text in file.texts():
+        if "\r" in text:
+            line = text.count("\n", 0, text.index("\r"))
+            refuse_carriage_return(file, number + line, text.split("\n")[line])
+        if text[:1] in (" ", "\t") or "\n " in text or "\n\t" in text:
+            text = _BLANK.sub("", text)
+        if separator == "whitespace":
+            text = _SPACE.sub("\t", text)
+        if " \t" in text or "\t " in text or text[:1] == " ":
+            text = _PADDING.sub("", text)
+        if separator == "detect" and ("  " in text or " \n" in text or "\n " in text or " " in (text[:1], text[-1:])):
+            text = _WITHOUT_TAB.sub(lambda line: " ".join(filter(None, line[0].split(" "))), text)
+        if "docstart" in text.lower():
+            text = _DOCUMENT.sub("", text)
+        for is_filled, lines in groupby(text.split("\n"), bool):
+            if is_filled:
+                start = start if run else number
+                run += lines
+                number = start + len(run)
+                if len(run) > MOST_WORDS:
+                    what = f"no blank line in {MOST_WORDS:,} lines, so this is one sentence"
+                    raise InputError(what, location=f"{file.name}:{start}", hint="put a blank line after each sentence")
+            else:
+                if run:
+                    yield start, run
+                    run = []
+                number += len(list(lines))
+    if run:
+        yield start, run
 
 
 def refuse_carriage_return(file: RawFile, number: int, line: str) -> None:
     """Raise `InputError` for a line that holds a carriage return, as the whole of a file whose lines end in CR does."""
     if "\r" in line:
-        what, hint = "a carriage return inside a line", "end lines in LF or CRLF, not in CR alone"
+        what, hint = "a carriage return inside a line", "end lines in LF or CRLF, or set scenario.corpus.line_ends=cr"
         raise InputError(what, location=f"{file.name}:{number}", hint=hint)
 
 

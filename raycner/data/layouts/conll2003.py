@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from raycner.data.layouts.columns import ColumnLayout
-from raycner.data.layouts.layout import LAYOUTS, Row, TagLayout, from_tags
+from raycner.data.layouts.layout import LAYOUTS, Row, TagLayout
 from raycner.data.sources import RawFile
 
 NAMES = {"LOC": "location", "MISC": "misc", "ORG": "organisation", "PER": "person"}
@@ -18,4 +18,4 @@ class Conll2003(ColumnLayout, TagLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         names = NAMES | {name: name for name in NAMES.values()}
-        yield from from_tags(lambda: self.tagged(files), notes, notation=self.notation, repair=self.repair, names=names)
+        yield from self.tag_rows(files, notes, self.notation, names)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 from raycner.data.layouts.columns import ColumnLayout
-from raycner.data.layouts.layout import LAYOUTS, Row, from_tags
+from raycner.data.layouts.layout import LAYOUTS, Row
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Notation
 
@@ -39,6 +39,4 @@ class FewNerd(ColumnLayout):
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         names = {kind: kind if self.grain == "fine" else kind.partition("-")[0] for kind in TYPES}
-        yield from from_tags(
-            lambda: self.tagged(files), notes, notation=Notation("IO"), repair=self.repair, names=names
-        )
+        yield from self.tag_rows(files, notes, Notation("IO"), names)

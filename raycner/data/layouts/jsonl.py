@@ -1,14 +1,16 @@
 """JSON lines: tokens with tags, or tokens with entities."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
     LAYOUTS,
     Row,
     Spanned,
+    TextFileLayout,
     WordLayout,
     brief,
     filled,
@@ -26,7 +28,7 @@ TAGS = ("ner_tags", "tags")
 
 
 @LAYOUTS.register("jsonl")
-class Jsonl(WordLayout):
+class Jsonl(TextFileLayout, WordLayout):
     """One JSON object a line: `tokens` with `tags` (or ner_tags, as `Dataset.to_json` writes them), or `tokens` with
     `entities` of `start`, `end` (exclusive), `type`.
 
@@ -35,21 +37,25 @@ class Jsonl(WordLayout):
     """
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        first = next(every(files)).fields
-        keys = [key for key in TAGS if key in first]
+        keys = self._tag_keys(files)
         if len(keys) > 1:
             notes.append(f"{keys[0]} read; not read: {', '.join(keys[1:])}")
         if keys:
-            key = keys[0]
+            read = partial(_object_tags, key=keys[0], names=self.tag_names)
             yield from from_tags(
-                lambda: (_object_tags(item, key, self.tag_names) for item in every(files)),
-                notes,
-                notation=self.notation,
-                repair=self.repair,
+                lambda: tried(read, every_line(files)), notes, notation=self.notation, repair=self.repair
             )
         else:
-            spanned = map(_object_spans, every(files))
+            spanned = tried(_object_spans, every_line(files))
             yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
+
+    def fields(self, files: Sequence[RawFile]) -> str:
+        return f"tokens and {[*self._tag_keys(files), 'entities'][0]}"
+
+    def _tag_keys(self, files: Sequence[RawFile]) -> list[str]:
+        """The keys of tags in the first object that can be read."""
+        first = next((item for item in every_line(files) if isinstance(item, Object)), None)
+        return [key for key in TAGS if first is not None and key in first.fields]
 
 
 class Object(NamedTuple):
@@ -70,31 +76,63 @@ class Object(NamedTuple):
 
 
 def every(files: Sequence[RawFile]) -> Iterator[Object]:
-    """The objects of files, each of which must have some."""
+    """The objects of files, each of which must have some. Raises `InputError` at the first line that holds none."""
     for file in files:
         yield from filled(objects(file), file)
 
 
-def objects(file: RawFile) -> Iterator[Object]:
-    """The objects of a file; blank lines are ignored."""
+def every_line(files: Sequence[RawFile]) -> Iterator[Object | InputError]:
+    """The objects of files, each of which must have some, and an error in place of a line that holds none."""
+    for file in files:
+        yield from filled(lines(file), file)
+
+
+def lines(file: RawFile) -> Iterator[Object | InputError]:
+    """The objects of a file, and an error in place of a line that holds none; blank lines are ignored."""
     for number, line in file.lines():
-        if not line.strip():
-            continue
+        if line.strip():
+            try:
+                yield _object(file, number, line)
+            except InputError as error:
+                yield error
+
+
+def objects(file: RawFile) -> Iterator[Object]:
+    """The objects of a file. Raises `InputError` at the first line that holds none."""
+    for item in lines(file):
+        if isinstance(item, InputError):
+            raise item
+        yield item
+
+
+T = TypeVar("T")
+
+
+def tried(read: Callable[[Object], T], items: Iterable[Object | InputError]) -> Iterator[T | InputError]:
+    """What `read` makes of each object, and the error in place of one that it refuses."""
+    for item in items:
         try:
-            value = json.loads(line)
-            if "\\u" in line:
-                json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            what, hint = "an escape names half a character", "write the character itself, in UTF-8"
-            raise InputError(what, location=f"{file.name}:{number}", hint=hint) from None
-        except (ValueError, RecursionError) as error:
-            at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
-            hint = "write one JSON object a line"
-            raise InputError(f"not JSON: {at}", location=f"{file.name}:{number}", hint=hint) from None
-        if not isinstance(value, dict):
-            hint = "write one JSON object a line"
-            raise InputError(f"found {brief(value)}", location=f"{file.name}:{number}", hint=hint)
-        yield Object(file, number, value)
+            yield item if isinstance(item, InputError) else read(item)
+        except InputError as error:
+            yield error
+
+
+def _object(file: RawFile, number: int, line: str) -> Object:
+    try:
+        value = json.loads(line)
+        if "\\u" in line:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        what, hint = "an escape names half a character", "write the character itself, in UTF-8"
+        raise InputError(what, location=f"{file.name}:{number}", hint=hint) from None
+    except (ValueError, RecursionError) as error:
+        at = f"{error.msg} at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        hint = "write one JSON object a line"
+        raise InputError(f"not JSON: {at}", location=f"{file.name}:{number}", hint=hint) from None
+    if not isinstance(value, dict):
+        hint = "write one JSON object a line"
+        raise InputError(f"found {brief(value)}", location=f"{file.name}:{number}", hint=hint)
+    return Object(file, number, value)
 
 
 def _object_tags(item: Object, key: str, names: Sequence[str]) -> Tagged:

@@ -17,21 +17,21 @@ One file per layout; a file in this folder registers itself. To add one, yield a
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from raycner.addresses import shown
 from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, flaw, split_tag
-from raycner.data.sources import Part, RawFile, find
+from raycner.data.reading_errors import Repair, SentenceErrors
+from raycner.data.sources import PARTS, LineEnds, Part, RawFile, find, named_parts
 from raycner.data.tag_notation import CanonicalTags, Notation, Tagged, WrittenScheme, detected, refuse_several
 from raycner.data.type_names import TypeNames
 from raycner.errors import InputError
-from raycner.hashing import Plain, not_hashed, omit_default_from_hash
+from raycner.hashing import Plain, not_hashed, omit_default_from_hash, plain
 from raycner.registry import Registry
-from raycner.settings import build
+from raycner.settings import build, merge
 
 LAYOUTS = Registry("layout", group="raycner.layouts")
-Repair = Literal["strict", "lenient"]
 
 
 class Row(NamedTuple):
@@ -78,6 +78,12 @@ class FileLayout(Layout):
     """Likewise for test."""
     seed: int = 0
     """Draws the sentences that are set aside."""
+    train: str | tuple[str, ...] = not_hashed(default="")
+    """In place of `path`: the training files, each a file, a folder or a pattern."""
+    dev: str | tuple[str, ...] = not_hashed(default="")
+    """Likewise for dev."""
+    test: str | tuple[str, ...] = not_hashed(default="")
+    """Likewise for test."""
 
     def __post_init__(self) -> None:
         if not (0 < self.dev_share < 1 and 0 < self.test_share < 1 and self.dev_share + self.test_share < 1):
@@ -87,18 +93,71 @@ class FileLayout(Layout):
 
     @property
     def source(self) -> str:
-        return f"{self.name} {shown(self.path)}"
+        places = [f"{part}={','.join(map(shown, sources))}" for part, sources in self.parts.items()]
+        return " ".join([self.name, *(places or [shown(self.path)])])
+
+    @property
+    def parts(self) -> dict[Part, tuple[str, ...]]:
+        """The sources of the parts that are given by name."""
+        given: dict[Part, str | tuple[str, ...]] = {"train": self.train, "dev": self.dev, "test": self.test}
+        named = {part: (value,) if isinstance(value, str) else value for part, value in given.items()}
+        return {part: sources for part, sources in named.items() if any(sources)}
 
     def files(self, notes: list[str]) -> list[RawFile]:
-        """The files at `path`, by part and then by name. Raises `InputError` if there are none."""
-        if not self.path:
+        """The files of the parts, or those at `path`, by part and then by name. Raises `InputError` if there are none.
+
+        A part that is given by name has these files and no other.
+        """
+        parts = self.parts
+        if parts and self.path:
+            hint = f"set path, or {', '.join(parts)}; scenario.corpus.path='' takes it back"
+            raise InputError("both the path and parts are set", location="scenario.corpus", hint=hint)
+        if parts and "train" not in parts:
+            hint = "set it to files, a folder or a pattern"
+            raise InputError(f"{' and '.join(parts)} without training", location="scenario.corpus.train", hint=hint)
+        if not (self.path or parts):
             hint = "set it to a file, a folder, a pattern or a URI"
             raise InputError(f"the layout {self.name} needs files", location="scenario.corpus.path", hint=hint)
-        return self.find(notes)
+        return self.decoded(self.named_files(notes) if parts else self.find(notes))
 
     def find(self, notes: list[str]) -> list[RawFile]:
         """How `path` becomes files."""
         return find(self.path, notes)
+
+    def named_files(self, notes: list[str]) -> list[RawFile]:
+        """How `train`, `dev` and `test` become files."""
+        return named_parts(self.parts, notes)
+
+    def decoded(self, files: Sequence[RawFile]) -> list[RawFile]:
+        """The files as this layout decodes them."""
+        return list(files)
+
+    def fields(self, files: Sequence[RawFile]) -> str:  # noqa: ARG002
+        """The columns or fields of words and labels that are read, for people; empty where nothing was chosen."""
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextFileLayout(FileLayout):
+    """A layout of text files."""
+
+    encoding: str = omit_default_from_hash("utf-8")
+    """How bytes become characters: utf-8, utf-16, latin-1, cp1252, gb18030, or any other codec of Python."""
+    line_ends: LineEnds = omit_default_from_hash("lf")
+    """What ends a line: lf (or CRLF), or cr, a carriage return alone."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            "a".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding {self.encoding!r} is none; write utf-8, utf-16, latin-1, cp1252") from None
+
+    def decoded(self, files: Sequence[RawFile]) -> list[RawFile]:
+        setting = "scenario.corpus.encoding"
+        return [
+            replace(file, encoding=self.encoding, encoding_setting=setting, line_ends=self.line_ends) for file in files
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +176,8 @@ class TagLayout(RepairLayout):
 
     scheme: WrittenScheme = "detect"
     """How tags encode entities; `detect` infers it from all tags of the corpus and notes the result, or refuses tags
-    that look like none. BIOES also reads BILOU, and BMES also BMEWO."""
+    that look like none. BIOES, IOBES and BILOU are one scheme, so are BMES and BMEWO, and BIO and IOB2. IOE2 ends every
+    entity with E-, IOE1 only an entity before a neighbour of its type."""
     outside: str = omit_default_from_hash(OUTSIDE)
     """The tag of a word in no entity."""
     affix: Literal["prefix", "suffix"] = omit_default_from_hash("prefix")
@@ -175,46 +235,74 @@ class Spanned(NamedTuple):
 
 
 def from_tags(
-    read: Callable[[], Iterable[Tagged]],
+    read: Callable[[], Iterable[Tagged | InputError]],
     notes: list[str],
     *,
     notation: Notation,
     repair: Repair,
     names: Mapping[str, str] | None = None,
 ) -> Iterator[Row]:
-    """Rows from tags. `read` starts over at each call: once to detect the scheme, once for the rows.
+    """Rows from tags. `read` starts over at each call: once to detect the scheme, once for the rows. It yields an
+    `InputError` in place of a sentence that it cannot read.
 
     `names` maps every type that the files may have to its name in the corpus.
     """
     if notation.scheme == "detect":
-        notation = detected(read, notation)
+        notation = _detected(read, notation, repair)
         notes.append(f"tags read as {notation.scheme} (detected)")
-    scheme, canonical = notation.tag_scheme, CanonicalTags(notation)
+    errors, canonical = SentenceErrors(repair), CanonicalTags(notation)
+    scheme, checked = notation.tag_scheme, {OUTSIDE}
     repaired = 0
-    for sentence in read():
+    unread: list[str] = []
+    for sentence in errors.readable(read()):
         tags = [canonical[tag] for tag in sentence.tags]
-        if set(tags) == {OUTSIDE}:
+        distinct = set(tags)
+        if not distinct <= checked:
+            unknown = list(_unknown(sentence, tags, scheme, names, notation))
+            if repair == "strict":
+                for _, error in unknown:
+                    errors.add(error)
+            for word, error in unknown:
+                tags[word] = OUTSIDE
+                unread.append(error.location)
+            distinct = set(tags)
+            checked |= distinct
+        if distinct == {OUTSIDE}:
             yield Row(sentence.file.part, sentence.words, ())
             continue
-        _refuse_unknown(sentence, tags, scheme, names, notation)
         for word, breach in breaches(tags, scheme):
             if repair == "strict":
-                raise InputError(f"{breach} (tags are {scheme})", location=sentence.location(word), hint=REPAIR_HINT)
+                what = f"{breach} (tags are {notation.scheme})"
+                errors.add(InputError(what, location=sentence.location(word), hint=REPAIR_HINT))
             repaired += 1
         entities = decode(tags)
         if names is not None:
             entities = [Entity(entity.start, entity.end, names[entity.type]) for entity in entities]
         yield Row(sentence.file.part, sentence.words, entities)
-    notes += canonical.notes()
+    notes += [*canonical.notes(), *errors.notes()]
     if repaired:
-        notes.append(f"{repaired} tags that broke {scheme} were repaired")
+        notes.append(f"{repaired} tags that broke {notation.scheme} were repaired")
+    if unread:
+        notes.append(f"{len(unread)} tags that are not {notation.scheme} were read as O, the first at {unread[0]}")
 
 
-def from_spans(read: Iterable[Spanned], notes: list[str], *, repair: Repair, nested: bool) -> Iterator[Row]:
-    """Rows from spans."""
-    names = TypeNames()
+def _detected(read: Callable[[], Iterable[Tagged | InputError]], notation: Notation, repair: Repair) -> Notation:
+    """The notation with its scheme. Raises the errors of sentences rather than that of a scheme."""
+    errors = SentenceErrors(repair)
+    try:
+        return detected(lambda: errors.readable(read()), notation)
+    except InputError:
+        errors.end_file()
+        raise
+
+
+def from_spans(
+    read: Iterable[Spanned | InputError], notes: list[str], *, repair: Repair, nested: bool
+) -> Iterator[Row]:
+    """Rows from spans. `read` yields an `InputError` in place of a sentence that it cannot read."""
+    errors, names = SentenceErrors(repair), TypeNames()
     dropped = 0
-    for sentence in read:
+    for sentence in errors.readable(read):
         location = f"{sentence.file.name}:{sentence.line}"
         spans = [Entity(span.start, span.end, names[span.type]) for span in sentence.spans]
         if not all(span.type for span in spans):
@@ -222,48 +310,61 @@ def from_spans(read: Iterable[Spanned], notes: list[str], *, repair: Repair, nes
         length = len(sentence.words)
         contradiction = flaw(spans, length, nested=nested)
         if contradiction and repair == "strict":
-            raise InputError(contradiction, location=location, hint=REPAIR_HINT)
+            errors.add(InputError(contradiction, location=location, hint=REPAIR_HINT))
         entities: list[Entity] = []
         for span in sorted(spans):
             if not flaw([*entities[-1:], span], length, nested=nested):
                 entities.append(span)
         dropped += len(spans) - len(entities)
         yield Row(sentence.file.part, sentence.words, entities)
-    notes += names.notes()
+    notes += [*names.notes(), *errors.notes()]
     if dropped:
         notes.append(f"{dropped} spans that left their sentence or overlapped an earlier one were dropped")
 
 
 REPAIR_HINT = "fix the file, or set scenario.corpus.repair=lenient"
 _SPELLING = {
-    "BMES": "O, B-TYPE, M-TYPE, E-TYPE, S-TYPE or W-TYPE",
     "BIO": "O, B-TYPE, I-TYPE",
-    "IOB1": "O, I-TYPE, B-TYPE",
     "BIOES": "O, B-TYPE, I-TYPE, E-TYPE, S-TYPE",
+    "BMES": "O, B-TYPE, M-TYPE, E-TYPE, S-TYPE or W-TYPE",
     "IO": "O, I-TYPE or a bare TYPE",
+    "IOB1": "O, I-TYPE, B-TYPE",
+    "IOE1": "O, I-TYPE, E-TYPE",
+    "IOE2": "O, I-TYPE, E-TYPE",
 }
 
 
-def _refuse_unknown(
+def _unknown(
     sentence: Tagged, tags: Sequence[str], scheme: Scheme, names: Mapping[str, str] | None, notation: Notation
-) -> None:
+) -> Iterator[tuple[int, InputError]]:
+    """The words whose tag is none of the scheme, with the error. Raises `InputError` for several tags in one."""
     for word, tag in enumerate(tags):
         if tag == OUTSIDE:
             continue
         location = sentence.location(word)
         refuse_several(tag, location)
         if not belongs(tag, scheme):
-            written = notation.scheme if notation.scheme == "BMES" else scheme
+            written = "BMES" if notation.is_bmes else scheme
             settings = f"set scenario.corpus.scheme or {notation.setting}"
             hint = f"{written} writes {_SPELLING[written]}; if the file does not, {settings}"
-            raise InputError(f"tag {sentence.tags[word]!r} is not {written}", location=location, hint=hint)
-        kind = split_tag(tag)[1]
-        if names is not None and kind not in names:
+            yield word, InputError(f"tag {sentence.tags[word]!r} is not {written}", location=location, hint=hint)
+        elif names is not None and split_tag(tag)[1] not in names:
             hint = f"known: {', '.join(names)}; for other types use the layout columns"
-            raise InputError(f"type {kind!r} is not one of this corpus", location=location, hint=hint)
+            what = f"type {split_tag(tag)[1]!r} is not one of this corpus"
+            yield word, InputError(what, location=location, hint=hint)
 
 
 T = TypeVar("T")
+
+
+def layout_over(base: Layout, settings: Mapping[str, Plain], location: str) -> Layout:
+    """A layout with other settings laid over it: a path takes the place of parts, and the reverse."""
+    below = plain(base)
+    if "path" in settings:
+        below = {key: value for key, value in below.items() if key not in PARTS}
+    elif settings.keys() & set(PARTS):
+        below = {key: value for key, value in below.items() if key not in (*PARTS, "path")}
+    return build_layout(merge(below, settings), location)
 
 
 def filled(items: Iterable[T], file: RawFile) -> Iterator[T]:

@@ -6,11 +6,9 @@ from typing import Any
 
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
-from raycner.data.layouts.layout import Layout, build_layout
+from raycner.data.layouts.layout import Layout, layout_over
 from raycner.data.scenarios.experience import Experience, Split, whole
 from raycner.data.scenarios.protocol import PROTOCOLS, Protocol, ScenarioKey, require_types
-from raycner.hashing import plain
-from raycner.settings import merge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +45,7 @@ class ListedSteps(Protocol):
 
     def corpora(self, corpus: Layout) -> tuple[Layout, ...]:
         return tuple(
-            build_layout(merge(plain(corpus), step.corpus), f"scenario.protocol.steps.{i}.corpus")
-            for i, step in enumerate(self.steps)
+            layout_over(corpus, step.corpus, f"scenario.protocol.steps.{i}.corpus") for i, step in enumerate(self.steps)
         )
 
     def divide(self, corpora: Sequence[Corpus], order: tuple[str, ...]) -> Iterator[Experience]:
