@@ -6,7 +6,6 @@ from typing import Literal, Protocol, TypeVar
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
-Repair = Literal["strict", "lenient"]
 MOST_LISTED = 20
 """Errors of a file that are listed; the others are counted."""
 
@@ -22,7 +21,7 @@ T = TypeVar("T", bound=_Sentence)
 class SentenceErrors:
     """The sentences of a corpus that cannot be read, file by file."""
 
-    def __init__(self, repair: Repair) -> None:
+    def __init__(self, repair: Literal["strict", "lenient"]) -> None:
         self._repair = repair
         self._dropped = 0
         self._first_dropped = ""

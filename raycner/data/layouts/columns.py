@@ -90,7 +90,8 @@ class ColumnLayout(TextFileLayout, RepairLayout):
                     if not filled_in:
                         continue
                     words = tuple([words[place] for place in filled_in])
-                    lines, tags = ([values[place] for place in filled_in] for values in (lines, tags))  # type: ignore[index,misc]
+                    tags = [tags[place] for place in filled_in]
+                    lines = [start + place for place in filled_in]
                 has_spaces = has_spaces and all(" " in word.strip() for word in words)
                 yield Tagged(file, lines, words, tags)
             if has_spaces and first is not None:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from raycner.addresses import shown
 from raycner.data.entities import OUTSIDE, Entity, Scheme, belongs, breaches, decode, flaw, split_tag
-from raycner.data.reading_errors import Repair, SentenceErrors
+from raycner.data.reading_errors import SentenceErrors
 from raycner.data.sources import PARTS, LineEnds, Part, RawFile, find, named_parts
 from raycner.data.tag_notation import CanonicalTags, Notation, Tagged, WrittenScheme, detected, refuse_several
 from raycner.data.type_names import TypeNames
@@ -32,6 +32,7 @@ from raycner.registry import Registry
 from raycner.settings import build, merge
 
 LAYOUTS = Registry("layout", group="raycner.layouts")
+Repair = Literal["strict", "lenient"]
 
 
 class Row(NamedTuple):
