@@ -351,7 +351,10 @@ def read(configs: Iterable[str], base: Mapping[str, Plain] | None = None) -> dic
 
 def _override(text: str) -> dict[str, Plain]:
     path, _, value = text.partition("=")
-    return nested(path, parse(value))
+    try:
+        return nested(path, parse(value))
+    except InputError as error:
+        raise InputError(error.what, location=path) from None
 
 
 def _file(name: str) -> dict[str, Plain]:

@@ -1,11 +1,12 @@
 """Settings as plain data: how they become typed values, and how they are renamed, merged, flattened and spelled."""
 
 import dataclasses
+import datetime
 import difflib
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.registry import Registry, suggest
 from raycner.renames import RENAMED
-from raycner.yaml_text import YamlError, load
+from raycner.yaml_text import AmbiguousNumber, YamlError, load
 
 T = TypeVar("T")
 LONGEST_SHOWN = 200
@@ -128,6 +129,10 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             raise InputError(f"expected a list, found {_brief(value)}", location=where, hint="write a list of settings")
         return tuple(build(typing.cast(type, members[0]), item, f"{where}.{i}") for i, item in enumerate(value))
+    for place, text in _texts(hint, value):
+        if isinstance(text, (bool, float, datetime.date)) or (text is None and place):
+            what = f"YAML reads a name as {_brief(text)}"
+            raise InputError(what, location=f"{where}{place}", hint="put it in quotes as it is written, such as 'NO'")
     try:
         return _adapter(hint).validate_python(value)
     except ValidationError as error:
@@ -135,6 +140,14 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
         raise InputError(
             f"{message}, found {_brief(value)}", location=where, hint=f"expected {_in_words(hint)}"
         ) from None
+
+
+def _texts(hint: Any, value: Plain) -> Iterator[tuple[str, Plain]]:
+    """The values of a setting of text, or of a list of texts, and their places in it."""
+    if hint is str:
+        yield "", value
+    elif hint in (tuple[str, ...], str | tuple[str, ...]) and isinstance(value, (list, tuple)):
+        yield from ((f".{place}", text) for place, text in enumerate(value))
 
 
 def _brief(value: Plain) -> str:
@@ -224,9 +237,14 @@ def nested(path: str, value: Plain) -> dict[str, Plain]:
 
 
 def parse(text: str) -> Plain:
-    """The value of a setting as typed on the command line: YAML, or plain text where it is not YAML."""
+    """The value of a setting as typed on the command line: YAML, or plain text where it is not YAML.
+
+    Raises `InputError` for a number that YAML reads otherwise than people do.
+    """
     try:
         return load(text)
+    except AmbiguousNumber as error:
+        raise InputError(str(error), location=text) from None
     except YamlError:
         return text
 
@@ -238,10 +256,18 @@ def spell(value: Plain) -> str:
     ['null', 'true', '1.0e-07', 'person', "'null'", "[a, 'b: c']"]
     """
     value = plain(value)
-    if isinstance(value, str) and parse(value) == value:
+    if isinstance(value, str) and _is_spelled(value):
         return value
     readable = _flow_yaml(value, allow_unicode=True)
     return readable if parse(readable) == value else _flow_yaml(value, allow_unicode=False)
+
+
+def _is_spelled(text: str) -> bool:
+    """Whether a text is read as it stands."""
+    try:
+        return bool(parse(text) == text)
+    except InputError:
+        return False
 
 
 def _flow_yaml(value: Plain, *, allow_unicode: bool) -> str:

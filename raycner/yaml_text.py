@@ -18,8 +18,16 @@ LONGEST_NUMBER = 100
 """Characters of a number."""
 
 
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)", re.ASCII)
+"""How a whole number is written."""
+
+
 class YamlError(yaml.YAMLError):
     """Text that is not YAML, or not a document that settings need; one line says why."""
+
+
+class AmbiguousNumber(YamlError):
+    """A number that YAML reads otherwise than people do, such as 010, which is 8."""
 
 
 def load(text: str) -> Plain:
@@ -86,3 +94,6 @@ def _children(node: yaml.Node) -> Iterator[yaml.Node]:
         case yaml.ScalarNode(tag=tag, value=text):
             if re.search(":(int|float)$", tag) and len(text) > LONGEST_NUMBER:
                 raise YamlError(f"a number of {len(text):,} characters, on line {node.start_mark.line + 1}")
+            if node.style is None and tag.endswith(":int") and not DECIMAL.fullmatch(text):
+                number = yaml.SafeLoader("").construct_yaml_int(node)
+                raise AmbiguousNumber(f"YAML reads {text} as {number}: put it in quotes, '{text}', or write {number}")

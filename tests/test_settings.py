@@ -6,6 +6,7 @@ import math
 from abc import ABC
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -304,3 +305,44 @@ def test_a_spelled_setting_loads_as_its_value(
     assert loaded == RunConfig.from_settings({}, settings)
     assert (loaded.optim.first.epochs, loaded.optim.clip, loaded.store) == (epochs, clip, store)
     assert loaded.model.encoder.vectors == encoder  # type: ignore[attr-defined]
+
+
+# ---- names that YAML reads as something else
+
+
+@pytest.mark.parametrize(
+    ("order", "what"),
+    [
+        ("[010]", "YAML reads 010 as 8: put it in quotes, '010', or write 8"),
+        ("[PER, 12:30]", "YAML reads 12:30 as 750: put it in quotes, '12:30', or write 750"),
+        ("[0x1F]", "YAML reads 0x1F as 31"),
+        ("[1_000]", "YAML reads 1_000 as 1000"),
+        ("[NO, FR]", "YAML reads a name as False"),
+        ("[FR, yes]", "YAML reads a name as True"),
+        ("[null]", "YAML reads a name as None"),
+        ("[2024-01-01]", "YAML reads a name as datetime.date(2024, 1, 1)"),
+        ("[1.10]", "YAML reads a name as 1.1"),
+    ],
+)
+def test_names_that_yaml_reads_as_something_else_are_refused(order: str, what: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(f"scenario:\n  order: {order}\n")
+    for configs in ([f"scenario.order={order}"], [str(job)]):
+        with pytest.raises(InputError) as refused:
+            RunConfig.load(configs)
+        assert what in str(refused.value) and "in quotes" in str(refused.value)
+
+
+@pytest.mark.parametrize("order", ["['010', \"NO\", PER]", "[\"010\", 'NO', PER]"])
+def test_names_in_quotes_are_names(order: str) -> None:
+    assert RunConfig.load([f"scenario.order={order}"]).scenario.order == ("010", "NO", "PER")
+
+
+def test_numbers_that_are_written_as_they_are_read_are_names() -> None:
+    assert RunConfig.load(["scenario.order=[2020, 0, -1]"]).scenario.order == ("2020", "0", "-1")
+
+
+@pytest.mark.parametrize("setting", ["model.encoder.path=010", "optim.epochs=010", "store=1.10", "store=NO"])
+def test_single_settings_are_refused_likewise(setting: str) -> None:
+    with pytest.raises(InputError, match="in quotes"):
+        RunConfig.load([setting])
