@@ -28,6 +28,10 @@ class InputError(Exception):
         further = f" (and {number} more error{'s' * (number > 1)} in this file)" if number else ""
         return " ".join((line + further).split())
 
+    def with_hint(self, hint: str) -> "InputError":
+        """The same error with another hint."""
+        return InputError(self.what, location=self.location, hint=hint, others=self.others, more=self.more)
+
     def details(self) -> list[str]:
         """A line for each of the other errors, and one that counts the rest."""
         lines = [f"{error.location}: {error.what}" for error in self.others]

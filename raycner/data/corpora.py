@@ -145,7 +145,7 @@ def _with_layout(error: InputError, layout: Layout, files: Sequence[RawFile]) ->
     if actual in (None, layout.name) or actual not in BY_CONTENT or layout.name == "detect":
         return error
     hint = f"{error.hint}; it looks like {actual}: set scenario.corpus.name={actual}"
-    return InputError(error.what, location=error.location, hint=hint)
+    return error.with_hint(hint)
 
 
 def _commit(folder: Path, key: str, store: ObjectStore, emit: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.columns import refuse_carriage_return
-from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, filled, from_spans
+from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, filled, from_spans
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -21,7 +21,7 @@ _BRACKETS = re.compile(r"(\([^()*]+)+\)*|(\([^()*]+)*\*\)*")
 
 
 @LAYOUTS.register("conll2012")
-class Conll2012(SpanLayout):
+class Conll2012(TextFileLayout, SpanLayout):
     """OntoNotes 5 in CoNLL-2012 form; a path such as `conll-2012/v4/data/**/*_gold_conll` matches its files."""
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from raycner.data.layouts.columns import refuse_carriage_return
-from raycner.data.layouts.layout import LAYOUTS, Row, TagLayout, filled, from_tags
+from raycner.data.layouts.layout import LAYOUTS, Row, TagLayout, TextFileLayout, filled, from_tags
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Tagged
 from raycner.errors import InputError
@@ -23,7 +23,7 @@ Token = tuple[int, str, dict[str, str]]
 
 
 @LAYOUTS.register("conllu")
-class Conllu(TagLayout):
+class Conllu(TextFileLayout, TagLayout):
     """A word a line, whose tag is in MISC, such as `NER=B-PER` or `name=B-PER|SpaceAfter=No`; words without are
     outside. A multiword token with a tag is one word; of any other, its syntactic words are read. Empty nodes and
     comments are ignored."""

@@ -26,9 +26,9 @@ class Detect(FileLayout):
             what = f"files of several layouts: {', '.join(distinct)}"
             raise InputError(what, location=self.source, hint=f"{hint}, and scenario.corpus.path to its files")
         notes.append(f"read as {distinct[0]} (detected)")
-        settings = {"path": self.path, "dev_share": self.dev_share, "test_share": self.test_share, "seed": self.seed}
+        settings = {"dev_share": self.dev_share, "test_share": self.test_share, "seed": self.seed}
         try:
             yield from LAYOUTS[distinct[0]](**settings).rows(files, notes)
         except InputError as error:
             hint = f"{error.hint}; its settings belong to scenario.corpus.name={distinct[0]}"
-            raise InputError(error.what, location=error.location, hint=hint) from None
+            raise error.with_hint(hint) from None

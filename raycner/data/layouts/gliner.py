@@ -6,12 +6,12 @@ from typing import Any
 from raycner.data.entities import Entity
 from raycner.data.layouts.json_values import every_item
 from raycner.data.layouts.jsonl import Object
-from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, brief, from_spans, span
+from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, brief, from_spans, span
 from raycner.data.sources import RawFile
 
 
 @LAYOUTS.register("gliner")
-class Gliner(SpanLayout):
+class Gliner(TextFileLayout, SpanLayout):
     """Training data of GLiNER, an array or an object a line: `tokenized_text`, a list of words, and `ner`, a list of
     `[first, last, type]` in words, the last one included. Other keys are ignored."""
 

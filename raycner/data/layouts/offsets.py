@@ -10,7 +10,18 @@ from typing import Any
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.jsonl import Object, every
-from raycner.data.layouts.layout import LAYOUTS, REPAIR_HINT, Repair, Row, SpanLayout, Spanned, brief, from_spans, span
+from raycner.data.layouts.layout import (
+    LAYOUTS,
+    REPAIR_HINT,
+    Repair,
+    Row,
+    SpanLayout,
+    Spanned,
+    TextFileLayout,
+    brief,
+    from_spans,
+    span,
+)
 from raycner.data.sources import RawFile
 from raycner.data.words import Place, sentences, spelt, words
 from raycner.errors import InputError
@@ -43,7 +54,7 @@ class Marked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextLayout(SpanLayout):
+class TextLayout(TextFileLayout, SpanLayout):
     """A layout of texts with marks."""
 
     cut_words: bool = omit_default_from_hash(False)

@@ -6,7 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from raycner.data.entities import Entity
-from raycner.data.layouts.layout import LAYOUTS, REPAIR_HINT, Row, SpanLayout, Spanned, filled, from_spans
+from raycner.data.layouts.layout import (
+    LAYOUTS,
+    REPAIR_HINT,
+    Row,
+    SpanLayout,
+    Spanned,
+    TextFileLayout,
+    filled,
+    from_spans,
+)
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
@@ -22,7 +31,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 @LAYOUTS.register("webanno")
-class Webanno(SpanLayout):
+class Webanno(TextFileLayout, SpanLayout):
     """WebAnno TSV 3. The entities are the spans of one layer, their types the values of one of its features.
 
     A span over a part of a word is refused, or widened to the word and counted if `repair` is lenient; a span without
