@@ -130,7 +130,7 @@ def test_overrides_parse_like_yaml() -> None:
          "scenario.order: protocol 'steps' has a corpus per step, so it does not read this"),
         ("scenario={joint: true, protocol: {name: steps, steps: [{types: [a]}]}}", "scenario.joint: protocol 'steps'"),
         ("scenario.protocol={name: steps, steps: [{types: [a], corpus: {name: columns, grain: fine}}]}",
-         "scenario.protocol.steps.0.corpus.grain: no such setting; columns has "),
+         "scenario.protocol.steps.0.corpus.grain: no such setting; did you mean train? columns has "),
         ("scenario.protocol={name: steps, steps: [{types: []}]}",
          "scenario.protocol.steps.0: a step needs at least one type"),
         ("scenario.protocol={name: steps, steps: [{typse: [a]}]}",
