@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from raycner.errors import InputError
@@ -36,6 +37,8 @@ def plain(value: Any, *, hashed: bool = False) -> Plain:
         return {str(key): plain(item, hashed=hashed) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, hashed=hashed) for item in value]
+    if isinstance(value, date):
+        return value.isoformat()
     return value
 
 

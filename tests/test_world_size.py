@@ -34,6 +34,7 @@ WAYS = {
     "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
+    "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
     "add_ner": ["method.name=add_ner", "model.head.name=stepwise"],

@@ -148,6 +148,13 @@ def _with_layout(error: InputError, layout: Layout, files: Sequence[RawFile]) ->
     return error.with_hint(hint)
 
 
+def write_corpus(rows: Iterable[Row], folder: Path, types: Sequence[str], source: str) -> None:
+    """A corpus of rows that are in no file, in a new folder. A part may be empty."""
+    _write(rows, folder, lambda _: None)
+    description = {"fingerprint": _fingerprint(folder, types), "types": list(types), "notes": [], "source": source}
+    (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
 def _commit(folder: Path, key: str, store: ObjectStore, emit: Callable[[str], None]) -> None:
     """Commit a corpus, unless the store has it undamaged."""
     if not store.damage(key):

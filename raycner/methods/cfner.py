@@ -1,7 +1,7 @@
 """CFNER (EMNLP 2022): a word also learns from the predictions for its nearest neighbours, words of other sentences.
 
     L = DCE + w * ODCE,   w = kd_weight * sqrt(old types / new types) if adaptive, else kd_weight
-    DCE  = mean over new-type words of  -log( (p[y] + q[y]) / 2 )                     (direct causal effect)
+    DCE  = mean over entity words of    -log( (p[y] + q[y]) / 2 )                     (direct causal effect)
     ODCE = mean over O words of  -log( (p[c] + r[c]) / 2 )  where the teacher's best tag c is not O     (effect on O)
                                  KL( softmax(z') || p )     elsewhere
     p = softmax(z), q and r the mean softmax of the K neighbours' logits, over all tags and over the old tags
@@ -197,19 +197,19 @@ class CFNER(Method[TagOutput]):
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         z, z_old, old = student(batch).logits, teacher(batch).logits, student.head.num_old
-        new, outside = batch.targets >= old, batch.targets == O
+        inside, outside = batch.targets > O, batch.targets == O
         near, z_near = batch.column(Neighbours).nearest, _neighbour_logits(student, batch, z.detach())
         matched = (near >= 0).any(-1)
         if self.curriculum:
             best = z.detach().softmax(-1)[..., :old].amax(-1)
-            matched &= new | (best >= self.confidence(batch.epoch))
+            matched &= inside | (best >= self.confidence(batch.epoch))
         plain, mixed = losses.cross_entropy, losses.mixed_cross_entropy
-        dce = plain(z, batch.targets, new & ~matched)
-        dce += mixed(z, z_near.log_softmax(-1), near, batch.targets, new & matched)
+        dce = plain(z, batch.targets, inside & ~matched)
+        dce += mixed(z, z_near.log_softmax(-1), near, batch.targets, inside & matched)
         odce = losses.distillation(z, z_old, outside & ~matched)
         odce += mixed(z, z_near[:, :old].log_softmax(-1), near, z_old.argmax(-1), outside & matched)
         if self.weighting == "word":
-            dce, odce = dce.over(new | outside), odce.over(new | outside)
+            dce, odce = dce.over(inside | outside), odce.over(inside | outside)
         return {"dce": dce, "odce": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * odce}
 
 

@@ -1,11 +1,12 @@
-"""ExtendNER (AAAI 2021): cross-entropy on the words of new types, distillation of the teacher on O words.
+"""ExtendNER (AAAI 2021): cross-entropy on the words of annotated entities, distillation of the teacher on O words.
 
-    L = CE(z, y) on new-type words  +  kd_weight * KL( softmax(z' / T_teacher) || softmax(z / T_student) ) on O words
+    L = CE(z, y) on entity words  +  kd_weight * KL( softmax(z' / T_teacher) || softmax(z / T_student) ) on O words
 
 Three versions are published; each is a config file under jobs/variants:
     CFNER code   T_student 2, T_teacher 1, weighting mean, cosine head, old rows frozen, new rows imprinted
     paper        T 2 / 2, weighting mean, linear head, constrained decoding
     SpanKL code  T 1 / 1, weighting mean, linear head
+Entities of old types are annotated in a memory and in the protocol progressive alone.
 The defaults are the recipe that measured best: T 1 / 1, and every word has the same weight.
 Shapes: B sentences, T words, C tags.
 """
@@ -48,8 +49,8 @@ class ExtendNER(Method[TagOutput]):
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         z, z_old = student(batch).logits, teacher(batch).logits
-        new, outside = batch.targets >= student.head.num_old, batch.targets == O
-        ce = losses.cross_entropy(z, batch.targets, where=new)
+        inside, outside = batch.targets > O, batch.targets == O
+        ce = losses.cross_entropy(z, batch.targets, where=inside)
         kd = losses.distillation(
             z,
             z_old,
@@ -58,5 +59,5 @@ class ExtendNER(Method[TagOutput]):
             teacher_temperature=self.teacher_temperature,
         )
         if self.weighting == "word":
-            ce, kd = ce.over(new | outside), kd.over(new | outside)
+            ce, kd = ce.over(inside | outside), kd.over(inside | outside)
         return {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}

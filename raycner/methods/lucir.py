@@ -45,11 +45,11 @@ class LUCIR(Method[TagOutput]):
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         output, num_old = student(batch), student.head.num_old
         z = output.logits
-        new, outside = batch.targets >= num_old, batch.targets == O
+        inside, outside = batch.targets > O, batch.targets == O
         features = losses.cosine_distance(output.states, teacher(batch).states, where=outside)
         margin = losses.margin_ranking(z[..., O], z[..., num_old:], where=outside, margin=self.margin, top=self.top)
         return {
-            "ce": losses.cross_entropy(z, batch.targets, where=new),
+            "ce": losses.cross_entropy(z, batch.targets, where=inside),
             "features": self.feature_weight * tag_balance(num_old, z.size(-1)) * features,
             "margin": self.margin_weight * margin,
         }

@@ -58,11 +58,11 @@ class PODNet(Method[TagOutput]):
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         output, num_old = student(batch), student.head.num_old
-        new, outside = batch.targets >= num_old, batch.targets == O
+        inside, outside = batch.targets > O, batch.targets == O
         if self.nca == "margin":
-            nca = losses.nca(output.logits, batch.targets, where=new, scale=self.scale, margin=self.margin)
+            nca = losses.nca(output.logits, batch.targets, where=inside, scale=self.scale, margin=self.margin)
         else:
-            nca = losses.nca_cancelled(output.logits, batch.targets, where=new, scale=self.scale)
+            nca = losses.nca_cancelled(output.logits, batch.targets, where=inside, scale=self.scale)
         flat = losses.cosine_distance(output.states, teacher(batch).states, where=outside)
         layers = pooled(output.source) if self.spatial_gradient else pooled(output.source).detach()
         spatial = losses.absolute_difference(layers, teacher.recall("pooled", batch), where=outside)

@@ -6,7 +6,7 @@ reuses what was committed. An evaluation that the store lacks is made from the s
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from raycner.evaluation.evaluator import Evaluator
 from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, StepReused, StepStarted, Waiting
 from raycner.hashing import fingerprint, plain
 from raycner.networks.network import Network
+from raycner.orchestration.memories import FinishedStep, remembered
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
 from raycner.storage.locks import acquire
 from raycner.storage.scratch import scratch_folder
@@ -95,6 +96,7 @@ def run_steps(
     run = name(config, specs)
     ledger = RunLedger.find(store, run) if ranks.rank() == 0 else None
     parent: StepCheckpoint | None = None
+    finished: list[FinishedStep] = []
     for spec, experience in zip(specs, scenario, strict=True):
         emit(
             StepStarted(
@@ -106,7 +108,7 @@ def run_steps(
                 epochs=spec.optim.epochs,
             )
         )
-        step, trained = _find_or_train(config, store, spec, experience, parent, emit)
+        step, trained = _find_or_train(config, store, spec, experience, finished, emit)
         counts = evaluator.find(step)
         if counts is None:
             emit(ScoringStarted())
@@ -117,6 +119,7 @@ def run_steps(
         emit(StepFinished(record) if trained else StepReused(record))
         yield StepResult(record, trained)
         parent = step
+        finished.append(FinishedStep(spec, step, experience))
 
 
 def _find_or_train(
@@ -124,13 +127,14 @@ def _find_or_train(
     store: ObjectStore,
     spec: StepSpec,
     experience: Experience,
-    parent: StepCheckpoint | None,
+    finished: Sequence[FinishedStep],
     emit: EventHandler,
 ) -> tuple[StepCheckpoint, bool]:
     """A step, and whether this call trained it."""
     step = StepCheckpoint.find(store, spec.fingerprint)
     if step is not None:
         return step, False
+    ranks.broadcast_from_rank0(config.scenario.memory.require_permission)
     lock = partial(
         acquire,
         store,
@@ -142,7 +146,7 @@ def _find_or_train(
         step = StepCheckpoint.find(store, spec.fingerprint)
         if step is not None:
             return step, False
-        network, record = _train(config, store, spec, experience, parent, emit)
+        network, record = _train(config, store, spec, experience, finished, emit)
         if not ranks.broadcast_from_rank0(lambda: held.is_lost):
             return _commit(store, spec, network, record), True
     with lock():  # another process has trained the step meanwhile, or does so now: what it commits stays
@@ -155,9 +159,13 @@ def _train(
     store: ObjectStore,
     spec: StepSpec,
     experience: Experience,
-    parent: StepCheckpoint | None,
+    finished: Sequence[FinishedStep],
     emit: EventHandler,
 ) -> tuple[Network, TrainingRecord]:
+    """Train a step on its own sentences and on those that the steps before have kept."""
+    memories = remembered(config, store, finished, partial(_waiting, emit, spec, "choosing the memory for"))
+    experience = replace(experience, train=replace(experience.train, further=memories))
+    parent = finished[-1].checkpoint if finished else None
     callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None

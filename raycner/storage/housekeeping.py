@@ -1,11 +1,11 @@
 """Verification of a store, and garbage collection: damaged content, and content that nothing refers to.
 
-Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, every corpus, and
-unfinished writes that are less than an hour old. The rest was left by killed processes, or by runs and searches that
-were removed.
+Kept are the steps that a run has planned or a search has reached, snapshots of steps in training, memories until the
+last day on which they may be kept, every corpus, and unfinished writes that are less than an hour old. The rest was
+left by killed processes, or by runs and searches that were removed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,10 +17,11 @@ from raycner.storage.durable_files import ABANDONED_AFTER
 from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import live_locks
+from raycner.storage.memories import MemoryRecord
 from raycner.storage.searches import SearchRecord, wanted
 from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
 
-DEPTHS = {"corpora": 2, "steps": 2, "snapshots": 3}
+DEPTHS = {"corpora": 2, "steps": 2, "snapshots": 3, "memories": 2}
 """The folders in which directories are committed, and how many segments their keys have."""
 UNUSED_DAYS = 30.0
 """After which an unused copy in this node's cache is evicted."""
@@ -155,6 +156,8 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
                 why = "its commit never finished"
             elif kind == "snapshots" and fingerprint in committed:
                 why = "the step is finished"
+            elif kind == "memories":
+                why = _why_forgotten(store, key, keep)
             elif kind != "corpora" and fingerprint not in keep:
                 why = "no run or search refers to its step"
             elif kind == "steps":
@@ -164,6 +167,17 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
     for key, size in store.sizes("evaluations").items():
         if key.split("/")[1] not in keep:
             yield Leftover(key, "no run or search refers to its step", size, _removal(store, key))
+
+
+def _why_forgotten(store: ObjectStore, key: str, keep: Collection[str]) -> str:
+    """Why a memory can be removed; empty if it cannot."""
+    try:
+        record = MemoryRecord.read(store, key)
+    except InputError as error:
+        return error.what
+    if record.is_over:
+        return f"it could be kept until {record.until}"
+    return "" if record.step in keep else "no run or search refers to its step"
 
 
 def _being_written(store: ObjectStore, kind: str) -> set[str]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from raycner.config import OptimConfig, RunConfig
 from raycner.data.entities import TypeInventory
+from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.scenario import Scenario, ScenarioKey
 from raycner.errors import InputError
-from raycner.hashing import fingerprint
+from raycner.hashing import fingerprint, omit_default_from_hash
 from raycner.methods.method import Method
 from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.network import ModelConfig
@@ -36,6 +37,8 @@ class StepSpec:
     optim: OptimConfig
     """With nothing left open: epochs, batch size and rates are those of this step."""
     seed: int
+    memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
+    """What the steps before have kept of their sentences."""
     numerics: int = NUMERICS
 
     @cached_property
@@ -61,6 +64,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
         if int(number) > len(scenario):
             raise InputError(f"there is no step {number}", location="at", hint=f"the run has {len(scenario)} steps")
     identity = config.model.identity()
+    memory = config.scenario.memory if config.scenario.memory.size else MemoryConfig()
     chain: list[StepSpec] = []
     for index in range(len(scenario)):
         first, here = index == 0, config.for_step(index)
@@ -74,6 +78,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 method=here.method.first if first else here.method,
                 optim=here.optim.for_step(index).for_sentences(len(scenario[index].train)),
                 seed=config.seed,
+                memory=MemoryConfig() if first else memory,
             )
         )
     return tuple(chain)

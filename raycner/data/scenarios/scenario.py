@@ -9,9 +9,10 @@ import numpy as np
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.layouts.layout import LAYOUTS, Layout
 from raycner.data.scenarios.experience import Experience, Rows, Split, joint
+from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.protocol import PROTOCOLS, OneCorpusProtocol, Protocol, ScenarioKey, ViewKey
 from raycner.errors import InputError
-from raycner.hashing import Plain
+from raycner.hashing import Plain, omit_default_from_hash
 from raycner.registry import Registry
 from raycner.settings import renamed
 from raycner.storage.store import ObjectStore
@@ -32,8 +33,13 @@ class ScenarioConfig:
     joint: bool = False
     """The upper bound of the protocol: each step sees the sentences of all steps so far, annotated with all types so
     far."""
+    memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
+    """Sentences of finished steps that every later step learns again; none by default."""
 
     def __post_init__(self) -> None:
+        if self.joint and self.memory.size:
+            hint = "leave scenario.memory out"
+            raise InputError("the upper bound sees all sentences anyway", location="scenario.memory", hint=hint)
         if (self.order or self.joint) and not isinstance(self.protocol, OneCorpusProtocol):
             setting = "order" if self.order else "joint"
             line = f"protocol {self.protocol.name!r} has a corpus per step, so it does not read this"

@@ -10,7 +10,7 @@ from raycner.analysis.formatting import DASH, many
 from raycner.analysis.table import Table, by_columns
 from raycner.errors import InputError
 from raycner.reporting.terminal.renderer import render
-from raycner.storage.housekeeping import Leftover, directories, referred
+from raycner.storage.housekeeping import DEPTHS, Leftover, directories, referred
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
@@ -20,11 +20,13 @@ def contents_view(store: ObjectStore, width: int) -> RenderableType:
     """The runs, searches, corpora and steps of a store, their sizes, and whether they are finished."""
     sizes = store.sizes("")
     runs, searches = RunLedger.all(store), SearchRecord.all(store)
-    corpora, steps, snapshots = (directories(store, folder) for folder in ("corpora", "steps", "snapshots"))
+    corpora, steps, snapshots, memories = (directories(store, kind) for kind in DEPTHS)
     tables = [_runs(runs, steps)] if runs else []
     tables += [_searches(searches)] if searches else []
     tables += [_corpora(corpora, runs)] if corpora else []
     lines = [f"{many(len(steps), 'step')}, {decimal(sum(steps.values()))}{_unreferenced(store, steps)}"]
+    if memories:
+        lines.append(f"memory of {many(len(memories), 'step')}, {decimal(sum(memories.values()))}")
     evaluations = store.sizes("evaluations")
     if evaluations:
         lines.append(f"{many(len(evaluations), 'evaluation')}, {decimal(sum(evaluations.values()))}")

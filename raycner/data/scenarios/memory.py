@@ -1,0 +1,61 @@
+"""Memory: sentences of finished steps, kept with their annotations and learned again in every later step (replay).
+
+A memory is a small corpus in the store, with the step that it is of and the day until which it may be kept.
+`raycner store gc` removes it after that day. Corpora and the copies in a node's cache are not memories: where the text
+itself must go, remove them too.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from raycner.data.corpora import Corpus, write_corpus
+from raycner.data.entities import Sentence
+from raycner.data.layouts.layout import Row
+from raycner.data.scenarios.experience import Split, whole
+from raycner.errors import InputError
+from raycner.hashing import not_hashed
+from raycner.storage.memories import MemoryRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Which sentences of a finished step are kept for the later ones."""
+
+    size: int = 0
+    """How many sentences, of each type or of each step; 0 keeps none."""
+    per: Literal["type", "step"] = "type"
+    """type: so many sentences with an entity of each type of the step; a sentence may count for several. step: so many
+    sentences with an entity."""
+    choose: Literal["random", "rarest", "herding", "uncertain"] = "random"
+    """random; rarest: those whose types are the rarest in the step; herding: those whose entities' states together are
+    nearest to the mean of all (iCaRL); uncertain: those whose entities the network of the step predicts with the least
+    confidence."""
+    until: date | None = not_hashed(default=None)
+    """The last day on which the sentences may be kept and learned from, as 2027-12-31."""
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(f"size {self.size}: not negative")
+
+    def require_permission(self) -> None:
+        """Raise `InputError` after the last day."""
+        if self.size and self.until is not None and date.today() > self.until:
+            line = f"sentences could be kept until {self.until}, which is over"
+            hint = "extend it where you may, or set scenario.memory.size=0"
+            raise InputError(line, location="scenario.memory.until", hint=hint)
+
+
+def write_memory(folder: Path, sentences: Iterable[Sentence], types: Collection[str], record: MemoryRecord) -> None:
+    """A memory in a new folder, for the store to commit."""
+    rows = (Row("train", sentence.words, sorted(sentence.entities)) for sentence in sentences)
+    write_corpus(rows, folder, sorted(types), source=f"memory of step {record.step}")
+    record.write(folder)
+
+
+def open_memory(folder: Path) -> Split:
+    """The sentences of a memory, with all of their annotations visible."""
+    corpus = Corpus(folder)
+    return whole(corpus, "train", corpus.types)
