@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raycner.api.adoption import adopt
     from raycner.api.evaluations import Evaluation, evaluate
     from raycner.api.planning import plan, prepare
     from raycner.api.reports import Report, compare, report
@@ -27,6 +28,7 @@ __all__ = [
     "Store",
     "Study",
     "__version__",
+    "adopt",
     "compare",
     "evaluate",
     "forecast",
@@ -50,6 +52,7 @@ _MODULES = {
     "Store": "raycner.api.stores",
     "Study": "raycner.tuning.study",
     "__version__": "raycner.version",
+    "adopt": "raycner.api.adoption",
     "compare": "raycner.api.reports",
     "evaluate": "raycner.api.evaluations",
     "forecast": "raycner.api.searches",

@@ -21,6 +21,7 @@ from raycner.storage.store import ObjectStore
 from test_report import counted, with_test_sets
 
 COUNTERPARTS = {
+    "adopt": "adopt",
     "prepare": "prepare",
     "plan": "plan",
     "run": "run",

@@ -143,6 +143,7 @@ def test_no_import_cycles() -> None:
                 "raycner.networks.heads.triplets",
                 "raycner.networks.hugging_face",
                 "raycner.inference.token_classifier",
+                "raycner.inference.pipeline_check",
             ),
         ),
         ("optuna", ("raycner.tuning.",)),

@@ -31,7 +31,7 @@ def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     ("arguments", "expected"),
     [
         (["reprot"], "no verb is called 'reprot'; did you mean report?"),
-        (["fly"], "no verb is called 'fly'; known: compare, "),
+        (["fly"], "no verb is called 'fly'; known: adopt, "),
         ([], "VERB; see `raycner --help`"),
         (["run", "--sede=3"], "`raycner run` has no option '--sede=3'"),
         (["run", "--lgo", "json"], "`raycner run` has no option '--lgo'; did you mean --log?"),

@@ -7,6 +7,7 @@ from typing import Any
 
 PAGES = {
     "runs": ("Runs", "raycner.api.runs"),
+    "adoption": ("Adopting a model", "raycner.api.adoption"),
     "reports": ("Reports and comparisons", "raycner.api.reports"),
     "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count, pairs
 from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
@@ -42,11 +42,11 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--layout", metavar="NAME", help="the layout of all files (default: by their names)")
     parser.add_argument("--types", type=_names, default=(), metavar="T,T,...", help="score these types only")
     rename = "the model's types under the names that the files use"
-    parser.add_argument("--rename", type=_pairs, default={}, metavar="T=T,...", help=rename)
-    parser.add_argument("--examples", type=_count, default=2, metavar="N", help="sentences per mistake (default: 2)")
+    parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help=rename)
+    parser.add_argument("--examples", type=count, default=2, metavar="N", help="sentences per mistake (default: 2)")
     resamples = "resamples for the 95 %% intervals; 0 computes none (default: 1000)"
-    parser.add_argument("--bootstrap", type=_count, default=1000, metavar="N", help=resamples)
-    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help=resamples)
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of the resamples (default: 0)")
     parser.add_argument("--seqeval", action="store_true", help="also print seqeval's own report, in strict mode")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
@@ -118,18 +118,3 @@ def _names(text: str) -> tuple[str, ...]:
     if not names:
         raise InputError("no type is named", location="--types", hint="write --types person,location")
     return names
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """T=T,T=T,..."""
-    pairs = [pair.partition("=") for pair in text.split(",")]
-    if not all(name and other for name, _, other in pairs):
-        raise InputError(f"{text!r} names no pairs", location="--rename", hint="write --rename PER=person,LOC=location")
-    return {name.strip(): other.strip() for name, _, other in pairs}
-
-
-def _count(text: str) -> int:
-    """A whole number that is not negative."""
-    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)

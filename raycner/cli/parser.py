@@ -78,3 +78,18 @@ def add_report(parser: Parser) -> None:
     forms.add_argument("--markdown", action="store_true", help="print GitHub markdown instead of tables")
     forms.add_argument("--html", metavar="FILE", type=Path, help="write one page with plots instead of tables")
     parser.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")
+
+
+def pairs(text: str) -> dict[str, str]:
+    """T=T,T=T,..."""
+    parts = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and other for name, _, other in parts):
+        raise InputError(f"{text!r} names no pairs", location="--rename", hint="write --rename PER=person,LOC=location")
+    return {name.strip(): other.strip() for name, _, other in parts}
+
+
+def count(text: str) -> int:
+    """A whole number that is not negative."""
+    if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)

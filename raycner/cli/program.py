@@ -12,14 +12,14 @@ from difflib import get_close_matches
 
 from rich.logging import RichHandler
 
-from raycner.cli import compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
+from raycner.cli import adopt, compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
 from raycner.cli.parser import Parser
 from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
 from raycner.version import __version__
 
-VERBS = (prepare, plan, run, compare, search, report, store, evaluate, predict, export, extend)
+VERBS = (prepare, plan, run, compare, search, report, store, evaluate, predict, export, adopt, extend)
 """In the order of `raycner --help`."""
 REPEATED = ("configs", "files", "runs")
 """The arguments that a verb may take several of."""

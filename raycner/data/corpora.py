@@ -212,12 +212,12 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     """The types of a corpus in learning order; those that do not occur in training are noted."""
     in_training = SentenceTable(_part_path(folder, "train")).types
     occurring = in_training.union(*(SentenceTable(_part_path(folder, part)).types for part in PARTS))
-    if not in_training:
+    if not in_training and layout.is_trained_on:
         hint = "is it the right file, and the right layout (scenario.corpus.name)?"
         if isinstance(layout, TagLayout):
             hint = f"are these the tags of entities? {layout.tag_hint}"
         raise InputError("no entity in the training sentences", location=layout.source, hint=hint)
-    if occurring - in_training:
+    if occurring - in_training and layout.is_trained_on:
         notes.append(f"never in the training sentences: {', '.join(sorted(occurring - in_training))}")
     for part in PARTS[1:]:
         absent = sorted(in_training - SentenceTable(_part_path(folder, part)).types)

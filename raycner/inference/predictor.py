@@ -87,21 +87,9 @@ class Predictor:
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """The network of a folder that `raycner export` wrote for a Predictor. Raises `InputError` for any other."""
-        place = Path(folder)
-        try:
-            description = json.loads((place / DESCRIPTION).read_bytes())
-            weights = load_file(place / WEIGHTS)
-        except (OSError, ValueError, SafetensorError) as error:
-            hint = "name a folder of `raycner export`; one for transformers.pipeline is loaded by it alone"
-            raise InputError(f"no exported network ({error})", location=str(folder), hint=hint) from None
-        for part in ("encoder", "head"):
-            settings = description["model"][part]
-            if settings.get("path") is not None:
-                settings["path"] = str(place / settings["path"])
-        inventory = build(TypeInventory, description["inventory"], f"{folder}/{DESCRIPTION}")
-        model = build(ModelConfig, description["model"], "model")
-        network = Network.restore(model, inventory, description["memory"], weights)
-        return cls(network, name=str(folder), new_type_bias=description.get("new_type_bias", _shift(weights)))
+        exported, weights = read_description(Path(folder))
+        network = Network.restore(exported.model, exported.inventory, exported.memory, weights)
+        return cls(network, name=str(folder), new_type_bias=exported.new_type_bias)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -207,6 +195,40 @@ class _Part(NamedTuple):
     """The first of these words, counted in the sentence."""
     words: Words
     tokens: Tokens
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """What raycner.json of an exported folder says."""
+
+    model: ModelConfig
+    inventory: TypeInventory
+    memory: Plain
+    new_type_bias: float
+
+
+def read_description(folder: Path) -> tuple[ExportedNetwork, dict[str, Tensor]]:
+    """The description and the weights of a folder that `raycner export` wrote for a Predictor.
+
+    Raises `InputError` for any other folder.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_bytes())
+        weights = load_file(folder / WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        hint = "name a folder of `raycner export`; one for transformers.pipeline is loaded by it alone"
+        raise InputError(f"no exported network ({error})", location=str(folder), hint=hint) from None
+    for part in ("encoder", "head"):
+        settings = description["model"][part]
+        if settings.get("path") is not None:
+            settings["path"] = str(folder / settings["path"])
+    exported = ExportedNetwork(
+        model=build(ModelConfig, description["model"], "model"),
+        inventory=build(TypeInventory, description["inventory"], f"{folder}/{DESCRIPTION}"),
+        memory=description["memory"],
+        new_type_bias=description.get("new_type_bias", _shift(weights)),
+    )
+    return exported, weights
 
 
 def _shift(weights: Mapping[str, Tensor]) -> float:

@@ -54,7 +54,7 @@ class TokenClassifier:
         checkpoint = HuggingFaceCheckpoint(
             path, location=path, problem="cannot load a token classifier", hint=HINT, allow_pickle=allow_pickle
         )
-        _refuse_other_checkpoints(checkpoint.settings(), path)
+        refuse_other_checkpoints(checkpoint.settings(), path)
         model = checkpoint.model(AutoModelForTokenClassification, dtype=torch.float32)
         tokenizer = checkpoint.tokenizer()
         if not tokenizer.is_fast:
@@ -122,7 +122,7 @@ class TokenClassifier:
         ]
 
 
-def _refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
+def refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
     """Refuse a checkpoint that was saved for another task."""
     architectures = config.get("architectures") or []
     if not any(str(name).endswith("ForTokenClassification") for name in architectures):

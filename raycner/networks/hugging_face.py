@@ -5,9 +5,11 @@ Weights are safetensors. Pickled ones are read only where the user allows it, an
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from raycner.errors import InputError
 
@@ -59,8 +61,17 @@ class HuggingFaceCheckpoint:
         options = {"use_fast": True, "add_prefix_space": True}
         return self._read(lambda: AutoTokenizer.from_pretrained(self.address, trust_remote_code=False, **options))
 
-    def model(self, auto_class: Any, *, unused: str = "", **options: Any) -> Any:
-        """Its network with all weights. Those may be missing whose names begin with `unused`."""
+    def token_classifier(self, *, hint: str) -> Any:
+        """Its network as a token classifier, all of whose weights are used; `hint` is for one with others."""
+        from transformers import AutoModelForTokenClassification
+
+        return replace(self, hint=hint).model(AutoModelForTokenClassification, all_used=True, dtype=torch.float32)
+
+    def model(self, auto_class: Any, *, unused: str = "", all_used: bool = False, **options: Any) -> Any:
+        """Its network with all weights. Those may be missing whose names begin with `unused`.
+
+        `all_used` also refuses weights that the network does not have, such as those of a CRF.
+        """
         self.settings()
         model, loaded = self._read(
             lambda: auto_class.from_pretrained(
@@ -80,6 +91,9 @@ class HuggingFaceCheckpoint:
         if lacking:
             more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
             raise self._refusal(f"the checkpoint has no weights for {', '.join(lacking[:3])}{more}")
+        further = [name for name in sorted(map(str, loaded["unexpected_keys"])) if not NOT_LEARNED.search(name)]
+        if all_used and further:
+            raise self._refusal(f"{type(model).__name__} does not use its weights {', '.join(further[:3])}")
         if loaded.get("mismatched_keys"):
             raise self._refusal("weights have other shapes than config.json says")
         return model

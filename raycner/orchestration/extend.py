@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from raycner.config import RunConfig
 from raycner.data.scenarios.scenario import recorded
+from raycner.data.type_synonyms import synonym
 from raycner.errors import InputError
 from raycner.events import EventHandler
 from raycner.hashing import Plain
@@ -28,11 +29,21 @@ def with_step(
         line = f"its protocol is {protocol['name']}, whose steps are fixed"
         hint = "runs of the protocol steps can be extended (jobs/own_steps.yaml)"
         raise InputError(line, location=ledger.run, hint=hint)
+    _refuse_known_types(types, [kind for planned in ledger.planned for kind in planned.new])
     layout = {key: value for key, value in {"path": source, "name": corpus}.items() if value is not None}
     step: dict[str, Plain] = {"types": list(types), **({"corpus": layout} if layout else {})}
     settings.pop("plugins", None)  # only the user names plugins, never a ledger
     longer = {"protocol": {"steps": [*protocol["steps"], step]}}
     return merge(settings, {"store": store.uri, "scenario": longer})
+
+
+def _refuse_known_types(types: Sequence[str], learned: Sequence[str]) -> None:
+    """Raise `InputError` for a new type that is a learned one under another name."""
+    for kind in types:
+        other = "" if kind in learned else synonym(kind, learned)
+        if other:
+            hint = f"write it as {other!r} in the source, or give the new type a name of its own"
+            raise InputError(f"{kind!r} is probably {other!r}, which is learned", location="--types", hint=hint)
 
 
 def extend(ledger: RunLedger, config: RunConfig, emit: EventHandler) -> RunLedger:

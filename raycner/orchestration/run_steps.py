@@ -5,6 +5,7 @@ reuses what was committed. An evaluation that the store lacks is made from the s
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,12 +57,22 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
     """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it.
 
-    Predictions that are decoded otherwise than the head was trained to are another run on the same steps.
+    Predictions that are decoded otherwise than the head was trained to are another run on the same steps. The run of an
+    adopted model has its name, and runs that extend it have the new types after it.
     """
-    words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
-    readable = "-".join(words).replace("(", "-").replace(")", "")
     decoded = config.eval.overrides(config.model.head)
-    return "-".join([readable, specs[-1].fingerprint[:8], *([fingerprint(decoded)[:4]] if decoded else [])])
+    marks = [specs[-1].fingerprint[:8], *([fingerprint(decoded)[:4]] if decoded else [])]
+    if config.scenario.protocol.run_name:
+        learned = [kind for spec in specs for kind in spec.inventory.new if not spec.adopted]
+        words = [config.scenario.protocol.run_name, *map(_as_key, learned)]
+        return "-".join([*words, *(marks if learned or decoded else [])])
+    words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
+    return "-".join(["-".join(words).replace("(", "-").replace(")", ""), *marks])
+
+
+def _as_key(kind: str) -> str:
+    """A type as a part of a key of the store."""
+    return re.sub(r"[^A-Za-z0-9_]+", "_", kind)
 
 
 def begin(config: RunConfig, store: ObjectStore, scenario: Scenario, specs: Sequence[StepSpec]) -> None:
@@ -134,6 +145,9 @@ def _find_or_train(
     step = StepCheckpoint.find(store, spec.fingerprint)
     if step is not None:
         return step, False
+    if spec.adopted:
+        what = f"step {spec.index + 1} is an adopted model, which the store does not have"
+        raise InputError(what, location=str(store), hint="adopt it again: `raycner adopt FOLDER --name NAME`")
     ranks.broadcast_from_rank0(config.scenario.memory.require_permission)
     lock = partial(
         acquire,

@@ -40,10 +40,12 @@ class StepSpec:
     memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
     """What the steps before have kept of their sentences."""
     numerics: int = NUMERICS
+    adopted: str = omit_default_from_hash(default="")
+    """The name of a step that was trained elsewhere: a digest of its files, whatever this run trains with."""
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint(self)
+        return self.adopted or fingerprint(self)
 
     @property
     def inventory(self) -> TypeInventory:
@@ -79,6 +81,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 optim=here.optim.for_step(index).for_sentences(len(scenario[index].train)),
                 seed=config.seed,
                 memory=MemoryConfig() if first else memory,
+                adopted=scenario[index].adopted,
             )
         )
     return tuple(chain)

@@ -51,6 +51,8 @@ class Layout(ABC):
     name: ClassVar[str]
     types: ClassVar[tuple[str, ...]] = ()
     """The learning order of a named corpus; alphabetical when empty."""
+    is_trained_on: ClassVar[bool] = True
+    """Whether it must have training sentences."""
 
     @property
     def source(self) -> str:

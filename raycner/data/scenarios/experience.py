@@ -154,6 +154,8 @@ class Experience:
     train: Split
     dev: tuple[Split, ...]
     test: tuple[Split, ...]
+    adopted: str = ""
+    """The fingerprint of a step that was trained elsewhere; empty for one that is trained here."""
 
 
 def whole(corpus: Corpus, part: Part, visible: Iterable[str]) -> Split:

@@ -59,6 +59,11 @@ class Protocol(ABC):
         """What the names of runs call it."""
         return self.name
 
+    @property
+    def run_name(self) -> str:
+        """How the names of its runs begin, instead of by corpus, protocol, method and seed."""
+        return ""
+
     def corpora(self, corpus: Layout) -> tuple[Layout, ...]:
         """The corpora to read; `corpus` is the scenario's."""
         return (corpus,)

@@ -18,6 +18,9 @@ class StepConfig:
     types: tuple[str, ...]
     corpus: Mapping[str, Any] = field(default_factory=dict)
     """What differs from the scenario's corpus, such as `{path: data/reviews}` or `{name: jsonl, path: data/x}`."""
+    adopted: str = ""
+    """The fingerprint of a model that `raycner adopt` made this step, the first one: it is scored on the test part of
+    its corpus, and never trained."""
 
     def __post_init__(self) -> None:
         if not self.types:
@@ -38,10 +41,14 @@ class ListedSteps(Protocol):
     """A list of steps, each with its own corpus and the types annotated there; scored on every corpus so far."""
 
     steps: tuple[StepConfig, ...] = ()
+    run_name: str = ""
+    """How the names of its runs begin, instead of by corpus, protocol, method and seed: by an adopted model's name."""
 
     def __post_init__(self) -> None:
         if not self.steps:
             raise ValueError("protocol 'steps' needs the list `steps`: write its entries {types: [...], corpus: {...}}")
+        if any(step.adopted for step in self.steps[1:]):
+            raise ValueError("only the first step can be an adopted model")
 
     def corpora(self, corpus: Layout) -> tuple[Layout, ...]:
         return tuple(
@@ -54,8 +61,12 @@ class ListedSteps(Protocol):
         dev: tuple[Split, ...] = ()
         test: tuple[Split, ...] = ()
         for index, (step, corpus) in enumerate(zip(self.steps, corpora, strict=True)):
-            require_types(step.types, corpus, f"scenario.protocol.steps.{index}.types")
             inventory = inventory.grow(step.types)
+            if step.adopted:
+                test += (whole(corpus, "test", set(step.types) & set(corpus.types)),) if len(corpus["test"]) else ()
+                yield Experience(index, inventory, whole(corpus, "train", step.types), dev, test, step.adopted)
+                continue
+            require_types(step.types, corpus, f"scenario.protocol.steps.{index}.types")
             dev += (whole(corpus, "dev", step.types),)
             test += (whole(corpus, "test", step.types),)
             yield Experience(index, inventory, whole(corpus, "train", step.types), dev, test)

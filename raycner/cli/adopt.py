@@ -1,0 +1,57 @@
+"""raycner adopt: make a tagger that was trained elsewhere the first step of a run."""
+
+import argparse
+
+from rich.console import Console
+
+from raycner.cli.output import progress
+from raycner.cli.parser import Verbs, add_log, add_store, add_verb, count, pairs
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "adopt",
+        run,
+        summary="make a tagger that was trained elsewhere the first step of a run, which extend then teaches new types",
+        examples="""
+            raycner adopt my_classifier --name base
+            raycner adopt dslim/bert-base-NER --name base --test news.conll --rename PER=person,LOC=location
+            raycner adopt my_classifier --name base --labels O,B-drug,I-drug
+        """,
+    )
+    model = "a folder or a hub id of a Hugging Face token classifier, or a folder of `raycner export`"
+    parser.add_argument("model", metavar="FOLDER|ID", help=model)
+    parser.add_argument("--name", required=True, help="the name of the run")
+    test = "annotated files on which this step and later ones are scored"
+    parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
+    parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
+    labels = "the labels in the order of the classifier's rows, if config.json does not name them"
+    parser.add_argument("--labels", type=lambda text: text.split(","), default=(), metavar="L,L,...", help=labels)
+    parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help="the model's types under new names")
+    sentences = "how many sentences are compared with transformers.pipeline (default: 500)"
+    parser.add_argument("--sentences", type=count, default=500, metavar="N", help=sentences)
+    pickle = "also load weights that are pickled, not safetensors"
+    parser.add_argument("--allow-pickle", action="store_true", help=pickle)
+    add_store(parser)
+    add_log(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.api.adoption import adopt
+    from raycner.reporting.terminal.adoption_view import adoption_view
+
+    with progress(args, console) as handler:
+        run, check = adopt(
+            args.model,
+            args.name,
+            store=args.store,
+            test=args.test,
+            layout=args.layout,
+            labels=args.labels,
+            rename=args.rename,
+            sentences=args.sentences,
+            allow_pickle=args.allow_pickle,
+            progress=handler,
+        )
+    console.print(adoption_view(run.ledger, check, console.width), highlight=False, soft_wrap=True)
