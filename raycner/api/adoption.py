@@ -48,7 +48,7 @@ def adopt(
             name,
             ObjectStore(fspath(store)),
             handler,
-            test=adoption.TestFiles(tuple(map(fspath, test)), layout, reading),
+            test=adoption.TestFiles(tuple(fspath(file) for file in test), layout, reading),
             labels=labels,
             rename=rename,
             sentences=sentences,

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, plain
-from raycner.networks.encoders.pretrained import Pretrained, identity
+from raycner.networks.encoders.pretrained import identity
 from raycner.networks.heads.label_rows import LabelRows
-from raycner.networks.heads.linear import Linear
 from raycner.networks.hugging_face import HuggingFaceCheckpoint, on_this_machine
 from raycner.networks.network import ModelConfig, Network
 from raycner.registry import suggest
+from raycner.settings import build
 
 OTHER_HEAD = "let it label text of yours, and train a first step on that: jobs/own_steps.yaml"
 """What can be done with a model whose head is not one linear layer."""
@@ -48,10 +48,11 @@ class AdoptedTagger:
         rows = LabelRows.of(labels, checkpoint.path)
         folder = Path(checkpoint.path).expanduser()
         path = str(folder.absolute()) if folder.is_dir() else checkpoint.path
-        config = ModelConfig(
-            encoder=Pretrained(path=path, allow_pickle=checkpoint.allow_pickle),
-            head=Linear(scheme=rows.tag_set.scheme, decoding="argmax"),
-        )
+        settings = {
+            "encoder": {"name": "pretrained", "path": path, "allow_pickle": checkpoint.allow_pickle},
+            "head": {"name": "linear", "scheme": rows.tag_set.scheme, "decoding": "argmax"},
+        }
+        config = build(ModelConfig, settings, "model")
         network = Network(config)
         network.head.load_shape(rows.tag_set.inventory)
         network.head.load_state_dict({**network.head.state_dict(), "rows": rows.arranged(weight, bias)})
