@@ -118,7 +118,7 @@ def test_overrides_parse_like_yaml() -> None:
         ("scenario.protocol={name: split, permutation: 3}", "scenario.protocol: permutation '3': write P1, P2, P3"),
         ("scenario.protocol={name: progressive, share: 1}", "scenario.protocol: share 1.0: above 0 and below 1"),
         ("scenario.protocol={name: split, target: person}",
-         "scenario.protocol.target: no such setting; did you mean test? split has permutation, split_seed"),
+         "scenario.protocol.target: no such setting; did you mean test? split has permutation, shuffle, split_seed"),
         ("scenario.protocol={name: filter, split_seed: 1}",
          "scenario.protocol.split_seed: no such setting; filter has permutation, tasks, test"),
         ("scenario.corpus.grain=coarse", "scenario.corpus.grain: no such setting; demo has seed, sentences"),
