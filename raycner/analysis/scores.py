@@ -126,6 +126,8 @@ class Step(Overall, SetScores):
     """The arithmetic of training: bf16, fp32 or fp64; None when the ledger does not record it."""
     version: str | None
     """The version of raycner that trained the step; None when the ledger does not record it."""
+    notes: tuple[str, ...]
+    """Remarks made while it was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +274,15 @@ def types_of(plan: Iterable[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(name for names in plan for name in names))
 
 
+def step_notes(run: Run) -> list[tuple[str, str]]:
+    """The remarks on the steps of a run, each with the steps that it is on: `step 2`, or `steps 2, 3`."""
+    notes: dict[str, list[str]] = {}
+    for step in run.steps:
+        for note in step.notes:
+            notes.setdefault(note, []).append(str(step.index + 1))
+    return [(f"step{'s' if len(steps) > 1 else ''} {', '.join(steps)}", note) for note, steps in notes.items()]
+
+
 def extra_test_sets(run: Run) -> list[str]:
     """The names of the extra test sets that a step of a run has scores on."""
     return list(dict.fromkeys(name for step in run.steps for name in step.tests))
@@ -301,6 +312,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         workers=record.workers,
         dtype=record.dtype,
         version=record.version,
+        notes=record.notes,
     )
 
 

@@ -10,13 +10,14 @@
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
-               version, carried, pseudo, evaluation, dev, test, calibration, conlleval, tests}]: the steps that are
-               done, by index. `dev` and `test` count, for each type, [true positives, false positives, false negatives]
-               of the entities predicted on all types seen so far; every score is derived from them. `evaluation` names
-               the evaluation of the step that these counts are copied from (evaluations/STEP/EVALUATION.json). `epochs`
-               are [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does, `tests`
-               has the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept, threshold,
-               right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
+               version, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests}]: the steps that
+               are done, by index. `dev` and `test` count, for each type, [true positives, false positives, false
+               negatives] of the entities predicted on all types seen so far; every score is derived from them.
+               `evaluation` names the evaluation of the step that these counts are copied from
+               (evaluations/STEP/EVALUATION.json).
+               `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does,
+               `tests` has the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept,
+               threshold, right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import logging
@@ -100,6 +101,8 @@ class TrainingRecord:
     """The arithmetic of training: bf16, fp32 or fp64; None in ledgers written before it was recorded."""
     version: str | None = None
     """The version of raycner that trained the step; None in ledgers written before it was recorded."""
+    notes: tuple[str, ...] = ()
+    """Lines for people: what of the step could not be done, or not as it was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

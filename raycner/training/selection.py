@@ -1,13 +1,36 @@
-"""Selection: the dev score of an epoch, which decides the state that is kept and when a step stops early."""
+"""Selection: the dev score of an epoch, which decides the state that is kept and when a step stops early.
+
+A dev part without an entity of the step's new types cannot judge what the step learns: its score is best where nothing
+was learned and nothing forgotten. The last epoch is kept then.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from raycner.config import OptimConfig
 from raycner.data.metrics import macro, micro
+from raycner.data.scenarios.experience import Experience
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord
 from raycner.training.counting import count_entities
 from raycner.training.loader import SplitLoader
+
+
+def dev_judges(experience: Experience) -> bool:
+    """Whether dev has an entity of a new type of the step."""
+    new = set(experience.inventory.new)
+    sentences = (sentence for part in experience.dev if part.visible & new for sentence in part.sentences())
+    return any(entity.type in new for sentence in sentences for entity in sentence.entities)
+
+
+def applicable(optim: OptimConfig, experience: Experience) -> tuple[OptimConfig, tuple[str, ...]]:
+    """The selection that dev allows, and a note where it is not the one that `optim` asks for."""
+    if optim.select == "last" or dev_judges(experience):
+        return optim, ()
+    new = experience.inventory.new
+    types = f"{', '.join(new)}, the new type{'s' if len(new) > 1 else ''} of the step"
+    note = f"dev has no entity of {types}, and cannot select an epoch: the last one is kept"
+    return replace(optim, select="last", patience=0), (note,)
 
 
 def dev_score(optim: OptimConfig, network: Network, dev: Sequence[SplitLoader]) -> float:

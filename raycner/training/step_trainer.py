@@ -29,9 +29,10 @@ from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
 from raycner.training import ranks
 from raycner.training.calibration import calibrate
+from raycner.training.divergence import FiniteBatches
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.plan import StepSpec
-from raycner.training.selection import dev_score, is_best, out_of_patience
+from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
@@ -107,7 +108,10 @@ def train(
         seed(spec.seed, spec.index)
         grow(network, split, experience, spec)
         imprint(network, split, experience, spec)
-        epochs, best_epoch = StepTrainer.of(spec, network, teacher, split, experience, callback).fit()
+        trainer = StepTrainer.of(spec, network, teacher, split, experience, callback)
+        for note in trainer.notes:
+            callback.on_event(Message(note))
+        epochs, best_epoch = trainer.fit()
         delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
     network.finalize()
     return network, TrainingRecord(
@@ -125,6 +129,7 @@ def train(
         version=__version__,
         carried=delta,
         pseudo=split.pseudo_stats,
+        notes=trainer.notes,
     )
 
 
@@ -181,6 +186,8 @@ class StepTrainer:
     """What the epochs of one step work on."""
 
     spec: StepSpec
+    optim: OptimConfig
+    """The spec's own, with the selection that dev allows."""
     network: Network
     learner: nn.Module
     """A `Learner` around the network; with several ranks, DDP around that."""
@@ -188,6 +195,8 @@ class StepTrainer:
     loader: SplitLoader
     dev: tuple[SplitLoader, ...]
     callback: StepCallback
+    notes: tuple[str, ...]
+    """Lines for people: what of the step is not done as it was asked."""
 
     @classmethod
     def of(
@@ -209,15 +218,25 @@ class StepTrainer:
                 gradient_as_bucket_view=True,
                 forward_sync_buffers=False,  # buffers never change in training: a frozen embedding table is one
             )
-        dev = tuple(SplitLoader(part, network) for part in experience.dev)
-        return cls(spec, network, learner, _optimizer(network, spec.optim), SplitLoader(train, network), dev, callback)
+        optim, notes = applicable(spec.optim, experience)
+        return cls(
+            spec=spec,
+            optim=optim,
+            network=network,
+            learner=learner,
+            optimizer=_optimizer(network, optim),
+            loader=SplitLoader(train, network),
+            dev=tuple(SplitLoader(part, network) for part in experience.dev),
+            callback=callback,
+            notes=notes,
+        )
 
     def fit(self) -> tuple[tuple[EpochRecord, ...], int]:
         """Train all epochs, from the newest snapshot if there is one, and load the best state.
 
         Returns the epochs and the index of the best one.
         """
-        optim = self.spec.optim
+        optim = self.optim
         self._warn_of_few_updates()
         epochs: tuple[EpochRecord, ...] = ()
         best: State = {}
@@ -242,6 +261,7 @@ class StepTrainer:
             network = self.network.state_dict()
             self.callback.save_snapshot(Snapshot(epochs, best_epoch, best_score, network, best, state))
         self.network.load_state_dict(best)
+        self.require_finite_loss()
         return epochs, best_epoch
 
     def _warn_of_few_updates(self) -> None:
@@ -265,33 +285,47 @@ class StepTrainer:
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """One pass over the training sentences: the mean of each loss term."""
-        optim, method = self.spec.optim, self.spec.method
-        self.loader.split = method.on_epoch_start(self.loader)
+        optim = self.optim
+        self.loader.split = self.spec.method.on_epoch_start(self.loader)
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
         sums: dict[str, Tensor] = {}
-        batches = self._batches(epoch)
-        collate = partial(method.collate, self.loader)
+        finite = FiniteBatches(f"step {self.spec.index + 1}, epoch {epoch + 1}", self.network.device)
+        batches, collate = self._batches(epoch), partial(self.spec.method.collate, self.loader)
         for i, positions in enumerate(batches):
             factor = rate(optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
             terms = self.learner(replace(self.loader.shard(positions, collate), epoch=epoch))
-            torch.autograd.backward(combine(terms))
+            numbers = [combine(terms)]
+            torch.autograd.backward(numbers)
             if optim.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip)
+                numbers.append(nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip))
+            finite.add(*numbers)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             for name, term in terms.items():
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
                 sums[name] = sums[name] + pair if name in sums else pair
+            if finite.is_due:
+                finite.require_all(sums)
             self.callback.on_event(StepAdvanced((epoch * len(batches) + i + 1) / (len(batches) * optim.epochs)))
+        finite.require_all(sums)
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
+    def require_finite_loss(self) -> None:
+        """Raise `InputError` where the last update has made the head's loss infinite or NaN, judged by one batch."""
+        finite = FiniteBatches(f"step {self.spec.index + 1}, after its last epoch", self.network.device)
+        batch = self.loader.shard(self._batches(0)[0])
+        with self.network.eval_mode():
+            loss = self.network.head.loss(self.network(batch), batch).total
+        finite.add(loss)
+        finite.require_all({"of the head": loss})
+
     def score(self) -> float:
         """The dev micro-F1 that selects the state to keep."""
-        return dev_score(self.spec.optim, self.network, self.dev)
+        return dev_score(self.optim, self.network, self.dev)
 
 
 def rate(optim: OptimConfig, epochs: float) -> float:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.formatting import duration, listed, many
 from raycner.analysis.published import MEASURES, Published
-from raycner.analysis.scores import Run, extra_test_sets
+from raycner.analysis.scores import Run, extra_test_sets, step_notes
 from raycner.analysis.summary import Summary
 from raycner.analysis.table import Table
 from raycner.console import printable
@@ -201,12 +201,18 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
     return Section(
         title=name.text,
         anchor=anchor,
-        paragraphs=[", ".join(name.details)] if name.details else [],
+        paragraphs=[*([", ".join(name.details)] if name.details else []), *_notes(started)],
         tables=[_extra_test_table(run) for run in started if extra_test_sets(run)],
         plots=figures,
         parts=parts,
         recipes=list(map(_recipe, runs)),
     )
+
+
+def _notes(runs: Sequence[Run]) -> Iterator[str]:
+    """The remarks on the steps of runs, by seed."""
+    for run in runs:
+        yield from (f"Seed {run.seed}, {steps}: {note}." for steps, note in step_notes(run))
 
 
 def _type_table(run: Run) -> Table:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from raycner.analysis.formatting import duration, figure, listed, many
-from raycner.analysis.scores import Run, corpus_name, learns_tasks, protocol_name, types_of
+from raycner.analysis.scores import Run, corpus_name, learns_tasks, protocol_name, step_notes, types_of
 from raycner.reporting.tables.labels import progress, setting_lines
 from raycner.reporting.tables.run import run_tables
 from raycner.reporting.terminal.renderer import render
@@ -54,6 +54,8 @@ def _facts(run: Run) -> RenderableType:
         facts.add_row("backward interference", f"{figure(run.backward_interference)} ({meaning})")
         workers = listed([str(number) for number in run.workers])
         facts.add_row("trained", f"{duration(run.seconds)}, {workers} {'worker' if workers == '1' else 'workers'}")
+    for steps, note in step_notes(run):
+        facts.add_row(steps, Text(note))
     for corpus in run.corpora:
         facts.add_row("corpus", Text(f"{corpus.fingerprint}  {corpus.source}".rstrip()))
         for note in corpus.notes:
