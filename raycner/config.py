@@ -90,7 +90,7 @@ class OptimConfig:
     pool, in which sentences of like length meet again and again. shuffle: at random, as SpanKL's code. corpus: the
     order of the corpus in every epoch, as CFNER's code."""
     select: Literal["new", "seen", "last"] = "seen"
-    """The dev micro-F1 that selects the epoch: new, of the step's own types (published practice, blind to forgetting);
+    """The dev F1 that selects the epoch: new, of the step's own types (published practice, blind to forgetting);
     seen, of all types so far; last: no score, the last epoch is kept. Of epochs with equal scores the latest counts.
     Where dev has no entity of the new types, the last epoch is kept."""
     select_by: Literal["micro", "macro"] = omit_default_from_hash("micro")
