@@ -34,6 +34,7 @@ from raycner.reporting.html.evaluation_section import evaluation_section
 from raycner.reporting.html.page import html
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
+from raycner.training.plan import NUMERICS
 from test_page import BROWSERS, PROBE, read
 
 HOSTILE = '</td></table><script src="http://evil.example/x.js">alert(1)</script>&amp;'
@@ -266,7 +267,8 @@ def test_the_test_part_is_scored_as_the_ledger_has_it(step: int, trained: str) -
             assert (score.support, score.predicted) == (tp + fn, tp + fp)
             assert evaluation.report.confusion.outcomes[name]["exact"] == tp
     assert evaluation.sources[0].startswith("test part of columns")
-    stated = f"Decoder constrained; calibration none; seed 0; 1 worker; {record.dtype}; raycner {__version__}."
+    trained_by = f"1 worker; {record.dtype}; numerics {NUMERICS}; raycner {__version__}."
+    stated = f"Decoder constrained; calibration none; seed 0; order animal, city, food, person; {trained_by}"
     assert evaluation.provenance == document(evaluation)["provenance"] == stated
 
 

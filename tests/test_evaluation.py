@@ -20,6 +20,7 @@ from raycner.errors import InputError
 from raycner.evaluation.entity_scores import SentenceCounts, score
 from raycner.evaluation.evaluator import DEFAULT, EvaluationKey
 from raycner.events import Event, ScoringStarted, StepFinished, StepReused
+from raycner.inference.evaluate import evaluate
 from raycner.orchestration.runner import run
 from raycner.storage.housekeeping import damages, leftovers
 from raycner.storage.ledger import RunLedger
@@ -243,7 +244,7 @@ def test_what_version_0_1_stored_is_what_its_checkpoints_score(before: Path) -> 
     for ledger in RunLedger.all(ObjectStore(str(before))):
         for record in ledger.records():
             reading = record.test if record.calibration is None else record.calibration.test
-            evaluation = raycner.evaluate(f"{ledger.run}:{record.index + 1}", test=True, store=str(before), resamples=0)
+            evaluation = evaluate(f"{ledger.run}:{record.index + 1}", test=True, store=str(before), resamples=0)
             for name, (tp, fp, fn) in reading.items():
                 score = evaluation.report.scores.types[name]
                 assert (score.support, score.predicted) == (tp + fn, tp + fp)
@@ -252,7 +253,7 @@ def test_what_version_0_1_stored_is_what_its_checkpoints_score(before: Path) -> 
 def test_another_decoding_of_a_step_of_version_0_1_is_evaluated(before: Path) -> None:
     run_name = next(ledger.run for ledger in RunLedger.all(ObjectStore(str(before))))
     stored, constrained = (
-        raycner.evaluate(run_name, test=True, store=str(before), resamples=0, decoding=decoding)
+        evaluate(run_name, test=True, store=str(before), resamples=0, decoding=decoding)
         for decoding in (None, "constrained")
     )
     assert stored.provenance.startswith("Decoder argmax")
