@@ -56,7 +56,7 @@ class OptimConfig:
 
     epochs: int = 0
     """0: as many as `updates` takes, from 3 to 30. Published: 10 or 20 (CFNER family)."""
-    updates: int = 300
+    updates: int = 500
     """The least number of updates of a step, where `epochs` or `batch_size` is 0: first the batches become smaller,
     then the epochs more."""
     first: FirstStepConfig = FirstStepConfig()

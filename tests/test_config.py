@@ -374,15 +374,15 @@ def test_paths_are_not_hashed() -> None:
 @pytest.mark.parametrize(
     ("sentences", "settings", "epochs", "batch_size", "scale"),
     [
-        (408, {}, 6, 8, 0.5),  # small: the smallest batches, and more epochs
-        (2_000, {}, 3, 20, 0.625**0.5),
+        (408, {}, 10, 8, 0.5),  # small: the smallest batches, and more epochs
+        (3_000, {}, 3, 18, 0.75),
         (100_000, {}, 3, 32, 1.0),  # large: three epochs of whole batches
         (5, {}, 30, 8, 0.5),  # few-shot: no more than thirty epochs
         (0, {}, 30, 8, 0.5),
         (408, {"updates": 0}, 3, 32, 1.0),
         (408, {"updates": 1000}, 20, 8, 0.5),
-        (408, {"epochs": 10}, 10, 13, (13 / 32) ** 0.5),  # what is set is kept
-        (408, {"batch_size": 32}, 24, 32, 1.0),  # and a batch size keeps the rates too
+        (800, {"epochs": 10}, 10, 16, 0.5**0.5),  # what is set is kept
+        (800, {"batch_size": 32}, 20, 32, 1.0),  # and a batch size keeps the rates too
         (408, {"epochs": 2, "batch_size": 16}, 2, 16, 1.0),
     ],
 )
