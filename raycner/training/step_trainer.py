@@ -6,7 +6,7 @@ Knows torch.distributed, not Ray.
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
 from raycner.training import ranks
+from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
 from raycner.training.loader import Positions, SplitLoader, epoch_order
@@ -37,9 +38,6 @@ from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
 from raycner.version import __version__
-
-FEW_UPDATES = 100
-"""A step with fewer updates is warned of: what its network has not learned looks like forgetting in a table."""
 
 
 class StepCallback(Protocol):
@@ -109,7 +107,7 @@ def train(
         grow(network, split, experience, spec)
         imprint(network, split, experience, spec)
         trainer = StepTrainer.of(spec, network, teacher, split, experience, callback)
-        for note in trainer.notes:
+        for note in (*trainer.notes, *trainer.advice()):
             callback.on_event(Message(note))
         epochs, best_epoch = trainer.fit()
         delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
@@ -237,7 +235,6 @@ class StepTrainer:
         Returns the epochs and the index of the best one.
         """
         optim = self.optim
-        self._warn_of_few_updates()
         epochs: tuple[EpochRecord, ...] = ()
         best: State = {}
         best_epoch, best_score = -1, -math.inf
@@ -264,12 +261,10 @@ class StepTrainer:
         self.require_finite_loss()
         return epochs, best_epoch
 
-    def _warn_of_few_updates(self) -> None:
-        updates = self.spec.optim.epochs * len(self._batches(0))
-        if updates < FEW_UPDATES:
-            step = f"step {self.spec.index + 1} makes {updates} updates from {len(self.loader)} sentences"
-            hint = "leave optim.epochs and optim.batch_size at 0, or raise the epochs"
-            self.callback.on_event(Message(f"{step}, too few to learn much: {hint}"))
+    def advice(self) -> Iterator[str]:
+        """Lines for people on the number and the size of the batches."""
+        step, batches = f"step {self.spec.index + 1}", len(self._batches(0))
+        return advice(step, self.optim, batches, self.loader.split.drawn, ranks.world_size())
 
     def _batches(self, epoch: int) -> list[Positions]:
         """The global batches of an epoch."""
