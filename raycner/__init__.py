@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raycner.api.adoption import adopt
+    from raycner.api.aliases import Alias, Aliases, aliases, history, promote, rollback
     from raycner.api.evaluations import Evaluation, evaluate
+    from raycner.api.gates import Judgement, gate
     from raycner.api.planning import plan, prepare
     from raycner.api.reports import Report, compare, report
     from raycner.api.runs import Run, load_run, load_runs, run
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from raycner.version import __version__
 
 __all__ = [
+    "Alias",
+    "Aliases",
     "Evaluation",
     "InputError",
+    "Judgement",
     "Predictor",
     "Report",
     "Run",
@@ -29,21 +34,29 @@ __all__ = [
     "Study",
     "__version__",
     "adopt",
+    "aliases",
     "compare",
     "evaluate",
     "forecast",
+    "gate",
+    "history",
     "load_run",
     "load_runs",
     "plan",
     "prepare",
+    "promote",
     "report",
+    "rollback",
     "run",
     "search",
 ]
 
 _MODULES = {
+    "Alias": "raycner.api.aliases",
+    "Aliases": "raycner.api.aliases",
     "Evaluation": "raycner.api.evaluations",
     "InputError": "raycner.errors",
+    "Judgement": "raycner.api.gates",
     "Predictor": "raycner.inference.predictor",
     "Report": "raycner.api.reports",
     "Run": "raycner.api.runs",
@@ -53,14 +66,19 @@ _MODULES = {
     "Study": "raycner.tuning.study",
     "__version__": "raycner.version",
     "adopt": "raycner.api.adoption",
+    "aliases": "raycner.api.aliases",
     "compare": "raycner.api.reports",
     "evaluate": "raycner.api.evaluations",
     "forecast": "raycner.api.searches",
+    "gate": "raycner.api.gates",
+    "history": "raycner.api.aliases",
     "load_run": "raycner.api.runs",
     "load_runs": "raycner.api.runs",
     "plan": "raycner.api.planning",
     "prepare": "raycner.api.planning",
+    "promote": "raycner.api.aliases",
     "report": "raycner.api.reports",
+    "rollback": "raycner.api.aliases",
     "run": "raycner.api.runs",
     "search": "raycner.api.searches",
 }

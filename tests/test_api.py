@@ -22,6 +22,11 @@ from test_report import counted, with_test_sets
 
 COUNTERPARTS = {
     "adopt": "adopt",
+    "gate": "gate",
+    "promote": "promote",
+    "rollback": "rollback",
+    "aliases": "aliases",
+    "history": "history",
     "prepare": "prepare",
     "plan": "plan",
     "run": "run",

@@ -130,6 +130,8 @@ def test_a_new_type_is_learned_and_the_old_weights_stay(base: Path, capsys: pyte
     longer = raycner.load_run("base-food", store=base / "store")
     assert longer.types == ("city", "person", "food") and len(longer.steps[1].epochs) == 1
     assert longer.steps[0].fingerprint == raycner.load_run("base", store=base / "store").steps[0].fingerprint
+    assert main(["extend", "base", *arguments, "optim.epochs=1", "optim.lr=0.003", "--may-lose", "0.1"]) == 3
+    assert "does not pass" in capsys.readouterr().out
     with pytest.raises(InputError, match="'Food' is probably 'food'"):
         longer.extend(["Food"], base / "reviews", progress=False)
 

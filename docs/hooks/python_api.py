@@ -8,6 +8,8 @@ from typing import Any
 PAGES = {
     "runs": ("Runs", "raycner.api.runs"),
     "adoption": ("Adopting a model", "raycner.api.adoption"),
+    "gates": ("Gates", "raycner.api.gates"),
+    "aliases": ("Aliases", "raycner.api.aliases"),
     "reports": ("Reports and comparisons", "raycner.api.reports"),
     "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from raycner.api.evaluations import Evaluation
+    from raycner.api.gates import Judgement
     from raycner.api.jobs import Job, Overrides
     from raycner.config import RunConfig
     from raycner.inference.predictor import Predictor
@@ -180,6 +181,18 @@ class Run:
         config = load_config(longer, overrides, settings)
         with event_handler(progress) as handler:
             return Run(extend(self.ledger, config, handler), self._store)
+
+    def gate(self, *files: str | PathLike[str], step: int = -1, against: str = "", **options: Any) -> "Judgement":
+        """Whether a step may take the place of `against`, by default the step before it, by what each old type loses.
+
+        Without files it is judged on the test part of the run. `options` are those of `raycner.gate`. Raises
+        `InputError` where there is no step before it, and where nothing can be compared.
+        """
+        from raycner.api.gates import gate
+
+        newer = self._address(step)
+        number = int(newer.rpartition(":")[2])
+        return gate(newer, *files, against=against or self._address(number - 1), store=self.store, **options)
 
     def _address(self, step: int) -> str:
         """RUN:STEP of a finished step."""

@@ -4,8 +4,9 @@ import argparse
 
 from rich.console import Console
 
+from raycner.cli.gate import NOT_PASSED, add_allowance
 from raycner.cli.output import progress
-from raycner.cli.parser import Verbs, add_configs, add_log, add_store, add_verb
+from raycner.cli.parser import Verbs, add_configs, add_log, add_store, add_verb, points
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -28,11 +29,14 @@ def add_parser(verbs: Verbs) -> None:
     source = "a folder, a file, a pattern or a URI in which these types are annotated"
     parser.add_argument("--source", required=True, help=source)
     parser.add_argument("--corpus", metavar="LAYOUT", help="the layout of the source (default: the run's own)")
+    may_lose = "then compare the old types as `raycner gate` does: the exit status is 3 if one loses more points of F1"
+    parser.add_argument("--may-lose", type=points, metavar="POINTS", help=may_lose)
+    add_allowance(parser)
     add_store(parser)
     add_log(parser)
 
 
-def run(args: argparse.Namespace, console: Console) -> None:
+def run(args: argparse.Namespace, console: Console) -> int:
     from raycner.api.runs import load_run
     from raycner.reporting.terminal.extension_report import gains_view
 
@@ -41,3 +45,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
         longer = before.extend(args.types, args.source, args.configs, corpus=args.corpus, progress=handler)
     console.print(f"{longer.name}", highlight=False)
     console.print(gains_view(*longer.steps[-2:], width=console.width), highlight=False)
+    if args.may_lose is None:
+        return 0
+    judgement = longer.gate(may_lose=args.may_lose, per_type=args.per_type, allow_unseen=args.allow_unseen)
+    judgement.show(console)
+    return 0 if judgement.passes else NOT_PASSED

@@ -93,3 +93,23 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
     return int(text)
+
+
+def amounts(text: str) -> dict[str, float]:
+    """T=NUMBER,T=NUMBER,..."""
+    parts = [pair.rpartition("=") for pair in text.split(",")]
+    try:
+        return {name.strip(): points(number if name.strip() else text) for name, _, number in parts}
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write person=0.5,location=2") from None
+
+
+def points(text: str) -> float:
+    """A number of points of F1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of points from 0 to 100")
+    return number

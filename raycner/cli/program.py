@@ -12,14 +12,35 @@ from difflib import get_close_matches
 
 from rich.logging import RichHandler
 
-from raycner.cli import adopt, compare, evaluate, export, extend, plan, predict, prepare, report, run, search, store
+from raycner.cli import (
+    adopt,
+    aliases,
+    compare,
+    evaluate,
+    export,
+    extend,
+    gate,
+    history,
+    plan,
+    predict,
+    prepare,
+    promote,
+    report,
+    rollback,
+    run,
+    search,
+    store,
+)
 from raycner.cli.parser import Parser
 from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
 from raycner.version import __version__
 
-VERBS = (prepare, plan, run, compare, search, report, store, evaluate, predict, export, adopt, extend)
+VERBS = (
+    *(prepare, plan, run, compare, search, report, store, evaluate, predict, export),
+    *(adopt, extend, gate, promote, rollback, aliases, history),
+)
 """In the order of `raycner --help`."""
 REPEATED = ("configs", "files", "runs")
 """The arguments that a verb may take several of."""
@@ -31,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0    done
     1    something failed, or the store is damaged
     2    the input is refused; one line says why
+    3    a gate does not pass
     130  interrupted
     141  the reader of standard output closed it
     143  terminated by SIGTERM, as clusters do

@@ -45,7 +45,7 @@ class EntityPredictor(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Annotated:
+class GoldSentences:
     """What is to be predicted."""
 
     sources: tuple[str, ...]
@@ -95,12 +95,51 @@ def evaluate(
     if bool(files) == test:
         what = "a test part and files together" if test else "neither files nor a test part to evaluate on"
         raise InputError(what, location="evaluate", hint="name files, or add --test for the run's own test part")
-    address = str(model)
-    if test:
-        annotated = _test_part(address, store)
-    else:
-        gold = read_annotated([str(file) for file in files], layout, reading)
-        annotated = _Annotated(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
+    annotated = run_test_part(str(model), store) if test else annotated_files(files, layout, reading)
+    return evaluate_on(
+        annotated,
+        str(model),
+        store=store,
+        types=types,
+        rename=rename,
+        decoding=decoding,
+        threshold=threshold,
+        encoder=encoder,
+        allow_pickle=allow_pickle,
+        resamples=resamples,
+        seed=seed,
+        most=most,
+        examples=examples,
+        on_progress=on_progress,
+    )
+
+
+def annotated_files(
+    files: Sequence[str | Path], layout: str | None = None, reading: Mapping[str, object] | None = None
+) -> GoldSentences:
+    """The sentences of annotated files."""
+    gold = read_annotated([str(file) for file in files], layout, reading)
+    return GoldSentences(gold.names, [(s.words, s.entities) for s in gold.sentences], None, gold.notes)
+
+
+def evaluate_on(
+    annotated: GoldSentences,
+    address: str,
+    *,
+    store: str = "store",
+    types: Sequence[str] = (),
+    rename: Mapping[str, str] | None = None,
+    decoding: str | None = None,
+    threshold: float | None = None,
+    encoder: str | None = None,
+    allow_pickle: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    most: int = 10,
+    examples: int = 2,
+    on_progress: Callable[[int], object] = lambda _: None,
+) -> EntityEvaluation:
+    """`evaluate` on sentences that were read before."""
     read_out = {key: value for key, value in (("decoding", decoding), ("threshold", threshold)) if value is not None}
     predictor = load_predictor(address, store, encoder, allow_pickle=allow_pickle, read_out=read_out)
     names = _names(predictor.types, rename or {})
@@ -190,7 +229,7 @@ def _is_hub_id(address: str) -> bool:
     return address.count("/") == 1 and not address.startswith(("/", ".", "~"))
 
 
-def _test_part(address: str, store: str) -> _Annotated:
+def run_test_part(address: str, store: str) -> GoldSentences:
     """The sentences that a step of a run is tested on, with the types that are annotated in each."""
     if Path(address).expanduser().is_dir():
         hint = "name files, or a RUN of the store"
@@ -203,7 +242,7 @@ def _test_part(address: str, store: str) -> _Annotated:
     sentences = [(s.words, s.entities) for part in parts for s in part.sentences()]
     if not any(entities for _, entities in sentences):
         raise InputError("no gold entity in the test part", location=ledger.run, hint="name annotated files instead")
-    return _Annotated(
+    return GoldSentences(
         sources=tuple(f"test part of {part.corpus.source}" for part in parts),
         sentences=sentences,
         visible=[part.visible for part in parts for _ in range(len(part))],
@@ -220,7 +259,7 @@ def _names(model_types: Sequence[str], rename: Mapping[str, str]) -> dict[str, s
 
 
 def _scored_types(
-    model_types: Sequence[str], annotated: _Annotated, chosen: Sequence[str]
+    model_types: Sequence[str], annotated: GoldSentences, chosen: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """The types to score, and notes about gold types that are left out."""
     for name in chosen:

@@ -8,11 +8,13 @@ left by killed processes, or by runs and searches that were removed.
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from time import time
 
 from raycner.errors import InputError
 from raycner.storage import uploads
+from raycner.storage.aliases import AliasRecord, alias_names, history
 from raycner.storage.durable_files import ABANDONED_AFTER
 from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
@@ -58,17 +60,22 @@ def directories(store: ObjectStore, kind: str) -> dict[str, int]:
 
 
 def referred(store: ObjectStore) -> set[str]:
-    """The steps that a run or a search refers to.
+    """The steps that a run, a search or the history of an alias refers to.
 
-    Raises `InputError` when that cannot be said: a ledger cannot be read, or runs or searches lie behind a link.
+    Raises `InputError` when that cannot be said: a ledger or an alias cannot be read, or they lie behind a link.
     """
-    for link in (*store.links("runs"), *store.links("searches")):
+    for link in (*store.links("runs"), *store.links("searches"), *store.links("aliases")):
         what = "a symbolic link, and what runs behind it refer to is unknown"
         raise InputError(what, location=f"{store}/{link}", hint="remove the link, or put the folder in its place")
     ledgers = [RunLedger.open(store, run) for run in _runs(store)]
     planned = {step.fingerprint for ledger in ledgers for step in ledger.planned}
     done = {record.fingerprint for ledger in ledgers for record in ledger.records()}
-    return planned | done | wanted(store)
+    promoted = {one.fingerprint for record in _alias_records(store) for one in record.ledger.records}
+    return planned | done | promoted | wanted(store)
+
+
+def _alias_records(store: ObjectStore) -> Iterator[AliasRecord]:
+    return chain.from_iterable(history(store, alias) for alias in alias_names(store))
 
 
 def _runs(store: ObjectStore) -> list[str]:
@@ -78,7 +85,7 @@ def _runs(store: ObjectStore) -> list[str]:
 
 
 def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]:
-    """Read every byte of every committed directory, every ledger and every search, and say what is wrong.
+    """Read every byte of every committed directory, every ledger, alias and search, and say what is wrong.
 
     `emit` receives each key before it is read.
     """
@@ -108,6 +115,15 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
             read_evaluation(store, key)
         except InputError as error:
             yield Damage(key, error.what)
+    for alias in alias_names(store):
+        emit(f"aliases/{alias}")
+        try:
+            missing = {r.address for r in history(store, alias) if f"steps/{r.fingerprint}" not in steps}
+        except InputError as error:
+            yield Damage(f"aliases/{alias}", error.what)
+            continue
+        for address in sorted(missing):
+            yield Damage(f"aliases/{alias}", f"{address} is not in the store")
     for key in SearchRecord.keys(store):
         emit(key)
         try:

@@ -252,6 +252,14 @@ class RunLedger:
         """The finished steps, by index."""
         return self._page.records
 
+    def up_to(self, record: StepRecord) -> Page:
+        """The ledger without the steps after this one."""
+        return replace(
+            self._page,
+            planned=tuple(step for step in self.planned if step.index <= record.index),
+            records=tuple(one for one in self.records() if one.index <= record.index),
+        )
+
     @property
     def finished(self) -> bool:
         """Whether every planned step has a record."""

@@ -1,9 +1,10 @@
-"""Names of runs and steps as users type them: RUN or RUN:STEP."""
+"""Names of runs and steps as users type them: RUN, RUN:STEP or an alias."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
 from raycner.errors import InputError
+from raycner.storage.aliases import find_alias
 from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
@@ -33,7 +34,13 @@ def find_runs(names: Sequence[str], store: ObjectStore) -> list[RunLedger]:
 
 
 def find_step(address: str, store: ObjectStore) -> tuple[RunLedger, StepRecord]:
-    """The run and the step of an address; the run's last finished step where it names none. Steps count from 1."""
+    """The run and the step of an address; the run's last finished step where it names none. Steps count from 1.
+
+    An alias is an address, unless a run has its name.
+    """
+    alias = find_alias(store, address)
+    if alias is not None and RunLedger.find(store, address) is None:
+        return RunLedger(store, alias.ledger), alias.record
     name, colon, number = address.rpartition(":")
     if not colon:
         name, number = address, ""
