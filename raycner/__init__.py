@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from raycner.api.reports import Report, compare, report
     from raycner.api.runs import Run, load_run, load_runs, run
     from raycner.api.searches import Search, forecast, search
+    from raycner.api.serving import Server, serve
     from raycner.api.stores import Store
     from raycner.config import RunConfig
     from raycner.errors import InputError
@@ -30,6 +31,7 @@ __all__ = [
     "Run",
     "RunConfig",
     "Search",
+    "Server",
     "Store",
     "Study",
     "__version__",
@@ -49,6 +51,7 @@ __all__ = [
     "rollback",
     "run",
     "search",
+    "serve",
 ]
 
 _MODULES = {
@@ -62,6 +65,7 @@ _MODULES = {
     "Run": "raycner.api.runs",
     "RunConfig": "raycner.config",
     "Search": "raycner.api.searches",
+    "Server": "raycner.api.serving",
     "Store": "raycner.api.stores",
     "Study": "raycner.tuning.study",
     "__version__": "raycner.version",
@@ -81,6 +85,7 @@ _MODULES = {
     "rollback": "raycner.api.aliases",
     "run": "raycner.api.runs",
     "search": "raycner.api.searches",
+    "serve": "raycner.api.serving",
 }
 """Where each public name is defined. It is imported when it is first used, so `import raycner` stays fast."""
 

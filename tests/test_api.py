@@ -27,6 +27,7 @@ COUNTERPARTS = {
     "rollback": "rollback",
     "aliases": "aliases",
     "history": "history",
+    "serve": "serve",
     "prepare": "prepare",
     "plan": "plan",
     "run": "run",

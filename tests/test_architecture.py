@@ -35,6 +35,7 @@ LAYERS = [
     ("analysis",),
     ("reporting",),
     ("inference",),
+    ("serving",),
     ("api",),
     ("cli", "__main__"),
 ]
@@ -135,7 +136,7 @@ def test_no_import_cycles() -> None:
 @pytest.mark.parametrize(
     ("library", "allowed"),
     [
-        ("ray", ("raycner.orchestration.", "raycner.tuning.", "raycner.inference.bulk")),
+        ("ray", ("raycner.orchestration.", "raycner.tuning.", "raycner.inference.bulk", "raycner.serving.replicas")),
         (
             "transformers",
             (

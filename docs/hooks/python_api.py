@@ -10,6 +10,7 @@ PAGES = {
     "adoption": ("Adopting a model", "raycner.api.adoption"),
     "gates": ("Gates", "raycner.api.gates"),
     "aliases": ("Aliases", "raycner.api.aliases"),
+    "serving": ("Serving", "raycner.api.serving"),
     "reports": ("Reports and comparisons", "raycner.api.reports"),
     "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),

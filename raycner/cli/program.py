@@ -29,6 +29,7 @@ from raycner.cli import (
     rollback,
     run,
     search,
+    serve,
     store,
 )
 from raycner.cli.parser import Parser
@@ -39,7 +40,7 @@ from raycner.version import __version__
 
 VERBS = (
     *(prepare, plan, run, compare, search, report, store, evaluate, predict, export),
-    *(adopt, extend, gate, promote, rollback, aliases, history),
+    *(adopt, extend, gate, promote, rollback, aliases, history, serve),
 )
 """In the order of `raycner --help`."""
 REPEATED = ("configs", "files", "runs")

@@ -34,6 +34,7 @@ from raycner.networks.heads.head import Prediction
 from raycner.networks.hugging_face import on_this_machine
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
+from raycner.storage.aliases import AliasRecord
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts
 from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.run_names import find_step
@@ -79,8 +80,17 @@ class Predictor:
         """
         if Path(address, DESCRIPTION).is_file():
             return cls.load(address)
-        ledger, record = find_step(address, ObjectStore(store))
-        network = restore(ObjectStore(store), ledger, record, encoder)
+        place = ObjectStore(store)
+        return cls._of_step(place, *find_step(address, place), encoder)
+
+    @classmethod
+    def promoted(cls, alias: AliasRecord, store: ObjectStore, encoder: str | None = None) -> Self:
+        """The step that a record of an alias names, whatever the alias names now. Raises `InputError` as `of` does."""
+        return cls._of_step(store, RunLedger(store, alias.ledger), alias.record, encoder)
+
+    @classmethod
+    def _of_step(cls, store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None) -> Self:
+        network = restore(store, ledger, record, encoder)
         new_type_bias = record.calibration.delta if record.calibration else 0.0
         return cls(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
 

@@ -1,0 +1,84 @@
+"""raycner serve: answer requests for entities with the step that an alias names."""
+
+import argparse
+import os
+
+from rich.console import Console
+
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count
+from raycner.errors import InputError
+
+TOKEN = "RAYCNER_SERVE_TOKEN"
+"""The environment variable with the token that requests must bear."""
+
+
+def add_parser(verbs: Verbs) -> None:
+    parser = add_verb(
+        verbs,
+        "serve",
+        run,
+        summary="serve the step that an alias names by HTTP, on Ray Serve; a promotion is picked up while it runs",
+        examples="""
+            raycner serve production
+            raycner serve production --host 0.0.0.0 --replicas 2 --max-replicas 8
+            raycner serve production --shadow candidate
+            raycner serve production --canary candidate=0.05
+        """,
+    )
+    parser.add_argument("alias", metavar="ALIAS", help="an alias of the store")
+    host = f"the address to listen on (default: 127.0.0.1); any other needs a token in {TOKEN}"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
+    parser.add_argument("--port", type=count, default=8000, help="(default: 8000)")
+    parser.add_argument("--replicas", type=count, default=1, metavar="N", help="(default: 1)")
+    parser.add_argument(
+        "--max-replicas", type=count, default=0, metavar="N", help="start up to so many as requests wait"
+    )
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="of each replica (default: 0)")
+    shadow = "an alias whose step reads every text too; its disagreements are counted by type"
+    parser.add_argument("--shadow", default="", metavar="ALIAS", help=shadow)
+    canary = "an alias whose step answers a share of the requests"
+    parser.add_argument("--canary", type=_canary, default=("", 0.0), metavar="ALIAS=SHARE", help=canary)
+    parser.add_argument("--max-texts", type=count, default=64, metavar="N", help="of one request (default: 64)")
+    characters = "of all texts of one request (default: 100000)"
+    parser.add_argument("--max-characters", type=count, default=100_000, metavar="N", help=characters)
+    timeout = "seconds after which a request is given up (default: 30)"
+    parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help=timeout)
+    add_store(parser)
+    add_encoder(parser)
+
+
+def run(args: argparse.Namespace, console: Console) -> None:
+    from raycner.api.serving import serve
+
+    canary, share = args.canary
+    with serve(
+        args.alias,
+        store=args.store,
+        host=args.host,
+        port=args.port,
+        replicas=args.replicas,
+        max_replicas=args.max_replicas,
+        gpus=args.gpus,
+        shadow=args.shadow,
+        canary=canary,
+        canary_share=share,
+        token=os.environ.get(TOKEN, ""),
+        max_texts=args.max_texts,
+        max_characters=args.max_characters,
+        timeout=args.timeout,
+        encoder=args.encoder,
+    ) as server:
+        console.print(f"{args.alias} is served at {server.url}; /docs describes it", highlight=False, soft_wrap=True)
+        server.wait()
+
+
+def _canary(text: str) -> tuple[str, float]:
+    """ALIAS=SHARE"""
+    alias, _, share = text.rpartition("=")
+    try:
+        number = float(share)
+    except ValueError:
+        number = -1.0
+    if not alias or not 0 <= number <= 1:
+        raise InputError(f"{text!r} names no share", location="--canary", hint="write --canary candidate=0.05")
+    return alias, number

@@ -1,0 +1,236 @@
+"""Serving: the entities of the promoted step by HTTP, within limits, and promotions while requests are answered."""
+
+import asyncio
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
+
+from fastapi.testclient import TestClient
+
+import raycner
+from fixtures_tiny import spoken
+from raycner import Predictor
+from raycner.__main__ import main
+from raycner.serving.answers import AnswerService, Question, ServeConfig
+from raycner.serving.web import web_app
+
+TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(30, 9)]
+
+
+@pytest.fixture
+def store(trained: str, tmp_path: Path) -> str:
+    """A store of its own, in which `production` names step 2 and `candidate` step 3."""
+    copy = str(shutil.copytree(trained, tmp_path / "store"))
+    raycner.promote("columns:2", "production", store=copy)
+    raycner.promote("columns:3", "candidate", store=copy)
+    return copy
+
+
+def expected(store: str, step: int) -> list[list[tuple[int, int, str]]]:
+    run = raycner.load_run("columns", store=store)
+    return [[(e.start, e.end, e.type) for e in entities] for entities in run.predictor(step).text(TEXTS)]
+
+
+def entities(answer: dict[str, Any]) -> list[tuple[int, int, str]]:
+    return [(e["start"], e["end"], e["type"]) for e in answer["entities"]]
+
+
+def client(store: str, **settings: Any) -> tuple[TestClient, AnswerService]:
+    service = AnswerService(ServeConfig(alias="production", store=store, **settings))
+    return TestClient(web_app(lambda: service)), service
+
+
+def test_texts_and_documents_get_what_the_predictor_finds(store: str) -> None:
+    http, _ = client(store)
+    answers = http.post("/predict", json={"texts": TEXTS}).json()["answers"]
+    assert [entities(answer) for answer in answers] == expected(store, 2)
+    assert any(answer["entities"] for answer in answers)
+    (one,) = http.post("/predict", json={"text": TEXTS[0]}).json()["answers"]
+    assert one == answers[0] and one["model"].endswith(":2")
+    documents = [{"id": str(i), "text": text} for i, text in enumerate(TEXTS)]
+    named = http.post("/predict", json={"documents": documents}).json()["answers"]
+    assert [answer["id"] for answer in named] == [document["id"] for document in documents]
+    assert [entities(answer) for answer in named] == expected(store, 2)
+    assert http.get("/healthz").json()["status"] == "ok"
+    assert http.get("/openapi.json").json()["info"]["title"] == "raycner"
+
+
+def test_a_promotion_is_picked_up_and_rolled_back(store: str) -> None:
+    http, service = client(store)
+    assert not service.refresh()
+    raycner.promote("columns:3", "production", store=store)
+    assert service.refresh()
+    answers = http.post("/predict", json={"texts": TEXTS}).json()["answers"]
+    assert [entities(answer) for answer in answers] == expected(store, 3)
+    raycner.rollback("production", store=store)
+    service.refresh()
+    assert http.get("/healthz").json()["number"] == 3
+    assert http.post("/predict", json={"text": "Ada"}).json()["answers"][0]["model"].endswith(":2")
+    shutil.rmtree(Path(store) / "aliases" / "production")
+    assert not service.refresh() and http.post("/predict", json={"text": "Ada"}).status_code == 200
+
+
+def test_a_token_is_required(store: str) -> None:
+    http, service = client(store, token=ServeConfig.digest("secret"))
+    assert "secret" not in repr(service.config)
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "secret"}):
+        assert http.post("/predict", json={"text": "Ada"}, headers=headers).status_code == 401
+        assert http.get("/metrics", headers=headers).status_code == 401
+    assert http.get("/healthz").status_code == 200
+    right = {"Authorization": "Bearer secret"}
+    assert http.post("/predict", json={"text": "Ada"}, headers=right).status_code == 200
+    assert 'raycner_requests_total{status="200"} 1.0' in http.get("/metrics", headers=right).text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"texts": ["x"] * 5}, 413),
+        ({"text": "x" * 101}, 413),
+        ({"text": "x" * 90_000}, 413),
+        ({}, 422),
+        ({"text": "a", "texts": ["b"]}, 422),
+        ({"text": 3}, 422),
+        ({"txt": "confidential"}, 422),
+    ],
+)
+def test_what_is_refused(body: dict[str, Any], status: int, store: str, caplog: pytest.LogCaptureFixture) -> None:
+    http, _ = client(store, max_texts=4, max_characters=100)
+    answer = http.post("/predict", json=body)
+    assert answer.status_code == status
+    assert "confidential" not in answer.text + caplog.text
+
+
+def test_a_slow_answer_is_given_up(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    http, service = client(store, timeout=0.01)
+
+    async def slow(_: object) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(service, "ask", slow)
+    assert http.post("/predict", json={"text": "Ada"}).status_code == 504
+
+
+def test_a_shadow_reads_and_only_counts(store: str) -> None:
+    http, service = client(store, shadow="candidate")
+    questions = [Question(text) for text in TEXTS]
+    service.compare_with_shadow(TEXTS, service.answer(questions))
+    ours, theirs = ({(i, *e) for i, row in enumerate(expected(store, step)) for e in row} for step in (2, 3))
+    printed = http.get("/metrics").text
+    counted = {
+        by: sum(
+            float(line.rpartition(" ")[2])
+            for line in printed.splitlines()
+            if line.startswith("raycner_shadow_entities_total") and f'by="{by}"' in line
+        )
+        for by in ("both", "live", "shadow")
+    }
+    assert counted == {"both": len(ours & theirs), "live": len(ours - theirs), "shadow": len(theirs - ours)}
+    assert counted["live"] + counted["shadow"] > 0
+    assert not any(text in printed for text in TEXTS)
+
+
+def test_a_canary_answers_its_share(store: str) -> None:
+    http, service = client(store, canary="candidate", canary_share=0.25)
+    models = [http.post("/predict", json={"text": "Ada"}).json()["answers"][0]["model"][-2:] for _ in range(100)]
+    assert 5 <= models.count(":3") <= 50 and set(models) == {":2", ":3"}
+    mixed = service.answer([Question(TEXTS[0]), Question(TEXTS[1], True), Question(TEXTS[2])])
+    assert [answer.model[-2:] for answer in mixed] == [":2", ":3", ":2"]
+
+
+def test_requests_that_overlap_with_promotions_are_answered_by_one_step(store: str) -> None:
+    _, service = client(store)
+    by_model = {f":{step}": expected(store, step) for step in (2, 3)}
+    ended = threading.Event()
+
+    def promote() -> None:
+        for step in (3, 2, 3, 2, 3):
+            raycner.promote(f"columns:{step}", "production", store=store)
+            service.refresh()
+        ended.set()
+
+    promoting = threading.Thread(target=promote)
+    promoting.start()
+    seen = set()
+    while not ended.is_set():
+        answers = service.answer([Question(text) for text in TEXTS])
+        (model,) = {answer.model[-2:] for answer in answers}
+        seen.add(model)
+        assert [[(e.start, e.end, e.type) for e in a.entities] for a in answers] == by_model[model]
+    promoting.join()
+    assert seen <= {":2", ":3"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected_line"),
+    [
+        (("serve", "nothing"), "no alias is called 'nothing'"),
+        (("serve", "production", "--shadow", "nothing"), "no alias is called 'nothing'"),
+        (("serve", "production", "--host", "0.0.0.0"), "no token is required"),
+        (("serve", "production", "--canary", "candidate"), "write --canary candidate=0.05"),
+    ],
+)
+def test_bad_input(
+    arguments: tuple[str, ...], expected_line: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--store", store]) == 2
+    line = capsys.readouterr().err
+    assert expected_line in line and line.count("\n") == 1
+
+
+@pytest.fixture
+def served(store: str) -> Iterator[str]:
+    with raycner.serve("production", store=store, port=8765, token="secret", replicas=1) as server:
+        yield server.url
+
+
+def ask(url: str, texts: list[str]) -> list[dict[str, Any]]:
+    body = json.dumps({"texts": texts}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": "Bearer secret"}
+    with urlopen(Request(f"{url}/predict", body, headers), timeout=60) as answer:
+        answers: list[dict[str, Any]] = json.load(answer)["answers"]
+        return answers
+
+
+@pytest.mark.chaos
+def test_no_request_is_dropped_by_a_promotion_on_ray_serve(store: str, served: str) -> None:
+    by_model = {f":{step}": expected(store, step) for step in (2, 3)}
+    ended = threading.Event()
+    wrong: list[object] = []
+
+    def clients() -> int:
+        number = 0
+        while not ended.is_set():
+            try:
+                answers = ask(served, TEXTS)
+            except (HTTPError, URLError, OSError) as error:
+                wrong.append(error)
+                continue
+            (model,) = {answer["model"][-2:] for answer in answers}
+            if [entities(answer) for answer in answers] != by_model[model]:
+                wrong.append(answers)
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(clients) for _ in range(4)]
+        for step in (3, 2):
+            raycner.promote(f"columns:{step}", "production", store=store)
+            while ask(served, ["Ada"])[0]["model"][-2:] != f":{step}":
+                time.sleep(0.2)
+        ended.set()
+    assert not wrong and all(future.result() > 0 for future in asking)
+    with pytest.raises(HTTPError, match="401"):
+        urlopen(Request(f"{served}/predict", b"{}", {"Content-Type": "application/json"}), timeout=60)
+    assert Predictor.of("production", store).types
