@@ -22,7 +22,9 @@ def adopt(
     reading: Mapping[str, object] | None = None,
     labels: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
     sentences: int = 500,
+    encoder: str | None = None,
     allow_pickle: bool = False,
     progress: Progress = True,
 ) -> "tuple[Run, Agreement | None]":
@@ -31,10 +33,10 @@ def adopt(
         run, check = raycner.adopt("my_classifier", "base", test=["news.conll"], rename={"PER": "person"})
         longer = run.extend(["product"], "my/reviews")
 
-    `model` is a folder or hub id of a Hugging Face token classifier with one linear layer over its encoder, or a folder
-    of `raycner export`. `test` are annotated files on which every step is scored; `layout` and `reading` say how they
+    `model` is a folder or hub id of a Hugging Face token classifier with one linear layer over its encoder, a folder of
+    `raycner export`, or a step RUN:STEP of any protocol. `test` are annotated files on which every step is scored; `layout` and `reading` say how they
     are read, where their names do not. `labels` are the labels in the order of the classifier's rows, instead of those
-    of config.json, and `rename` gives its types new names.
+    of config.json, `rename` gives its types new names, and `drop` names types that the step is not to have.
 
     The check compares the step with `transformers.pipeline` on so many sentences, of the test files or else made ones;
     `check.differences` lists where they differ. It is None for an exported step. Raises `InputError` for a model that
@@ -51,6 +53,8 @@ def adopt(
             test=adoption.TestFiles(tuple(fspath(file) for file in test), layout, reading),
             labels=labels,
             rename=rename,
+            drop=drop,
+            encoder=encoder,
             sentences=sentences,
             allow_pickle=allow_pickle,
         )

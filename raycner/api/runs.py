@@ -182,6 +182,16 @@ class Run:
         with event_handler(progress) as handler:
             return Run(extend(self.ledger, config, handler), self._store)
 
+    def undo_extension(self) -> None:
+        """Remove this run from the store, if it extends another one; that one stays.
+
+        Its last step is removed by the next garbage collection. Raises `InputError` for a run of one step, and for one
+        whose last step an alias names.
+        """
+        from raycner.orchestration.extend import undo
+
+        undo(self.ledger, self._store)
+
     def gate(self, *files: str | PathLike[str], step: int = -1, against: str = "", **options: Any) -> "Judgement":
         """Whether a step may take the place of `against`, by default the step before it, by what each old type loses.
 

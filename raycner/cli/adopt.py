@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from raycner.cli.output import progress
-from raycner.cli.parser import Verbs, add_log, add_store, add_verb, count, pairs
+from raycner.cli.parser import Verbs, add_encoder, add_log, add_store, add_verb, count, pairs
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -18,10 +18,12 @@ def add_parser(verbs: Verbs) -> None:
             raycner adopt my_classifier --name base
             raycner adopt dslim/bert-base-NER --name base --test news.conll --rename PER=person,LOC=location
             raycner adopt my_classifier --name base --labels O,B-drug,I-drug
+            raycner adopt demo-fg_pg-dld:3 --name base
+            raycner adopt base-product --name smaller --drop person --rename location=place
         """,
     )
-    model = "a folder or a hub id of a Hugging Face token classifier, or a folder of `raycner export`"
-    parser.add_argument("model", metavar="FOLDER|ID", help=model)
+    model = "a Hugging Face token classifier (a folder or a hub id), a folder of `raycner export`, or a step of a run"
+    parser.add_argument("model", metavar="FOLDER|ID|RUN:STEP", help=model)
     parser.add_argument("--name", required=True, help="the name of the run")
     test = "annotated files on which this step and later ones are scored"
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
@@ -29,11 +31,14 @@ def add_parser(verbs: Verbs) -> None:
     labels = "the labels in the order of the classifier's rows, if config.json does not name them"
     parser.add_argument("--labels", type=lambda text: text.split(","), default=(), metavar="L,L,...", help=labels)
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help="the model's types under new names")
+    drop = "types that the step is not to have: it never predicts them"
+    parser.add_argument("--drop", type=lambda text: text.split(","), default=(), metavar="T,T,...", help=drop)
     sentences = "how many sentences are compared with transformers.pipeline (default: 500)"
     parser.add_argument("--sentences", type=count, default=500, metavar="N", help=sentences)
     pickle = "also load weights that are pickled, not safetensors"
     parser.add_argument("--allow-pickle", action="store_true", help=pickle)
     add_store(parser)
+    add_encoder(parser)
     add_log(parser)
 
 
@@ -50,6 +55,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
             layout=args.layout,
             labels=args.labels,
             rename=args.rename,
+            drop=args.drop,
+            encoder=args.encoder,
             sentences=args.sentences,
             allow_pickle=args.allow_pickle,
             progress=handler,

@@ -2,9 +2,10 @@
 
     a Hugging Face token classifier   an encoder and one linear layer: its rows become those of a linear head
     a folder of `raycner export`      the network as it is
+    a step of a run, RUN:STEP         the network as it is, whatever protocol the run has
 
-The step is named by a digest of the model's files and labels. It is never trained, and it is scored on the test files
-that come with it.
+Types can be dropped and renamed on the way. The step is named by a digest of the model's files and labels. It is never
+trained, and it is scored on the test files that come with it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,29 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from raycner.config import RunConfig
-from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Scenario
 from raycner.data.type_synonyms import synonym
 from raycner.errors import InputError
 from raycner.evaluation.agreement import Agreement
 from raycner.events import EventHandler
 from raycner.hashing import Plain, fingerprint, plain
+from raycner.inference.evaluate import is_hub_id
 from raycner.inference.pipeline_check import compare_with_pipeline, made_sentences
-from raycner.inference.predictor import DESCRIPTION, read_description
+from raycner.inference.predictor import DESCRIPTION, read_description, restore
 from raycner.inference.token_classifier import refuse_other_checkpoints
 from raycner.networks.adopted_tagger import AdoptedTagger
 from raycner.networks.encoders.pretrained import identity
 from raycner.networks.hugging_face import HuggingFaceCheckpoint
 from raycner.networks.network import Network
+from raycner.networks.retyping import retyped
 from raycner.orchestration import run_steps
 from raycner.orchestration.runner import run
 from raycner.storage.ledger import RunLedger, TrainingRecord
+from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore, is_key
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.plan import StepSpec, plan
 from raycner.version import __version__
 
-HINT = "name a token classifier of Hugging Face, or a folder of `raycner export`"
+HINT = "name a token classifier of Hugging Face, a folder of `raycner export`, or RUN:STEP of the store"
 RECIPE: Mapping[str, Plain] = {"method": {"name": "dld", "base": {"name": "extend_ner"}}}
 """How later steps are trained, unless the user says otherwise."""
 
@@ -85,26 +88,30 @@ def adopt(
     test: TestFiles = TestFiles(),  # a frozen value
     labels: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
     sentences: int = 500,
+    encoder: str | None = None,
     allow_pickle: bool = False,
 ) -> Adoption:
     """Adopt a model as the run `name` of one step.
 
     Args:
-        path: a folder or hub id of a token classifier, or a folder of `raycner export`.
+        path: a folder or hub id of a token classifier, a folder of `raycner export`, or a step of the store.
         test: annotated files on which the step is scored.
         labels: the labels by row, instead of those of config.json.
         rename: the model's types under new names.
+        drop: types that the step is not to have.
         sentences: how many sentences are compared with `transformers.pipeline`: of the test files, or made ones.
+        encoder: where the encoder of a step lies, if it has moved.
         allow_pickle: also read weights that are pickled, as tensors alone.
 
     Raises `InputError` for a model that is no tagger with a linear head, and for a name that another run has.
     """
     _require_name(name)
-    own = (Path(path).expanduser() / DESCRIPTION).is_file()
-    if own and (labels or rename):
-        raise InputError("an exported step has its types", location=path, hint="leave out --labels and --rename")
-    model = _exported(path) if own else _token_classifier(path, labels, rename or {}, allow_pickle=allow_pickle)
+    model = _read(path, store, labels, rename or {}, encoder, allow_pickle=allow_pickle)
+    if labels and model.tagger is None:
+        raise InputError("only token classifiers have labels", location="--labels", hint="leave it out")
+    complete, model = model, _retyped(model, drop, {} if model.tagger else rename or {})
     config = RunConfig.from_settings(_settings(model, name, test, store), {})
     before = RunLedger.find(store, name)
     if before is not None and before.planned[0].fingerprint != model.digest:
@@ -112,7 +119,7 @@ def adopt(
         raise InputError(f"another model is adopted as {name!r}", location=str(store), hint=hint)
     _, scenario = run_steps.prepare(config, emit)
     _require_common_types(model.network.inventory.types, scenario)
-    check = _check(model, scenario, sentences)
+    check = _check(complete, scenario, sentences)
     _commit(store, plan(config, scenario)[0], model.network)
     return Adoption(run(config, emit), check)
 
@@ -123,19 +130,62 @@ def _require_name(name: str) -> None:
         raise InputError(f"{name!r} cannot name a run", location="--name", hint=hint)
 
 
+def _read(
+    path: str,
+    store: ObjectStore,
+    labels: Sequence[str],
+    rename: Mapping[str, str],
+    encoder: str | None,
+    *,
+    allow_pickle: bool,
+) -> _Model:
+    """The model at a path, of a hub, or in the store."""
+    folder = Path(path).expanduser()
+    if (folder / DESCRIPTION).is_file():
+        return _exported(path)
+    if not folder.is_dir():
+        try:
+            return _step(path, store, encoder)
+        except InputError as error:
+            if not is_hub_id(path) or "no run is called" not in error.what:
+                raise
+    return _token_classifier(path, labels, rename, allow_pickle=allow_pickle)
+
+
 def _exported(path: str) -> _Model:
     """The network of a folder that `raycner export` wrote for a Predictor."""
     description, weights = read_description(Path(path).expanduser())
-    inventory = TypeInventory().grow(description.inventory.types)
-    try:
-        network = Network.restore(description.model, inventory, description.memory, weights)
-    except RuntimeError:
-        what = f"its head {description.model.head.name!r} has weights for each step"
-        raise InputError(what, location=path, hint="extend the run itself") from None
-    if description.new_type_bias:
-        network.head.bake_in(description.new_type_bias)
+    network = Network.restore(description.model, description.inventory, description.memory, weights)
     model = plain(description.model, hashed=True)
-    return _Model(network, fingerprint({"adopted": 1, "files": identity(path), "model": model}))
+    digest = fingerprint({"adopted": 1, "files": identity(path), "model": model})
+    return _Model(retyped(_calibrated(network, description.new_type_bias, path)), digest)
+
+
+def _step(address: str, store: ObjectStore, encoder: str | None) -> _Model:
+    """The network of a step in the store."""
+    ledger, record = find_step(address, store)
+    network = restore(store, ledger, record, encoder)
+    new_type_bias = record.calibration.delta if record.calibration else 0.0
+    digest = fingerprint({"adopted": 1, "step": record.fingerprint, "new_type_bias": new_type_bias})
+    return _Model(retyped(_calibrated(network, new_type_bias, address)), digest)
+
+
+def _calibrated(network: Network, new_type_bias: float, path: str) -> Network:
+    """The network, whose every output is as its calibrated predictions are."""
+    if new_type_bias:
+        if not network.head.can_bake_in:
+            what = f"its predictions are calibrated, which head {network.config.head.name!r} cannot hold"
+            raise InputError(what, location=path, hint="set eval.calibration=none in its run")
+        network.head.bake_in(new_type_bias)
+    return network
+
+
+def _retyped(model: _Model, drop: Sequence[str], rename: Mapping[str, str]) -> _Model:
+    """The model without some types, and with other names for some."""
+    if not drop and not rename:
+        return model
+    network = retyped(model.network, drop, rename)
+    return _Model(network, fingerprint({"adopted": model.digest, "types": network.inventory.types}))
 
 
 def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str], *, allow_pickle: bool) -> _Model:

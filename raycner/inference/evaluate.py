@@ -195,7 +195,7 @@ def load_predictor(
     try:
         return _step(address, store, encoder, read_out or {})
     except InputError as error:
-        if not _is_hub_id(address) or "no run is called" not in error.what:
+        if not is_hub_id(address) or "no run is called" not in error.what:
             raise
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
 
@@ -224,7 +224,7 @@ def _provenance(address: str, store: str, predictor: EntityPredictor) -> str:
     return step_provenance(run, run.steps[record.index])
 
 
-def _is_hub_id(address: str) -> bool:
+def is_hub_id(address: str) -> bool:
     """OWNER/NAME, as no run is called."""
     return address.count("/") == 1 and not address.startswith(("/", ".", "~"))
 

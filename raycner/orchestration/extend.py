@@ -11,6 +11,7 @@ from raycner.hashing import Plain
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.settings import merge
+from raycner.storage.aliases import alias_names, find_alias
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan
@@ -27,7 +28,7 @@ def with_step(
     protocol = settings["scenario"]["protocol"]
     if protocol["name"] != "steps":
         line = f"its protocol is {protocol['name']}, whose steps are fixed"
-        hint = "runs of the protocol steps can be extended (jobs/own_steps.yaml)"
+        hint = f"make its last step the first of a new run: raycner adopt {ledger.run} --name NAME"
         raise InputError(line, location=ledger.run, hint=hint)
     _refuse_known_types(types, [kind for planned in ledger.planned for kind in planned.new])
     layout = {key: value for key, value in {"path": source, "name": corpus}.items() if value is not None}
@@ -35,6 +36,22 @@ def with_step(
     settings.pop("plugins", None)  # only the user names plugins, never a ledger
     longer = {"protocol": {"steps": [*protocol["steps"], step]}}
     return merge(settings, {"store": store.uri, "scenario": longer})
+
+
+def undo(ledger: RunLedger, store: ObjectStore) -> None:
+    """Remove a run that extends another one; the other run and all steps stay until `raycner store gc`.
+
+    Raises `InputError` for a run of one step, and for one whose last step an alias names.
+    """
+    if len(ledger.planned) < 2 or recorded(ledger.config)["scenario"]["protocol"]["name"] != "steps":
+        raise InputError("it extends no other run", location=ledger.run, hint="name a run that `raycner extend` made")
+    last = ledger.planned[-1].fingerprint
+    for name in alias_names(store):
+        current = find_alias(store, name)
+        if current is not None and current.fingerprint == last:
+            what = f"the alias {name} names its last step"
+            raise InputError(what, location=ledger.run, hint=f"run `raycner rollback {name}` first")
+    store.remove(f"runs/{ledger.run}")
 
 
 def _refuse_known_types(types: Sequence[str], learned: Sequence[str]) -> None:
