@@ -146,6 +146,46 @@ def test_an_exported_step_is_adopted(trained: str, tmp_path: Path) -> None:
     assert any(run.predictor().words(words))
 
 
+def test_a_step_of_any_protocol_is_adopted_and_types_are_dropped_and_renamed(trained: str) -> None:
+    original = raycner.load_run("columns", store=trained)
+    words = [words for words, _ in spoken(40, 5)]
+    before = original.predictor(3).words(words)
+    same, _ = raycner.adopt("columns:3", "same", store=trained, progress=False)
+    assert same.types == original.steps[2].seen and same.predictor().words(words) == before
+    smaller, _ = raycner.adopt(
+        "columns:3", "smaller", store=trained, drop=["city"], rename={"food": "meal"}, progress=False
+    )
+    assert smaller.types == ("animal", "meal", "person")
+    after = smaller.predictor().words(words)
+    assert {e.type for row in after for e in row} <= {"animal", "meal", "person"}
+    assert sum(e.type == "animal" for row in after for e in row) > 0
+    old, new = (run.predictor()._network.head.weight for run in (same, smaller))
+    assert torch.equal(new, torch.cat([old[:3], old[5:]]))
+    for options, expected in (({"drop": ["cty"]}, "no type 'cty'"), ({"drop": list(same.types)}, "no type is left")):
+        with pytest.raises(InputError, match=expected):
+            raycner.adopt("columns:3", "none", store=trained, progress=False, **options)
+
+
+def test_an_extension_is_undone_unless_it_is_in_use(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = str(base / "store")
+    for seed, (part, number) in enumerate({"train": 30, "dev": 12, "test": 12}.items()):
+        write_columns(base / "zoo" / f"{part}.txt", number, seed, {"animal"})
+    extended = ("--types", "animal", "--source", str(base / "zoo"), "--store", store, "optim.epochs=1")
+    assert main(["extend", "base", *extended]) == 0
+    raycner.promote("base-animal", "zoo", store=store)
+    assert main(["extend", "base-animal", "--undo", "--store", store]) == 2
+    assert "the alias zoo names its last step" in capsys.readouterr().err
+    raycner.promote("base", "zoo", store=store)
+    assert main(["extend", "base-animal", "--undo", "--store", store]) == 0
+    assert "base" in {run.name for run in raycner.load_runs(store=store)}
+    assert not [run for run in raycner.load_runs(store=store) if run.name.startswith("base-animal")]
+    capsys.readouterr()
+    assert main(["extend", "base", "--undo", "--store", store]) == 2
+    assert "it extends no other run" in capsys.readouterr().err
+    assert main(["extend", "base", "--store", store]) == 2
+    assert "--types product" in capsys.readouterr().err
+
+
 def test_differences_are_listed(tiny_bert: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from raycner.evaluation.agreement import Agreement
     from raycner.reporting.terminal.adoption_view import adoption_view

@@ -34,9 +34,10 @@ def adopt(
         longer = run.extend(["product"], "my/reviews")
 
     `model` is a folder or hub id of a Hugging Face token classifier with one linear layer over its encoder, a folder of
-    `raycner export`, or a step RUN:STEP of any protocol. `test` are annotated files on which every step is scored; `layout` and `reading` say how they
-    are read, where their names do not. `labels` are the labels in the order of the classifier's rows, instead of those
-    of config.json, `rename` gives its types new names, and `drop` names types that the step is not to have.
+    `raycner export`, or a step RUN:STEP of any protocol. `test` are annotated files on which every step is scored;
+    `layout` and `reading` say how they are read, where their names do not. `labels` are the labels in the order of the
+    classifier's rows, instead of those of config.json, `rename` gives its types new names, and `drop` names types that
+    the step is not to have. `encoder` is where the pretrained encoder of a step lies, if it has moved.
 
     The check compares the step with `transformers.pipeline` on so many sentences, of the test files or else made ones;
     `check.differences` lists where they differ. It is None for an exported step. Raises `InputError` for a model that

@@ -49,7 +49,5 @@ def _rows(network: Network, places: Collection[int]) -> torch.Tensor:
 
 
 def _refusal(network: Network) -> InputError:
-    what = f"the types of head {network.config.head.name!r} have weights for each step"
-    return InputError(
-        what, location="model.head.name", hint="only heads with rows of their own for each type can do this"
-    )
+    what = f"head {network.config.head.name!r} has no rows of their own for each type"
+    return InputError(what, location="model.head.name", hint="use a head that has, such as linear")
