@@ -1,6 +1,7 @@
 """Adopting: a tagger of transformers alone becomes step 1, predicts what its pipeline does, learns a new type."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,14 +147,15 @@ def test_an_exported_step_is_adopted(trained: str, tmp_path: Path) -> None:
     assert any(run.predictor().words(words))
 
 
-def test_a_step_of_any_protocol_is_adopted_and_types_are_dropped_and_renamed(trained: str) -> None:
-    original = raycner.load_run("columns", store=trained)
+def test_a_step_of_any_protocol_is_adopted_and_types_are_dropped_and_renamed(trained: str, tmp_path: Path) -> None:
+    store = str(shutil.copytree(trained, tmp_path / "store"))
+    original = raycner.load_run("columns", store=store)
     words = [words for words, _ in spoken(40, 5)]
     before = original.predictor(3).words(words)
-    same, _ = raycner.adopt("columns:3", "same", store=trained, progress=False)
+    same, _ = raycner.adopt("columns:3", "same", store=store, progress=False)
     assert same.types == original.steps[2].seen and same.predictor().words(words) == before
     smaller, _ = raycner.adopt(
-        "columns:3", "smaller", store=trained, drop=["city"], rename={"food": "meal"}, progress=False
+        "columns:3", "smaller", store=store, drop=["city"], rename={"food": "meal"}, progress=False
     )
     assert smaller.types == ("animal", "meal", "person")
     after = smaller.predictor().words(words)
@@ -163,7 +165,7 @@ def test_a_step_of_any_protocol_is_adopted_and_types_are_dropped_and_renamed(tra
     assert torch.equal(new, torch.cat([old[:3], old[5:]]))
     for options, expected in (({"drop": ["cty"]}, "no type 'cty'"), ({"drop": list(same.types)}, "no type is left")):
         with pytest.raises(InputError, match=expected):
-            raycner.adopt("columns:3", "none", store=trained, progress=False, **options)
+            raycner.adopt("columns:3", "none", store=store, progress=False, **options)
 
 
 def test_an_extension_is_undone_unless_it_is_in_use(base: Path, capsys: pytest.CaptureFixture[str]) -> None:
