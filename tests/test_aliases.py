@@ -49,7 +49,8 @@ def test_an_alias_stands_for_a_step(verb: Callable[..., tuple[int, str]], store:
     predictor = Predictor.of("production", store.uri)
     assert predictor.types == run.steps[1].seen
     assert predictor.words(WORDS) == run.predictor(2).words(WORDS)
-    assert f"{run.name}:2" in verb("aliases")[1].replace("\n", "")
+    assert raycner.aliases(store.uri)["production"].address == f"{run.name}:2"
+    assert "production" in verb("aliases")[1]
     (record,) = history(store, "production")
     assert record.why == "the first one" and "@" in record.who and record.when.endswith("+00:00")
     assert verb("export", "production", str(Path(store.uri).parent / "exported"))[0] == 0

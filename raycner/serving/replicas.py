@@ -43,14 +43,14 @@ class Replica(AnswerService):
         super().__init__(config)
         self._ended = threading.Event()
         threading.Thread(target=self.refresh_forever, args=(self._ended,), daemon=True, name="aliases").start()
-        self._ask_together.set_max_batch_size(config.max_batch)  # type: ignore[attr-defined]
-        self._ask_together.set_batch_wait_timeout_s(config.batch_wait)  # type: ignore[attr-defined]
+        self._ask_together.set_max_batch_size(config.max_batch)
+        self._ask_together.set_batch_wait_timeout_s(config.batch_wait)
 
     async def ask(self, questions: Sequence[Question]) -> list[Answer]:
         answers: list[Answer] = await self._ask_together(questions)
         return answers
 
-    @serve.batch
+    @serve.batch  # type: ignore[untyped-decorator]
     async def _ask_together(self, requests: list[Sequence[Question]]) -> list[list[Answer]]:
         """The answers of several requests."""
         answers = await super().ask(list(chain.from_iterable(requests)))

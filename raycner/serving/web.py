@@ -76,13 +76,13 @@ def web_app(find_service: Callable[[], AnswerService]) -> FastAPI:
     app.add_middleware(BodyLimit, find_service=find_service)
     service_here = Annotated[AnswerService, Depends(find_service)]
 
-    def admitted(request: Request, service: service_here) -> None:  # type: ignore[valid-type]
+    def admitted(request: Request, service: service_here) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not service.config.admits(token if scheme.lower() == "bearer" else ""):
             raise HTTPException(401, "a token is required: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     @app.post("/predict", dependencies=[Depends(admitted)])
-    async def predict(asked: Predict, service: service_here) -> Predicted:  # type: ignore[valid-type]
+    async def predict(asked: Predict, service: service_here) -> Predicted:
         started, status = perf_counter(), 500
         try:
             answers = await _answers(asked, service)
@@ -96,11 +96,11 @@ def web_app(find_service: Callable[[], AnswerService]) -> FastAPI:
         return answers
 
     @app.get("/healthz")
-    async def healthz(service: service_here) -> dict[str, Any]:  # type: ignore[valid-type]
+    async def healthz(service: service_here) -> dict[str, Any]:
         return service.health()
 
     @app.get("/metrics", dependencies=[Depends(admitted)])
-    async def metrics(service: service_here) -> Response:  # type: ignore[valid-type]
+    async def metrics(service: service_here) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
     @app.exception_handler(RequestValidationError)

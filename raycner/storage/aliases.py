@@ -144,7 +144,7 @@ def _require_name(store: ObjectStore, alias: str) -> None:
         raise InputError(f"a run is called {alias!r}", location=str(store), hint="choose another alias")
 
 
-def _signature(why: str) -> dict[str, str]:
+def _signature(why: str) -> dict[str, Any]:
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # a container without a user database
