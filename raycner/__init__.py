@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from raycner.api.aliases import Alias, Aliases, aliases, history, promote, rollback
     from raycner.api.evaluations import Evaluation, evaluate
     from raycner.api.gates import Judgement, gate
+    from raycner.api.inspections import Inspection, inspect, inspect_job
     from raycner.api.planning import plan, prepare
     from raycner.api.reports import Report, compare, report
     from raycner.api.runs import Run, load_run, load_runs, run
@@ -25,6 +26,7 @@ __all__ = [
     "Aliases",
     "Evaluation",
     "InputError",
+    "Inspection",
     "Judgement",
     "Predictor",
     "Report",
@@ -42,6 +44,8 @@ __all__ = [
     "forecast",
     "gate",
     "history",
+    "inspect",
+    "inspect_job",
     "load_run",
     "load_runs",
     "plan",
@@ -60,6 +64,7 @@ _MODULES = {
     "Evaluation": "raycner.api.evaluations",
     "InputError": "raycner.errors",
     "Judgement": "raycner.api.gates",
+    "Inspection": "raycner.api.inspections",
     "Predictor": "raycner.inference.predictor",
     "Report": "raycner.api.reports",
     "Run": "raycner.api.runs",
@@ -76,6 +81,8 @@ _MODULES = {
     "forecast": "raycner.api.searches",
     "gate": "raycner.api.gates",
     "history": "raycner.api.aliases",
+    "inspect": "raycner.api.inspections",
+    "inspect_job": "raycner.api.inspections",
     "load_run": "raycner.api.runs",
     "load_runs": "raycner.api.runs",
     "plan": "raycner.api.planning",

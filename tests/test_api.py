@@ -28,6 +28,7 @@ COUNTERPARTS = {
     "aliases": "aliases",
     "history": "history",
     "serve": "serve",
+    "inspect": "inspect",
     "prepare": "prepare",
     "plan": "plan",
     "run": "run",

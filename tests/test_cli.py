@@ -190,9 +190,9 @@ def test_prepare_prints_what_it_read(columns: Path, tmp_path: Path, capsys: pyte
     (columns / "dev.conll").unlink()
     assert main(["prepare", f"scenario.corpus={{name: columns, path: {columns}}}", f"store={tmp_path / 's'}"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "train 27, dev 3, test 30" in printed
-    assert "types city, person" in printed
-    assert "BIO" in printed
+    assert "sentences 27 3 30" in printed
+    assert "city" in printed and "person" in printed
+    assert "note tags read as BIO (detected)" in printed
 
 
 def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,7 +122,7 @@ def test_overrides_parse_like_yaml() -> None:
         ("scenario.protocol={name: filter, split_seed: 1}",
          "scenario.protocol.split_seed: no such setting; filter has permutation, tasks, test"),
         ("scenario.corpus.grain=coarse", "scenario.corpus.grain: no such setting; demo has seed, sentences"),
-        ("scenario.corpus.name=colums", "scenario.corpus.name: no layout is called 'colums'; did you mean columns?"),
+        ("scenario.corpus.name=colums", "scenario.corpus.name: no layout is called 'colums'; did you mean columns"),
         ("scenario.protocol.first=0", "scenario.protocol: first and per_step are at least 1"),
         ("scenario.protocol.per_step=0", "scenario.protocol: first and per_step are at least 1"),
         ("scenario.protocol.name=steps", "scenario.protocol: protocol 'steps' needs the list `steps`"),

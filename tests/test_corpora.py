@@ -671,8 +671,9 @@ def test_a_layout_without_a_path_is_rejected(store: ObjectStore) -> None:
         prepare(LAYOUTS["columns"](), store, quiet)
 
 
-def test_sources_of_the_version_before_are_found(folder: Path) -> None:
-    """Prepared sources are named by all settings that layouts shared in version 0.1: none may be read again."""
+def test_sources_are_named_by_the_settings_of_the_version_before(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new setting at its default renames no prepared source; only another `READER_VERSION` does."""
+    monkeypatch.setattr(corpora, "READER_VERSION", 1)
     layouts_of_before = (
         LAYOUTS["columns"](path="anywhere"),
         LAYOUTS["conll2003"](path="anywhere", repair="lenient"),

@@ -1,14 +1,17 @@
 """Settings that read files as they are: each refusal names the one that reads the file, and it does."""
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raycner.cli.program import main
 from raycner.config import RunConfig
 from raycner.data.annotated import read_annotated
-from raycner.data.corpora import Corpus, prepare
+from raycner.data.corpora import Corpus, _line, _sentence_line, prepare
 from raycner.data.entities import Entity
 from raycner.data.layouts import columns as columns_module
 from raycner.data.layouts.layout import LAYOUTS
@@ -283,3 +286,74 @@ def test_evaluation_reads_with_the_same_settings(tmp_path: Path) -> None:
     (tmp_path / "test.conll").write_bytes("Jos\xe9\tB-PER\rran\tO\r".encode("latin-1"))
     gold = read_annotated([str(tmp_path / "test.conll")], settings={"encoding": "latin-1", "line_ends": "cr"})
     assert [sentence.words for sentence in gold.sentences] == [("Jos\xe9", "ran")]
+
+
+class Texts:
+    """A file as runs of whole lines."""
+
+    name = "file"
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def texts(self) -> list[str]:
+        return self._texts
+
+
+def plain_paragraphs(lines: list[str]) -> list[tuple[int, str]]:
+    """What a reading line by line finds."""
+    runs: list[tuple[int, str]] = []
+    is_open = False
+    for number, line in enumerate(lines, start=1):
+        if line.strip(" \t"):
+            runs[-1:] = [(runs[-1][0], f"{runs[-1][1]}\n{line}")] if is_open else [*runs[-1:], (number, line)]
+        is_open = bool(line.strip(" \t"))
+    return runs
+
+
+@given(
+    lines=st.lists(st.sampled_from(["", "", "a", "b\tO", " ", "\t"]), min_size=1, max_size=9),
+    cuts=st.sets(st.integers(1, 8), max_size=3),
+)
+def test_paragraphs_are_those_of_the_lines(lines: list[str], cuts: set[int]) -> None:
+    bounds = [0, *sorted(cut for cut in cuts if cut < len(lines)), len(lines)]
+    texts = ["\n".join(lines[start:end]) for start, end in pairwise(bounds)]
+    assert list(columns_module.paragraphs(Texts(texts))) == plain_paragraphs(lines)  # type: ignore[arg-type]
+
+
+WORD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1, max_size=3)
+
+
+@given(sentences=st.lists(st.lists(WORD, max_size=3), max_size=4))
+def test_the_digest_of_a_sentence_is_that_of_its_json(sentences: list[list[str]]) -> None:
+    for words in sentences:
+        entities = [Entity(place, place + 1, word) for place, word in enumerate(words)]
+        assert _sentence_line(words, entities) == _line([words, [[e.start, e.end, e.type] for e in entities]])
+
+
+# ---- columns
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "settings"),
+    [
+        ("B-PER Anna\nO ran\n\n", "set scenario.corpus.token_column=1 and scenario.corpus.tag_column=0",
+         {"token_column": 1, "tag_column": 0}),
+        ("Anna B-PER NNP\nran O VBD\n\n", "scenario.corpus.tag_column=1;", {"tag_column": 1}),
+        ("1\tAnna\tB-PER\tO\n2\tran\tO\tO\n\n1\tx\tO\tB-LOC\n2\ty\tO\tO\n\n", "set scenario.corpus.token_column=1",
+         {"token_column": 1, "tag_column": 2}),
+        ("0 Anna B-PER - -\n1 ran O - -\n\n", "set scenario.corpus.token_column=1 and scenario.corpus.tag_column=2",
+         {"token_column": 1, "tag_column": 2}),
+        ("Anna\tB-PER\t\nran\tO\t\n\n", "set scenario.corpus.tag_column=1", {"tag_column": 1}),
+        ("Anna NNP B-PER -\nran VBD O -\n\n", "set scenario.corpus.tag_column=2", {"tag_column": 2}),
+    ],
+)  # fmt: skip
+def test_the_hint_names_the_columns(
+    text: str, hint: str, settings: dict[str, int], read: Callable[..., Corpus]
+) -> None:
+    assert hint in f"{refusal(lambda: read(text)).hint};"
+    assert entities(read(text, **settings))[0] == (("Anna", "ran"), (PER,))
+
+
+def test_numbers_among_words_are_words(read: Callable[..., Corpus]) -> None:
+    assert entities(read("1 B-X\n2 O\n3 O\n\na O\n\n"))[0][0] == ("1", "2", "3")

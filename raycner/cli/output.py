@@ -12,6 +12,7 @@ from rich.console import Console
 from raycner.console import TextConsole, printable
 
 if TYPE_CHECKING:
+    from raycner.api.inspections import Inspection
     from raycner.api.progress import Progress
     from raycner.api.reports import Report
 
@@ -45,3 +46,15 @@ def print_report(report: "Report", args: argparse.Namespace, console: Console) -
         print(printable(report.markdown(details=args.details)))
     else:
         report.show(console, details=args.details)
+
+
+def print_inspection(inspection: "Inspection", args: argparse.Namespace, console: Console) -> None:
+    """Print what was read, or write it as a page, as the options of `add_inspection` ask."""
+    if args.json:
+        print(json.dumps(inspection.data, ensure_ascii=False, indent=1))
+    elif args.html:
+        inspection.write_html(args.html)
+        line = f"{args.html}: open it in a browser"
+        TextConsole(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    else:
+        inspection.show(console)

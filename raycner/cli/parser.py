@@ -113,3 +113,12 @@ def points(text: str) -> float:
     if not 0 <= number <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of points from 0 to 100")
     return number
+
+
+def add_inspection(parser: Parser) -> None:
+    """What an inspection compares with, and in which form it is shown."""
+    reach = "also say which sentences are longer than this pretrained encoder reads at once (a folder or a hub id)"
+    parser.add_argument("--encoder", metavar="PATH", help=reach)
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
+    forms.add_argument("--html", metavar="FILE", type=Path, help="write one page instead of tables")

@@ -1,10 +1,12 @@
-"""raycner prepare: read the corpora of a job into its store."""
+"""raycner prepare: read the corpora of a job into its store, and say what was read."""
 
 import argparse
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_configs, add_verb
+from raycner.cli.output import print_inspection
+from raycner.cli.parser import Verbs, add_configs, add_inspection, add_verb
+from raycner.console import TextConsole
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -12,21 +14,19 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "prepare",
         run,
-        summary="read the corpora of a job into its store",
+        summary="read the corpora of a job into its store, and say what was read",
         examples="""
             raycner prepare jobs/demo.yaml
             raycner prepare scenario.corpus.name=columns scenario.corpus.path=my/corpus
+            raycner prepare jobs/own_columns.yaml --encoder bert-base-cased --html corpus.html
         """,
     )
     add_configs(parser)
+    add_inspection(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
-    from raycner.api.planning import prepare
+    from raycner.api.inspections import inspect_job
 
-    for corpus in prepare(args.configs, progress=console):
-        sizes = ", ".join(f"{part} {len(corpus[part])}" for part in ("train", "dev", "test"))
-        types = ", ".join(corpus.types)
-        console.print(f"{corpus.source}: {corpus.fingerprint}, {sizes}; types {types}", highlight=False)
-        for note in corpus.notes:
-            console.print(f"  {note}", highlight=False)
+    progress = TextConsole(stderr=True) if args.json else console
+    print_inspection(inspect_job(args.configs, encoder=args.encoder, progress=progress), args, console)

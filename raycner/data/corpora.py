@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raycner.data.arrow_files import map_table
+from raycner.data.arrow_files import map_table, read_batches
+from raycner.data.entities import Entity
 from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
 from raycner.data.recognition import BY_CONTENT, recognised
-from raycner.data.sentence_table import SentenceTable, SentenceWriter
+from raycner.data.sentence_table import SentenceTable, SentenceWriter, read_sentences
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
 from raycner.hashing import canonical, plain
@@ -68,7 +69,7 @@ class Corpus:
         self.types = tuple(description["types"])
         self.notes = tuple(description["notes"] if notes is None else notes)
         self.source = description["source"] if source is None else source
-        self._parts = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
+        self._parts: dict[Part, SentenceTable] = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
 
     @classmethod
     def open(cls, store: ObjectStore, fingerprint: str) -> "Corpus":
@@ -81,6 +82,11 @@ class Corpus:
 
     def __getitem__(self, part: Part) -> SentenceTable:
         return self._parts[part]
+
+    @property
+    def parts(self) -> dict[Part, SentenceTable]:
+        """All three."""
+        return dict(self._parts)
 
     def dataset(self, part: Part) -> "Dataset":
         """One part as a dataset of Hugging Face: `id`, `words` and `entities` (start, end exclusive, type).
@@ -137,6 +143,20 @@ def _read(
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
         _commit(folder, _key(fingerprint), store, emit)
     return Corpus(store.local(_key(fingerprint)), notes=notes, source=layout.source)
+
+
+def read_as_it_is(
+    layout: FileLayout, files: Sequence[RawFile], notes: list[str], folder: Path
+) -> tuple[tuple[str, ...], dict[Part, SentenceTable]]:
+    """The types and the sentences of files, written to a folder: nothing is split off, and nothing is stored."""
+    as_read = folder / "as_read"
+    try:
+        _write(layout.rows(files, notes), as_read, lambda _: None)
+    except InputError as error:
+        raise _with_layout(error, layout, files) from None
+    types = _types(layout, as_read, notes)
+    _note_sentences(as_read, notes)
+    return types, {part: SentenceTable(_part_path(as_read, part)) for part in PARTS}
 
 
 def _with_layout(error: InputError, layout: Layout, files: Sequence[RawFile]) -> InputError:
@@ -220,8 +240,9 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     if occurring - in_training and layout.is_trained_on:
         notes.append(f"never in the training sentences: {', '.join(sorted(occurring - in_training))}")
     for part in PARTS[1:]:
-        absent = sorted(in_training - SentenceTable(_part_path(folder, part)).types)
-        if absent:
+        table = SentenceTable(_part_path(folder, part))
+        absent = sorted(in_training - table.types)
+        if absent and len(table):
             notes.append(f"not in {part}, so no score of it counts them: {_listed(absent)}")
     return tuple(name for name in layout.types or sorted(occurring) if name in occurring)
 
@@ -229,7 +250,7 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
 def _note_sentences(folder: Path, notes: list[str]) -> None:
     """Note the sentences of dev and test that are also in training, and those that no encoder may read whole."""
     tables = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
-    hashes = {part: _sentence_hashes(table) for part, table in tables.items()}
+    hashes = {part: _sentence_hashes(_part_path(folder, part)) for part in PARTS}
     for part in PARTS[1:]:
         shared = int(np.isin(hashes[part], hashes["train"]).sum())
         if shared:
@@ -243,11 +264,14 @@ def _note_sentences(folder: Path, notes: list[str]) -> None:
             )
 
 
-def _sentence_hashes(table: SentenceTable) -> NDArray[np.int64]:
-    """Hashes of the words of all sentences but those of one word, which recur in any corpus."""
-    joined = (pc.binary_join(words, "\x1f") for words in table.table().column("words").chunks)
-    hashes = np.fromiter((hash(text) for texts in joined for text in texts.to_pylist()), np.int64, len(table))
-    return hashes[table.lengths > 1]
+def _sentence_hashes(path: Path) -> NDArray[np.int64]:
+    """Hashes of the words of all sentences of a part but those of one word, which recur in any corpus."""
+    hashes = [np.zeros(0, np.int64)]
+    for batch in read_batches(path):
+        words = batch.column("words")
+        texts = pc.binary_join(words, "\x1f").filter(pc.greater(pc.list_value_length(words), 1))
+        hashes.append(np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)))
+    return np.concatenate(hashes)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -259,13 +283,22 @@ def _fingerprint(folder: Path, types: Sequence[str]) -> str:
     """A digest of the content; neither the container nor its batches matter."""
     digest = hashlib.sha256(_line(list(types)))
     for part in PARTS:
-        sentences = SentenceTable(_part_path(folder, part))
         digest.update(_line(part))
-        for row, entities in enumerate(sentences.all_entities()):
-            digest.update(_line([sentences.words(row), [[e.start, e.end, e.type] for e in entities]]))
+        for words, entities in read_sentences(_part_path(folder, part)):
+            digest.update(_sentence_line(words, entities))
     return digest.hexdigest()[:16]
 
 
+def _sentence_line(words: Sequence[str], entities: Sequence[Entity]) -> bytes:
+    """`_line` of the words and entities of a sentence, which are millions: most words need no escape."""
+    joined = '","'.join(words)
+    if joined.isprintable() and joined.count('"') == 2 * (len(words) - 1) and "\\" not in joined:
+        spans = ",".join([f"[{e.start},{e.end},{_ENCODE(e.type)}]" for e in entities])
+        return f'[["{joined}"],[{spans}]]\n'.encode()
+    return _line([words, [[e.start, e.end, e.type] for e in entities]])
+
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 FIRST_SETTINGS = {
     "dev_share": 0.1,
     "grain": "fine",

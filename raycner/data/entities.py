@@ -148,6 +148,8 @@ def decode(tags: Sequence[str]) -> list[Entity]:
     entities: list[Entity] = []
     start, kind_before, previous = 0, "", OUTSIDE
     for i, tag in enumerate([*tags, OUTSIDE]):
+        if tag == OUTSIDE == previous:
+            continue
         prefix, kind = split_tag(tag)
         opens = prefix in ("B", "S") or kind != kind_before or previous in ("E", "S")
         if kind_before and opens:
@@ -169,6 +171,8 @@ def breaches(tags: Sequence[str], scheme: Scheme) -> Iterator[tuple[int, str]]:
         return
     previous, kind_before = OUTSIDE, ""
     for i, tag in enumerate([*tags, OUTSIDE]):
+        if tag == OUTSIDE == previous:
+            continue
         prefix, kind = split_tag(tag)
         open_kind = kind_before if scheme == "BIO" or previous in ("B", "I") else ""
         if prefix in ("I", "E"):

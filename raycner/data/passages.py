@@ -80,7 +80,7 @@ def _columns(file: RawFile) -> Iterator[Passage]:
     for block in blocks(file):
         if isinstance(block, InputError):
             raise block
-        tokens = [cells[0] for cells in block.rows]
+        tokens = block.column(0)
         if "" in tokens:
             location = f"{file.name}:{block.line + tokens.index('')}"
             raise InputError("no word in the first column", location=location, hint="write the word first")

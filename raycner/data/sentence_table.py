@@ -4,9 +4,10 @@ Rows are cut from record batches by numpy views of their offsets; Decision 9 say
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property, lru_cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import ipc
 
-from raycner.data.arrow_files import map_table
+from raycner.data.arrow_files import map_table, read_batches
 from raycner.data.entities import Entity
 
 SCHEMA = pa.schema(
@@ -79,11 +80,30 @@ class SentenceTable:
         """The types that occur."""
         return frozenset(name for batch in self._batches for name in batch.types[1])
 
+    @property
+    def type_counts(self) -> Counter[str]:
+        """How many entities of each type there are."""
+        counts: Counter[str] = Counter()
+        for batch in self._batches:
+            codes, names = batch.types
+            counts.update(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
+        return counts
+
+    def word_codes(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], list[str]]]:
+        """Batch by batch: the bounds of each sentence, its words as codes, and the words that the codes stand for."""
+        return (batch.word_codes() for batch in self._batches)
+
     def _locate(self, row: int) -> tuple["_SentenceBatch", int]:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
         k = bisect_right(self._starts, row) - 1
         return self._batches[k], row - self._starts[k]
+
+
+def read_sentences(path: Path) -> Iterator[tuple[tuple[str, ...], tuple[Entity, ...]]]:
+    """The words and the entities of every sentence of a part, in order; the file is read and not mapped."""
+    for batch in map(_SentenceBatch, read_batches(path)):
+        yield from zip(batch.all_words(), batch.all_entities(), strict=True)
 
 
 class _SentenceBatch:
@@ -99,9 +119,19 @@ class _SentenceBatch:
     def __len__(self) -> int:
         return len(self._entity_bounds) - 1
 
+    def word_codes(self) -> tuple[NDArray[np.int32], NDArray[np.int32], list[str]]:
+        first, last = int(self.word_bounds[0]), int(self.word_bounds[-1])
+        encoded = self._words.slice(first, last - first).dictionary_encode()
+        return self.word_bounds - first, encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
+
     def words(self, i: int) -> tuple[str, ...]:
         start, end = self.word_bounds[i : i + 2].tolist()
         return tuple(self._words.slice(start, end - start).to_pylist())
+
+    def all_words(self) -> Iterator[tuple[str, ...]]:
+        bounds: list[int] = self.word_bounds.tolist()
+        words = self._words.slice(bounds[0], bounds[-1] - bounds[0]).to_pylist()
+        return (tuple(words[a - bounds[0] : b - bounds[0]]) for a, b in pairwise(bounds))
 
     def entities(self, i: int) -> tuple[Entity, ...]:
         first, last = self._entity_bounds[i : i + 2].tolist()
@@ -177,6 +207,10 @@ class SentenceWriter:
             fields=list(entity_list.value_type),
         )
         bounds = pa.array(accumulate((len(of_sentence) for _, of_sentence in self._pending), initial=0), pa.int32())
-        words = pa.array([words for words, _ in self._pending], SCHEMA.field("words").type)
-        self.add_columns(words, pa.ListArray.from_arrays(bounds, structs, type=entity_list))
+        of_sentences = [words for words, _ in self._pending]
+        word_bounds = pa.array(accumulate(map(len, of_sentences), initial=0), pa.int32())
+        words = pa.ListArray.from_arrays(word_bounds, pa.array(list(chain.from_iterable(of_sentences)), pa.string()))
+        self.add_columns(
+            words.cast(SCHEMA.field("words").type), pa.ListArray.from_arrays(bounds, structs, type=entity_list)
+        )
         self._pending.clear()

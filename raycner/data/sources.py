@@ -208,7 +208,7 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
         parts = dict.fromkeys(names, "train")
     if "train" not in parts.values():
         what = f"no training file among {_listed(names) or 'no files at all'}"
-        hint = "set scenario.corpus.train (and dev, test) to files, or name them train*, dev*, test*"
+        hint = "set scenario.corpus.path to one file, or scenario.corpus.train, or name files train*, dev*, test*"
         raise InputError(what, location=shown(source), hint=hint)
     others = [name for name in names if name not in parts]
     ambiguous = [name for name in others if len(_parts_in(PurePosixPath(name).name)) > 1]

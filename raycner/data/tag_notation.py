@@ -198,13 +198,15 @@ class _Survey:
         self._locations: dict[str, str] = {}
 
     def observe(self, sentences: Iterable[Tagged]) -> Iterator[list[str]]:
-        """The canonical tags of each sentence, which are counted."""
+        """The canonical tags of each sentence with an entity; those of all sentences are counted."""
         for sentence in sentences:
             tags = [self._canonical[tag] for tag in sentence.tags]
-            for tag in set(tags) - self.counts.keys():
+            distinct = set(tags)
+            for tag in distinct - self.counts.keys():
                 self._locations[tag] = sentence.location(tags.index(tag))
             self.counts.update(tags)
-            yield tags
+            if distinct != {OUTSIDE}:
+                yield tags
 
     def error(self, tag: str, what: str, hint: str) -> InputError:
         return InputError(what, location=self._locations[tag], hint=hint)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from typing import Literal, NamedTuple
 
+from raycner.data.column_guess import are_numbers, guess_columns
 from raycner.data.entities import OUTSIDE, split_tag
 from raycner.data.layouts.layout import LAYOUTS, RepairLayout, Row, TagLayout, TextFileLayout, filled, from_tags
 from raycner.data.sources import RawFile
-from raycner.data.tag_notation import OTHER_OUTSIDE, Notation, Tagged
+from raycner.data.tag_notation import OTHER_OUTSIDE, SAMPLE, Notation, Tagged
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
 
@@ -55,9 +56,13 @@ class ColumnLayout(TextFileLayout, RepairLayout):
     ) -> Iterator[Row]:
         """Rows from the tags of files. `names` maps every type that they may have to its name in the corpus."""
         empty: dict[str, int] = {}
-        yield from from_tags(
-            lambda: self.tagged(files, empty), notes, notation=notation, repair=self.repair, names=names
-        )
+        try:
+            yield from from_tags(
+                lambda: self.tagged(files, empty), notes, notation=notation, repair=self.repair, names=names
+            )
+        except InputError as error:
+            guessed = self._guessed_setting(files) if self.tag_hint in error.hint else ""
+            raise error.with_hint(error.hint.replace(self.tag_hint, guessed or self.tag_hint)) from None
         if number := sum(empty.values()):
             notes.append(f"{number} lines without a word were dropped")
 
@@ -66,21 +71,24 @@ class ColumnLayout(TextFileLayout, RepairLayout):
         without a word were dropped."""
         for file in files:
             empty[file.name] = 0
-            has_spaces = self.separator != "whitespace"  # in all words so far
-            first = None
+            has_spaces, is_numbered = self.separator != "whitespace", True  # all words so far
+            first: Tagged | None = None
+            token = tag = 0
             for block in filled(self._blocks(file), file):
                 if isinstance(block, InputError):
                     yield block
                     continue
-                start, rows = block
-                width = len(rows[0])
-                token, tag = (column % width for column in self._columns(width, f"{file.name}:{start}"))
-                words = tuple([cells[token] for cells in rows])
-                tags = [cells[tag] for cells in rows]
-                lines: Sequence[int] = range(start, start + len(rows))
+                start = block.line
+                if first is None:
+                    token, tag = self._columns(block.width, f"{file.name}:{start}")
+                words, tags = block.column(token), block.column(tag)
+                lines: Sequence[int] = range(start, start + len(words))
                 if first is None:
                     first = Tagged(file, lines, words, tags)
                     _refuse_header(first)
+                    if not any(tags):
+                        what = f"column {tag + 1}, that of the tags, is empty"
+                        raise InputError(what, location=first.location(0), hint=self.tag_hint)
                 if "" in words:
                     if self.empty_words == "refuse" and self.repair == "strict":
                         yield from _empty_words(file, start, words)
@@ -89,27 +97,48 @@ class ColumnLayout(TextFileLayout, RepairLayout):
                     empty[file.name] += len(words) - len(filled_in)
                     if not filled_in:
                         continue
-                    words = tuple([words[place] for place in filled_in])
-                    tags = [tags[place] for place in filled_in]
+                    words, tags = (tuple([column[place] for place in filled_in]) for column in (words, tags))
                     lines = [start + place for place in filled_in]
                 has_spaces = has_spaces and all(" " in word.strip() for word in words)
+                is_numbered = is_numbered and are_numbers(words)
                 yield Tagged(file, lines, words, tags)
             if has_spaces and first is not None:
                 what = f"every word has a space, such as {first.words[0]!r}; spaces seem to separate columns too"
                 hint = "set scenario.corpus.separator=whitespace, and check token_column"
                 raise InputError(what, location=first.location(0), hint=hint)
+            if is_numbered and first is not None and len(first.words) > 1:
+                what = f"the words are the numbers of the lines, such as {first.words[0]}, {first.words[1]}"
+                raise InputError(what, location=first.location(0), hint=self.tag_hint)
 
     def fields(self, files: Sequence[RawFile]) -> str:
         for file in files:
             for block in self._blocks(file):
                 if isinstance(block, Block):
-                    width = len(block.rows[0])
-                    token, tag = (column % width + 1 for column in self._columns(width, file.name))
-                    return f"words in column {token}, tags in column {tag} of {width}"
+                    token, tag = self._columns(block.width, file.name)
+                    return f"words in column {token + 1}, tags in column {tag + 1} of {block.width}"
         return ""
 
+    def _guessed_setting(self, files: Sequence[RawFile]) -> str:
+        """The hint that names the columns that look like words and tags; empty where that is what is set."""
+        blocks = (block for block in self._blocks(files[0]) if isinstance(block, Block))
+        sentences = ([block.column(place) for place in range(block.width)] for block in islice(blocks, SAMPLE))
+        guessed = guess_columns(sentences)
+        if guessed is None:
+            return ""
+        width = next(block.width for block in self._blocks(files[0]) if isinstance(block, Block))
+        current = self._columns(width, files[0].name)
+        names = ("token_column", "tag_column")
+        changed = [
+            f"scenario.corpus.{name}={new}"
+            for name, new, old in zip(names, guessed, current, strict=True)
+            if new != old
+        ]
+        return f"set {' and '.join(changed)}" if changed else ""
+
     def _blocks(self, file: RawFile) -> Iterator["Block | InputError"]:
-        return blocks(file, header=self.header, is_comment=self._is_comment, separator=self.separator)
+        return blocks(
+            file, header=self.header, is_comment=self._is_comment if self.comment else None, separator=self.separator
+        )
 
     def _is_comment(self, line: str, cells: Sequence[str]) -> bool:
         """Whether a line before a sentence is a comment, and not the sign itself as a word with its tag."""
@@ -122,12 +151,12 @@ class ColumnLayout(TextFileLayout, RepairLayout):
         return cell.lower() in OTHER_OUTSIDE or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
 
     def _columns(self, width: int, location: str) -> tuple[int, int]:
-        """The columns of word and tag. Raises `InputError` if a line of this width does not have both."""
+        """The columns of word and tag, from 0. Raises `InputError` if a line of this width does not have both."""
         token, tag = self.token_column, self.tag_column
         if not (-width <= token < width and -width <= tag < width) or token % width == tag % width:
             line = f"{width} column{'s' * (width > 1)}, too few for a word in column {token} and a tag in column {tag}"
             raise InputError(line, location=location, hint=f"columns are separated by tabs or spaces; {self.tag_hint}")
-        return token, tag
+        return token % width, tag % width
 
 
 @LAYOUTS.register("columns")
@@ -157,18 +186,24 @@ def _empty_words(file: RawFile, start: int, words: Sequence[str]) -> Iterator[In
 
 
 class Block(NamedTuple):
-    """A sentence in columns: consecutive lines, split into cells."""
+    """A sentence in columns: consecutive lines of the same width."""
 
     line: int
     """The number of the first."""
-    rows: list[list[str]]
+    width: int
+    cells: list[str]
+    """Line after line, with a line end between two."""
+
+    def column(self, place: int) -> tuple[str, ...]:
+        """The cells of a column, from 0."""
+        return tuple(self.cells[place :: self.width + 1])
 
 
 def blocks(
     file: RawFile,
     *,
     header: bool = False,
-    is_comment: Callable[[str, Sequence[str]], bool] = lambda *_: False,
+    is_comment: Callable[[str, Sequence[str]], bool] | None = None,
     separator: Separator = "detect",
 ) -> Iterator[Block | InputError]:
     """The sentences of a file of columns, and an error in place of one whose lines differ in width.
@@ -177,32 +212,61 @@ def blocks(
     """
     first: tuple[int, str] | None = None
     width = 0
-    for start, lines in paragraphs(file, separator):
+    for start, text in paragraphs(file, separator):
         if header and start == 1:
-            start, lines = 2, lines[1:]
-        rows = [line.split("\t") if "\t" in line else line.split(" ") for line in lines]
-        skipped = 0
-        while skipped < len(rows) and is_comment(lines[skipped], rows[skipped]):
-            skipped += 1
-        if skipped or not rows:
-            start, lines, rows = start + skipped, lines[skipped:], rows[skipped:]
-            if not rows:
-                continue
+            start, text = 2, text.partition("\n")[2]
+        while is_comment and text and is_comment(line := text.partition("\n")[0], split(line)):
+            start, text = start + 1, text.partition("\n")[2]
+        if not text:
+            continue
         if first is None:
-            first, width = (start, lines[0]), len(rows[0])
-        if rows[0][0].startswith("# "):
-            raise _comment_error(file, start, lines[0])
-        if set(map(len, rows)) != {width}:
-            place = next(place for place, cells in enumerate(rows) if len(cells) != width)
-            if place == 0 and lines[0].startswith("#"):
-                raise _comment_error(file, start, lines[0])
+            first = start, text.partition("\n")[0]
+            width = len(split(first[1]))
+        if text[0] == "#":
+            _refuse_comment(file, start, text.partition("\n")[0], width)
+        cells = _cells(text, width)
+        if cells is None:
             if first[1].startswith("#"):
                 raise _comment_error(file, *first)
-            what = f"{len(rows[place])} columns where the lines above have {width}: {lines[place]!r}"
-            location = f"{file.name}:{start + place}"
-            yield InputError(what, location=location, hint="give every line the same columns")
-            continue
-        yield Block(start, rows)
+            yield _mismatch(file, start, text, width)
+        else:
+            yield Block(start, width, cells)
+
+
+def split(line: str) -> list[str]:
+    """The cells of a line: tabs separate them where there are some, else single spaces.
+
+    >>> split("New York\\tB-LOC"), split("Anna B-PER")
+    (['New York', 'B-LOC'], ['Anna', 'B-PER'])
+    """
+    return line.split("\t" if "\t" in line else " ")
+
+
+def _cells(text: str, width: int) -> list[str] | None:
+    """The cells of lines, with a line end between two lines; None unless all lines have this width."""
+    mark = "\t" if "\t" in text else " "
+    cells = text.replace("\n", f"{mark}\n{mark}").split(mark)
+    ends = cells[width :: width + 1]
+    if len(cells) == (len(ends) + 1) * (width + 1) - 1 and ends.count("\n") == text.count("\n") == len(ends):
+        return cells
+    rows = [split(line) for line in text.split("\n")]
+    if any(len(row) != width for row in rows):
+        return None
+    return [cell for row in rows for cell in ("\n", *row)][1:]
+
+
+def _mismatch(file: RawFile, start: int, text: str, width: int) -> InputError:
+    """The error for a sentence whose lines differ in width."""
+    lines = text.split("\n")
+    place, line = next((place, line) for place, line in enumerate(lines) if len(split(line)) != width)
+    what = f"{len(split(line))} columns where the lines above have {width}: {line!r}"
+    return InputError(what, location=f"{file.name}:{start + place}", hint="give every line the same columns")
+
+
+def _refuse_comment(file: RawFile, number: int, line: str, width: int) -> None:
+    """Raise `InputError` for the first line of a sentence if it begins with # and is not the word #."""
+    if split(line)[0].startswith("# ") or len(split(line)) != width:
+        raise _comment_error(file, number, line)
 
 
 _BLANK = re.compile("^[ \t]+$", re.MULTILINE)
@@ -216,13 +280,13 @@ _DOCUMENT = re.compile(
 """Lines that begin a document."""
 
 
-def paragraphs(file: RawFile, separator: Separator = "detect") -> Iterator[tuple[int, list[str]]]:
-    """Runs of lines that are neither blank nor the beginning of a document, with the number of the first.
+def paragraphs(file: RawFile, separator: Separator = "detect") -> Iterator[tuple[int, str]]:
+    """The number and the text of each run of lines that are neither blank nor the beginning of a document.
 
     Cells are separated by tabs, or in a line without any by single spaces, whatever separated them in the file.
     Raises `InputError` for a run of more than `MOST_WORDS`, and for carriage returns.
     """
-    number, start, run = 1, 1, list[str]()
+    number, start, run = 1, 1, ""
     for text in file.texts():
         if "\r" in text:
             line = text.count("\n", 0, text.index("\r"))
@@ -237,19 +301,28 @@ def paragraphs(file: RawFile, separator: Separator = "detect") -> Iterator[tuple
             text = _WITHOUT_TAB.sub(lambda line: " ".join(filter(None, line[0].split(" "))), text)
         if "docstart" in text.lower():
             text = _DOCUMENT.sub("", text)
-        for is_filled, lines in groupby(text.split("\n"), bool):
-            if is_filled:
-                start = start if run else number
-                run += lines
-                number = start + len(run)
-                if len(run) > MOST_WORDS:
-                    what = f"no blank line in {MOST_WORDS:,} lines, so this is one sentence"
-                    raise InputError(what, location=f"{file.name}:{start}", hint="put a blank line after each sentence")
-            else:
+        for place, chunk in enumerate(text.split("\n\n")):
+            if place:
                 if run:
                     yield start, run
-                    run = []
-                number += len(list(lines))
+                    run = ""
+                number += 1
+            lines = chunk.strip("\n")
+            if run and chunk[:1] in ("", "\n"):
+                yield start, run
+                run = ""
+            if not lines:
+                number += len(chunk) + 1
+                continue
+            number += chunk.index(lines[0])
+            start, run = (start, f"{run}\n{lines}") if run else (number, lines)
+            number += lines.count("\n") + 1
+            if chunk[-1] == "\n":
+                yield start, run
+                run, number = "", number + len(chunk) - len(chunk.rstrip("\n"))
+            if len(run) > MOST_WORDS and run.count("\n") >= MOST_WORDS:
+                what = f"no blank line in {MOST_WORDS:,} lines, so this is one sentence"
+                raise InputError(what, location=f"{file.name}:{start}", hint="put a blank line after each sentence")
     if run:
         yield start, run
 

@@ -7,7 +7,7 @@ from pyarrow import fs, ipc
 
 from raycner.data.layouts.layout import LAYOUTS
 from raycner.data.layouts.parquet import Table, TableLayout
-from raycner.data.sources import RawFile, find, part_of
+from raycner.data.sources import RawFile, find, named_parts, part_of
 from raycner.errors import InputError
 
 
@@ -42,6 +42,11 @@ class Datasets(TableLayout):
                 RawFile(f"{self.path}/{split}/{path.name}", part, fs.LocalFileSystem(), str(path)) for path in paths
             ]
         return files
+
+    def named_files(self, notes: list[str]) -> list[RawFile]:
+        folders = self.parts.items()
+        tables = {part: [f"{path.rstrip('/')}/**/data*.arrow" for path in paths] for part, paths in folders}
+        return named_parts(tables, notes)
 
     def table(self, file: RawFile) -> Table:
         def batches(columns: list[str]) -> Iterator[object]:

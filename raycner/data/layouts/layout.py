@@ -17,7 +17,7 @@ One file per layout; a file in this folder registers itself. To add one, yield a
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from raycner.addresses import shown
@@ -63,6 +63,12 @@ class Layout(ABC):
     def allows_overlap(self) -> bool:
         """Whether entities may overlap, which only some heads can predict."""
         return False
+
+    @property
+    def chosen(self) -> dict[str, Plain]:
+        """The settings that are not at their default."""
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return {name: plain(value) for name, (value, default) in values.items() if value != default}
 
     @abstractmethod
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:

@@ -59,6 +59,12 @@ class TableLayout(WordLayout):
             spanned = (row for file in files for row in _spanned(file, self.table))
             yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
 
+    def fields(self, files: Sequence[RawFile]) -> str:
+        if not files:
+            return ""
+        schema = _guarded(files[0], lambda: self.table(files[0])).schema
+        return f"{_column(schema, TOKENS)} and {self._tag_column(schema, files[0], []) or ENTITIES[0]}"
+
     def _tag_column(self, schema: Any, file: RawFile, notes: list[str]) -> str | None:
         """The column of tags, None where there is none. Raises `InputError` where several may be it."""
         if self.tags:

@@ -56,6 +56,17 @@ class Tokens(NamedTuple):
         return len(self.ids)
 
 
+class Pieces(NamedTuple):
+    """The pieces of words, as far as a reader of a corpus must know them."""
+
+    counts: NDArray[np.int64]
+    """[words] how many each word has."""
+    known: NDArray[np.bool_]
+    """[words] whether any piece other than that of unknown words stands for it."""
+    limit: int
+    """How many pieces of words are read at once."""
+
+
 class Encoder(nn.Module, ABC):
     """Words in, one state per word out."""
 
@@ -90,6 +101,10 @@ class Encoder(nn.Module, ABC):
 
     def finalize(self) -> None:
         """Undo the temporary changes of `adapt`, so that `state_dict` has the same form after every step."""
+
+    def pieces(self, words: Sequence[str]) -> Pieces | None:  # noqa: ARG002
+        """The pieces of each word; None for an encoder that reads words whole, in sentences of any length."""
+        return None
 
     def vectors(self, texts: Sequence[str]) -> Tensor | None:  # noqa: ARG002
         """[texts, H] the mean embedding of the pieces of each text; None if it has no embeddings of width H."""

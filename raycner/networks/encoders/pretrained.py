@@ -22,7 +22,17 @@ from torch.nn.utils.rnn import pad_sequence
 
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash
-from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
+from raycner.networks.encoders.encoder import (
+    ENCODERS,
+    Encoder,
+    EncoderConfig,
+    Pieces,
+    States,
+    Tokens,
+    Words,
+    digest,
+    pick,
+)
 from raycner.networks.hugging_face import HuggingFaceCheckpoint
 
 DETERMINING_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -135,6 +145,16 @@ class Transformer(Encoder):
             unknown = [self.tokenizer.unk_token_id or 0]  # a word of odd spaces only has no piece, but needs a state
             self._pieces.update((word, own or unknown) for word, own in zip(unseen, pieces, strict=True))
         return [self._assemble(words) for words in sentences]
+
+    def pieces(self, words: Words) -> Pieces:
+        self.tokenize([words])
+        own = [self._pieces[word] for word in words]
+        unknown = {self.tokenizer.unk_token_id}
+        return Pieces(
+            counts=np.fromiter(map(len, own), np.int64, len(own)),
+            known=np.fromiter((not unknown.issuperset(ids) for ids in own), np.bool_, len(own)),
+            limit=self.max_length - len(self.prefix) - len(self.suffix),
+        )
 
     def tokenizer_digest(self) -> str | None:
         return self._tokenizer_digest
