@@ -185,7 +185,7 @@ def test_a_page_shows_every_run_with_its_scores():
     ):
         assert word in text
     assert "63.5" in page and "65.8±2.5" in page
-    assert "paired differences" in text and "dld(extend_ner) control: extend_ner what is decomposed" in text
+    assert "paired differences" in text and "dld(extend_ner) - control: extend_ner shows: what is decomposed" in text
     assert "Gap to the joint bound by type" in text and "never learned" in text
     assert "CoNLL2003 FG-1-PG-1: ours and what is published" in text
 

@@ -92,7 +92,8 @@ def test_a_control_is_shown_below_its_system_with_the_difference() -> None:
     low, high = by_control.macro.low, by_control.macro.high
     for text in (shown_of(report), as_markdown(report), html(contents(report))):
         text = flat(text)
-        assert "control: plain" in text and f"+2.0 [{low:+.1f}, {high:+.1f}]" in text.replace("\\", "")
+        assert "control: plain" in text and "shows: the decomposition" in text
+        assert "+2.0" in text and f"[{low:+.1f}, {high:+.1f}]" in text.replace("\\", "")
         assert "corrected by Holm for 2 comparisons; of 3 pairs none is below 0.25 before that correction" in text
     json.dumps(report.document(), allow_nan=False)
 

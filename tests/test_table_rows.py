@@ -63,7 +63,7 @@ def test_every_row_and_seed_is_run_and_reported_on(
     header, _, *table = names(output.out)
     assert header[:3] == ["system", "seeds", "average micro"] and header[-1] == "minutes a run"
     assert {row[0]: row[1] for row in table[:3]} == {"finetuning": "2", "extend_ner": "2", "dld": "2"}
-    assert ["dld", "extend_ner", "2"] in [row[:3] for row in table], "the paired differences"
+    assert ["dld - extend_ner", "2"] in [row[:2] for row in table], "the paired differences"
     assert "of 2 pairs none is below 0.5 before that correction" in output.out
     steps = sorted(tmp_path.glob("store/steps/*"))
     assert len(steps) == 2 * (1 + 3), "rows of one seed share the first step"
@@ -225,3 +225,14 @@ def test_a_paired_test_looks_the_same_from_both_sides(pairs: list[tuple[float, f
     assert effect.low <= effect.mean <= effect.high and effect.low == pytest.approx(-turned.high)
     assert paired_effect(ours[:1], theirs[:1]).p is None
     assert paired_effect(ours, ours).p == 1
+
+
+@pytest.mark.parametrize("file", sorted(TAG_SYSTEMS.parent.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_rows_of_a_file_run_on_the_job_that_it_names(file: Path) -> None:
+    head = file.read_text(encoding="utf-8").partition("raycner compare ")[2]
+    table = read_rows(str(file))
+    job = read([str(file.parents[2] / head.split()[0])])
+    assert [entry.row for entry in entries(table, job, (0,))] == list(table)
+    assert not [name for name, row in table.items() if row.control_of and table[row.control_of].control_of], (
+        "of a system"
+    )

@@ -7,7 +7,7 @@ none.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -46,7 +46,7 @@ class Row:
     """Runs that differ only by seed; of two with the same seed, the one with more steps."""
 
     label: str
-    """Unique in the comparison: `title`, `settings` and `read_out`."""
+    """Unique in the comparison: `title` and `settings`, and `read_out` where these two repeat."""
     system: str
     """The label of its runs."""
     title: str
@@ -165,7 +165,7 @@ def _comparison(runs: Sequence[Run]) -> Comparison:
         members[_key([run.label, numerics(run), _system_settings(run)])].append(run)
     first = {key: same[0] for key, same in members.items()}
     settings, read_out = _distinguishing(first), differing(first)
-    systems = [_system(same, settings[key], read_out[key]) for key, same in members.items()]
+    systems = _labelled([_system(same, settings[key], read_out[key]) for key, same in members.items()])
     systems.sort(key=lambda system: system.row.average_macro.mean if system.row.average_macro else -1.0, reverse=True)
     bounds = [system for system in systems if system.row.joint and system.row.finished]
     tests = _against_best(systems)
@@ -185,7 +185,7 @@ def _system(members: Sequence[Run], settings: Mapping[str, Any], read_out: Mappi
     finals = [run.steps[-1] for run in finished]
     title = _title(members[0])
     row = Row(
-        label=" ".join([title, *(f"{key}={spell(value)}" for key, value in {**settings, **read_out}.items())]),
+        label=_spelled(title, settings),
         system=members[0].label,
         title=title,
         settings=settings,
@@ -218,6 +218,21 @@ def _system(members: Sequence[Run], settings: Mapping[str, Any], read_out: Mappi
         curve=tuple(_curve(list(runs.values()))),
     )
     return _System(runs, row)
+
+
+def _labelled(systems: Sequence[_System]) -> list[_System]:
+    """Rows that differ by their read-out alone have it in their labels."""
+    times = Counter(system.row.label for system in systems)
+    return [
+        replace(system, row=replace(system.row, label=_spelled(system.row.label, system.row.read_out)))
+        if times[system.row.label] > 1
+        else system
+        for system in systems
+    ]
+
+
+def _spelled(name: str, settings: Mapping[str, Any]) -> str:
+    return " ".join([name, *(f"{key}={spell(value)}" for key, value in settings.items())])
 
 
 def _curve(runs: Sequence[Run]) -> Iterator[Point]:

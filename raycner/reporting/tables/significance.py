@@ -1,6 +1,6 @@
 """The table of paired differences: a system against another, and against its controls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from raycner.analysis.formatting import many, p_value, signed
 from raycner.analysis.provenance import provenance
@@ -13,35 +13,40 @@ from raycner.reporting.tables.labels import runs_of, title
 
 def significance_table(paired: PairedTests, summary: Summary) -> Table:
     """One line a comparison, as the rows of the table ask for them."""
-    tests = paired.tests
+    tests, comparison = paired.tests, summary.comparisons[paired.comparison]
+    read_outs = {row.label: row.read_out for row in comparison.rows}
     columns: list[tuple[str, Cells]] = [
-        ("system", [Cell(test.row) for test in tests]),
-        ("minus", [_against(test) for test in tests]),
+        ("system - other", [_name(test, read_outs) for test in tests]),
         ("pairs", [str(test.macro.n) for test in tests]),
-        ("average micro", [_interval(test.micro) for test in tests]),
-        ("average macro", [_interval(test.macro) for test in tests]),
+        ("average\nmicro", [_effect(test.micro) for test in tests]),
+        ("average\nmacro", [_effect(test.macro) for test in tests]),
         ("p", [p_value(test.p) for test in tests]),
-        ("final macro", [_interval(test.final) for test in tests]),
+        ("final\nmacro", [_effect(test.final) for test in tests]),
     ]
     runs = runs_of([name for test in tests for name in test.runs], summary.runs)
-    heading = f"{title(summary.comparisons[paired.comparison])}: paired differences"
-    return by_columns(heading, columns, notes=(_legend(tests), provenance(runs)), lead=2)
+    heading = f"{title(comparison)}: paired differences"
+    return by_columns(heading, columns, notes=(_legend(tests), provenance(runs)))
 
 
-def _against(test: PairedTest) -> Cell:
-    return Cell(f"control: {test.against}", details=(test.isolates,)) if test.isolates else Cell(test.against)
+def _name(test: PairedTest, read_outs: Mapping[str, Mapping[str, str]]) -> Cell:
+    """The system, the row it is compared with, what the difference shows, and their read-outs where they differ."""
+    other = f"- control: {test.against}" if test.isolates else f"- {test.against}"
+    shows = (f"shows: {test.isolates}",) if test.isolates else ()
+    ours, theirs = (read_outs.get(label, {}) for label in (test.row, test.against))
+    names = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    return Cell(test.row, details=(other, *shows, *(f"{name} {ours[name]} - {theirs[name]}" for name in names)))
 
 
-def _interval(effect: Effect) -> str:
+def _effect(effect: Effect) -> Cell:
     if effect.low is None or effect.high is None:
-        return signed(effect.mean)
-    return f"{signed(effect.mean)} [{signed(effect.low)}, {signed(effect.high)}]"
+        return Cell(signed(effect.mean))
+    return Cell(signed(effect.mean), details=(f"[{signed(effect.low)}, {signed(effect.high)}]",))
 
 
 def _legend(tests: Sequence[PairedTest]) -> str:
     """What the figures mean, and how small p can be."""
     least, most = min(test.macro.n for test in tests), max(test.macro.n for test in tests)
-    parts = ["Points of F1 on test, system minus the other, mean over pairs of runs with the same seed and order"]
+    parts = ["Points of F1 on test, mean over pairs of runs with the same seed and order"]
     if most > 1:
         number = sum(test.p is not None for test in tests)
         parts.append("in brackets the 95 % interval of the paired t distribution")
