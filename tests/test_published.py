@@ -3,6 +3,7 @@
 import io
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pytest
 from rich.console import Console
 
 import raycner
-from raycner.analysis.published import CORPORA, Published, _figures, setting_of, system
+from raycner.analysis.published import CORPORA, Published, _figures, departures, setting_of, system
 from raycner.analysis.statistics import Score
 from raycner.analysis.summary import Summary, summary, with_published
 from raycner.data.layouts.layout import LAYOUTS
 from raycner.hashing import plain
+from raycner.reporting.html.page import contents, html
 from raycner.reporting.markdown import as_markdown
 from raycner.reporting.report import show
 from raycner.storage.ledger import RunLedger
@@ -240,3 +242,37 @@ def test_the_comparison_has_json_and_markdown() -> None:
     assert json.loads(json.dumps(report.document(), allow_nan=False))["published"] == [plain(theirs)]
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in as_markdown(report).splitlines() if "|" in row]
     assert ["lucir, CFNER", "56.4\\*", "40.6\\*", "50.0", "50.0", "-6.4", "+9.4"] in rows
+
+
+CFNER_HEAD = {"name": "cosine", "norm_axis": "sequence", "decoding": "argmax"}
+
+
+def test_a_difference_over_three_points_names_what_was_done_otherwise() -> None:
+    plan = steps(CONLL, 1, 1)
+    ours = [ran(84.0, plan, {"name": "finetuning"}, protocol="joint"), ran(60.0, plan, DLD, label="dld(extend_ner)")]
+    report, theirs = published_view(*ours)
+    pairs = {pair.theirs.system: pair for pair in theirs.pairs if pair.row}
+    assert (pairs["joint"].notable, pairs["dld(extend_ner)"].notable) == (False, True)
+    causes = {one.cause: (one.ours, one.theirs) for one in pairs["dld(extend_ner)"].departures}
+    assert causes["encoder"] == ("pretrained", "bert-base-cased")
+    assert causes["updates"][1] == "10 epochs, batches of 8" and causes["loss"][1] == "formula not available"
+    assert {"head", "optimiser", "slices"} < causes.keys()
+    for text in (shown(report), as_markdown(report), html(contents(report))):
+        assert "Differences over 3 points: what was done otherwise" in text
+        assert "encoder: pretrained; theirs: bert-base-cased" in " ".join(text.split())
+    document = json.loads(json.dumps(report.document(), allow_nan=False))
+    assert {"cause": "encoder", "ours": "pretrained", "theirs": "bert-base-cased"} in [
+        one for pair in document["published"][0]["pairs"] for one in pair["departures"]
+    ]
+    assert "Differences over" not in shown(published_view(ours[0])[0]), "84.0 is within three points of 85.65 and 83.66"
+
+
+def test_the_published_recipe_departs_in_nothing_that_is_recorded() -> None:
+    ledger = ran(50.0, steps(CONLL, 1, 1), {"name": "finetuning"}, head=CFNER_HEAD)
+    optim = {"epochs": 10, "batch_size": 8, "optimizer": "sgd"}
+    (record,) = summary([ledger]).runs
+    scenario = {**record.config["scenario"], "protocol": {"name": "fg_pg", "sampling": "file"}}
+    model = {**record.config["model"], "encoder": {"name": "pretrained", "path": "models/bert-base-cased"}}
+    as_published = replace(record, config={**record.config, "optim": optim, "model": model, "scenario": scenario})
+    assert departures(as_published) == ()
+    assert [one.cause for one in departures(replace(as_published, decoder="constrained"))] == ["decoder"]

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from raycner.analysis.formatting import listed, short
+from raycner.analysis.formatting import listed
 from raycner.analysis.scores import Run, Step, learns_tasks
 
 UNRECORDED = "2 or earlier"
 """The numerics of a ledger that does not record them."""
-LONGEST_ORDER = 60
+MOST_TYPES = 6
+"""Of an order that is written in full."""
 MOST_ORDERS = 3
 
 
@@ -67,7 +68,13 @@ def _orders(runs: Sequence[Run]) -> str:
     orders = sorted({run.order for run in runs})
     if len(orders) > MOST_ORDERS and not all(learns_tasks(run.config["scenario"]) for run in runs):
         return f"{len(orders)} orders"
-    return _fact("order", (short(order, LONGEST_ORDER) for order in orders), plural="orders")
+    return _fact("order", map(brief, orders), plural="orders")
+
+
+def brief(order: str) -> str:
+    """An order of many types by its first and last ones."""
+    names = order.split(", ")
+    return order if len(names) <= MOST_TYPES else ", ".join([*names[: MOST_TYPES - 2], "...", names[-1]])
 
 
 def _workers(numbers: Sequence[int]) -> str:

@@ -8,7 +8,8 @@ The figures are mean F1 over steps, in percent, in two files next to this module
 
 A system has the name of our method, and `by` says who published the figure: CFNER (the EMNLP 2022 paper and its
 repository), DLD (SIGIR 2023: its own rows, and its re-runs of the two it builds on), RDP and TBCL (later; at second
-hand). A figure that the source prints differently (`printed`) was corrected: CFNER's table for OntoNotes5
+hand). What a run of ours did otherwise than CFNER's recipe is a list of departures: they are the known reasons of a
+difference. A figure that the source prints differently (`printed`) was corrected: CFNER's table for OntoNotes5
 FG-2-PG-2 gives PODNet and LUCIR the figures of I2B2; here they have the averages of its repository's step-wise figures.
 """
 
@@ -17,11 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from raycner.analysis.comparison import Comparison, Row
 from raycner.analysis.scores import Run, protocol_name
 from raycner.analysis.statistics import Score
+from raycner.settings import spell
 
 Measure = Literal["micro", "macro"]
 MEASURES: tuple[Measure, ...] = ("micro", "macro")
@@ -43,6 +46,20 @@ CORPORA = {
 """The corpora of the published figures, by their types in the order they are learned."""
 COLDEST = 0.01
 """At this temperature a teacher of ExtendNER predicts one tag: the Self-Training of the published tables."""
+
+
+NOTABLE = 3.0
+"""Points of difference, in micro or macro, above which reasons are shown."""
+Cause = Literal["encoder", "decoder", "head", "loss", "optimiser", "updates", "slices"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Departure:
+    """One way in which a run of ours was made otherwise than the published one: a known reason of a difference."""
+
+    cause: Cause
+    ours: str
+    theirs: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +89,11 @@ class Pair:
     ours: Mapping[Measure, Score] | None
     difference: Mapping[Measure, float] | None
     """Ours minus theirs."""
+    departures: tuple[Departure, ...] = ()
+
+    @property
+    def notable(self) -> bool:
+        return any(abs(points) > NOTABLE for points in (self.difference or {}).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +121,7 @@ def published(comparison: Comparison, runs: Sequence[Run]) -> Published:
     systems = {figure.system for figure in figures}
     return Published(
         setting=" ".join(setting or ()),
-        pairs=tuple(pair for figure in figures for pair in _pairs(figure, rows)),
+        pairs=tuple(pair for figure in figures for pair in _pairs(figure, rows, by_name)),
         unpublished=tuple(row.label for row, name in rows if name not in systems),
     )
 
@@ -129,14 +151,80 @@ def _system_name(method: Mapping[str, Any]) -> str | None:
     return str(method["name"])
 
 
-def _pairs(figure: Figure, rows: Sequence[tuple[Row, str | None]]) -> Iterator[Pair]:
+def departures(run: Run) -> tuple[Departure, ...]:
+    """What a run of the FG-PG protocol did otherwise than the recipe of CFNER's repository, as far as it is recorded.
+
+    The repository attends padding, scores the corpus as one sequence and draws its slices without a seed, which no
+    setting of ours repeats; of these only the slices are named, since a file can hold them.
+    """
+    facts: dict[Cause, tuple[str, str]] = {
+        "encoder": (_encoder(run), "bert-base-cased"),
+        "decoder": (run.decoder or "that of the head", "argmax"),
+        "head": (_head(run), "cosine, normalised along the sentence"),
+        "loss": _loss(run),
+        "optimiser": (str(run.config["optim"].get("optimizer", "")), "sgd"),
+        "updates": (_updates(run), f"{20 if len(run.plan[-1]) > 1 else 10} epochs, batches of 8"),
+        "slices": (_slices(run), "the repository's own draw"),
+    }
+    return tuple(
+        Departure(cause=cause, ours=ours, theirs=theirs) for cause, (ours, theirs) in facts.items() if ours != theirs
+    )
+
+
+def _encoder(run: Run) -> str:
+    encoder = run.config["model"]["encoder"]
+    return PurePosixPath(encoder.get("path") or encoder["name"]).name
+
+
+def _head(run: Run) -> str:
+    head = run.config["model"]["head"]
+    along = ", normalised along the sentence" if head.get("norm_axis") == "sequence" else ""
+    return f"{head['name']}{along}"
+
+
+def _loss(run: Run) -> tuple[str, str]:
+    """Ours and theirs, where the defaults of a method are not CFNER's, or the published formula was not available."""
+    method = run.config["method"]
+    match method["name"]:
+        case "extend_ner":
+            theirs = {"weighting": "mean", "kd_weight": 1.0, "student_temperature": 2.0}
+            ours = {name: method[name] for name in theirs if name in method}
+            return _listed(ours), _listed({name: theirs[name] for name in ours})
+        case "self_training":
+            return "entities as pseudo-labels", "a teacher of temperature 0.01"
+        case "dld":
+            return f"form={method.get('form')}, words={method.get('words')}, inferred", "formula not available"
+        case _:
+            return "", ""
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={spell(value)}" for name, value in settings.items())
+
+
+def _updates(run: Run) -> str:
+    optim = run.config["optim"]
+    if not (optim.get("epochs") and optim.get("batch_size")):
+        return f"at least {optim.get('updates')} updates a step"
+    return f"{optim['epochs']} epochs, batches of {optim['batch_size']}"
+
+
+def _slices(run: Run) -> str:
+    protocol = run.config["scenario"]["protocol"]
+    if protocol.get("sampling") == "file":
+        return "the repository's own draw"
+    return f"{protocol.get('sampling', 'greedy')}, drawn with seed {protocol.get('split_seed', 0)}"
+
+
+def _pairs(figure: Figure, rows: Sequence[tuple[Row, str | None]], runs: Mapping[str, Run]) -> Iterator[Pair]:
     same = [row for row, name in rows if name == figure.system]
     for row in same:
         assert row.average_micro
         assert row.average_macro
         ours: dict[Measure, Score] = {"micro": row.average_micro, "macro": row.average_macro}
         difference = {measure: ours[measure].mean - figure.score(measure).mean for measure in MEASURES}
-        yield Pair(theirs=figure, row=row.label, ours=ours, difference=difference)
+        made = departures(runs[row.runs[0]])
+        yield Pair(theirs=figure, row=row.label, ours=ours, difference=difference, departures=made)
     if not same:
         yield Pair(theirs=figure, row=None, ours=None, difference=None)
 

@@ -34,7 +34,7 @@ from raycner.reporting.tables.gaps import by_type, gaps_tables
 from raycner.reporting.tables.labels import row_cell, title
 from raycner.reporting.tables.orders import orders_table
 from raycner.reporting.tables.progressions import progressions_tables
-from raycner.reporting.tables.published import UNKNOWN, published_tables
+from raycner.reporting.tables.published import UNKNOWN, published_tables, reasons
 from raycner.reporting.tables.run import extra_test_table, pseudo_table, type_table
 from raycner.reporting.tables.significance import significance_table
 from raycner.storage.searches import RoundRecord, SearchRecord
@@ -181,7 +181,9 @@ def _published(anchor: str, published: Published, comparison: Comparison) -> Sec
     if averages is None:
         return Section(title="Published figures", anchor=anchor, paragraphs=[UNKNOWN])
     figures = [plots.published(f"{anchor}-averages", published)]
-    return Section(title=averages.title, anchor=anchor, tables=[replace(averages, title="")], plots=figures)
+    explained = [reasons(published, comparison)] if any(pair.notable for pair in published.pairs) else []
+    tables = [replace(averages, title=""), *explained]
+    return Section(title=averages.title, anchor=anchor, tables=tables, plots=figures)
 
 
 def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:

@@ -1,11 +1,12 @@
 """Published figures next to ours: averages over steps, and the scores after each step."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from raycner.analysis.comparison import Comparison
 from raycner.analysis.formatting import listed, signed, spreads
-from raycner.analysis.published import MEASURES, Pair, Published
-from raycner.analysis.table import Cell, Cells, Table, by_columns, score_cell
+from raycner.analysis.published import MEASURES, NOTABLE, Departure, Pair, Published
+from raycner.analysis.table import Cell, Cells, Table, by_columns, by_rows, score_cell
 from raycner.reporting.tables.labels import setting_lines
 
 UNKNOWN = "No figures are published of these types in these steps."
@@ -16,6 +17,8 @@ def published_tables(published: Published, comparison: Comparison) -> Iterator[T
     if published.setting is None:
         return
     yield _averages(published, comparison)
+    if any(pair.notable for pair in published.pairs):
+        yield reasons(published, comparison)
     both = [pair for pair in published.pairs if pair.row and pair.theirs.curve]
     if both:
         yield from (_curves(both, comparison, measure == "micro") for measure in MEASURES)
@@ -36,6 +39,27 @@ def _averages(published: Published, comparison: Comparison) -> Table:
     ]
     title = f"{published.setting}: ours and what is published"
     return by_columns(title, columns, notes=_notes(published))
+
+
+def reasons(published: Published, comparison: Comparison) -> Table:
+    """What was done otherwise in the rows that differ by more than 3 points; rows of the same reasons share a line."""
+    systems: dict[tuple[Departure, ...], list[Cell]] = defaultdict(list)
+    for pair in published.pairs:
+        if pair.notable:
+            systems[pair.departures].append(_name(pair, comparison))
+    rows = [(_stacked([cell.text for cell in names]), _stacked(_spelled(made))) for made, names in systems.items()]
+    title = f"Differences over {NOTABLE:g} points: what was done otherwise"
+    notes = (f"Ours, and theirs after it; a row within {NOTABLE:g} points of the published figure is left out.",)
+    return by_rows(title, ["system, by", "done otherwise"], rows, notes=notes, lead=2)
+
+
+def _spelled(departures: Sequence[Departure]) -> list[str]:
+    lines = [f"{one.cause}: {one.ours}; theirs: {one.theirs}" for one in departures]
+    return lines or ["nothing that is recorded: the difference is not explained"]
+
+
+def _stacked(lines: Sequence[str]) -> Cell:
+    return Cell(lines[0], details=tuple(lines[1:]))
 
 
 def _curves(pairs: list[Pair], comparison: Comparison, is_micro: bool) -> Table:
