@@ -2,8 +2,10 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,12 +17,13 @@ from scipy.stats import ttest_1samp
 from raycner.analysis.significance import Contrast
 from raycner.analysis.statistics import holm, paired_effect, sign_flip_test, smallest_p
 from raycner.analysis.summary import Summary, summary, with_significance
+from raycner.data import metrics
 from raycner.reporting.html.page import contents, html
 from raycner.reporting.markdown import as_markdown
 from raycner.reporting.report import show
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
-from test_report import PLAN, SCORES, run, shifted, shown
+from test_report import OLD, PLAN, SCORES, run, shifted, shown
 
 TURNED = PLAN[::-1]
 CONTROL = Contrast(row="dld", against="plain", isolates="the decomposition")
@@ -185,3 +188,23 @@ def test_systems_of_different_numerics_are_neither_tested_nor_bounded_by_each_ot
     assert report.significance == ()
     gaps = {row.system: row.gap_average for row in report.comparisons[0].rows}
     assert gaps["dld"] is None and gaps["plain"] == pytest.approx(9.5)
+
+
+def test_a_store_of_version_0_1_shows_its_scores_under_their_own_read_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(Path(__file__).parent / "fixtures" / "store_0_1.zip") as archive:
+        archive.extractall(tmp_path)
+    ledgers = RunLedger.all(ObjectStore(str(tmp_path / "store")))
+    assert len(ledgers) == 3
+    for record in (ledger.records()[-1] for ledger in ledgers):
+        assert record.version is None and record.evaluation is None
+    report = summary(ledgers)
+    assert {(run.decoder, run.numerics) for run in report.runs} == {("argmax", None)}
+    for ledger, scored in zip(ledgers, report.runs, strict=True):
+        assert scored.steps[-1].micro == pytest.approx(100 * metrics.micro(ledger.records()[-1].test))
+    assert "Decoder argmax; calibration" in flat(shown_of(report)) and OLD in flat(shown_of(report))
+    (first, *_) = ledgers
+    config = {**first.config, "model": {**first.config["model"], "head": {"name": "linear", "decoding": "constrained"}}}
+    today = RunLedger(ObjectStore("never-written-to"), replace(first._page, config=config, numerics=3, run="today"))
+    mixed = summary([*ledgers, today]).comparisons[0]
+    assert {row.read_out["decoder"] for row in mixed.rows} == {"argmax", "constrained"}
+    assert {row.read_out["numerics"] for row in mixed.rows} == {"2 or earlier", "3"}

@@ -16,7 +16,7 @@ from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
 from raycner.evaluation.evaluator import Evaluator
 from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, StepReused, StepStarted, Waiting
-from raycner.hashing import fingerprint, plain
+from raycner.hashing import Plain, fingerprint, plain
 from raycner.networks.network import Network
 from raycner.orchestration.memories import FinishedStep, remembered
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
@@ -57,17 +57,24 @@ def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenari
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
     """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it.
 
-    Predictions that are decoded otherwise than the head was trained to are another run on the same steps. The run of an
-    adopted model has its name, and runs that extend it have the new types after it.
+    Predictions that are read otherwise than the head's own settings say are another run on the same steps. The run of
+    an adopted model has its name, and runs that extend it have the new types after it.
     """
-    decoded = config.eval.overrides(config.model.head)
-    marks = [specs[-1].fingerprint[:8], *([fingerprint(decoded)[:4]] if decoded else [])]
+    read_out = _read_out(config)
+    marks = [specs[-1].fingerprint[:8], *([fingerprint(read_out)[:4]] if read_out else [])]
     if config.scenario.protocol.run_name:
         learned = [kind for spec in specs for kind in spec.inventory.new if not spec.adopted]
         words = [config.scenario.protocol.run_name, *map(_as_key, learned)]
-        return "-".join([*words, *(marks if learned or decoded else [])])
+        return "-".join([*words, *(marks if learned or read_out else [])])
     words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
     return "-".join(["-".join(words).replace("(", "-").replace(")", ""), *marks])
+
+
+def _read_out(config: RunConfig) -> dict[str, Plain]:
+    """The settings of the evaluation by which predictions differ from those of the head's own settings."""
+    head, threshold = config.model.head, config.eval.threshold
+    changed = {} if threshold in (None, getattr(head, "threshold", None)) else {"threshold": threshold}
+    return {**config.eval.overrides(head), **changed}
 
 
 def _as_key(kind: str) -> str:
