@@ -10,7 +10,7 @@ from raycner.analysis.provenance import provenance
 from raycner.analysis.scores import Run
 from raycner.analysis.statistics import Spread, difference, smallest_p
 from raycner.analysis.table import Cells, Table, by_columns, score_cell
-from raycner.reporting.tables.labels import progress, row_cell, runs_of
+from raycner.reporting.tables.labels import progress, row_cell, runs_of, usual_note, usual_read_out
 
 MOST_NAMES = 4
 
@@ -21,8 +21,9 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> Table:
     Steps that a run shares with others count in its wall time all the same.
     """
     rows = comparison.rows
+    usual = usual_read_out(row.read_out for row in rows)
     columns: list[tuple[str, Cells]] = [
-        ("system", list(map(row_cell, rows))),
+        ("system", [row_cell(row, usual) for row in rows]),
         ("seeds", [_seeds(row) for row in rows]),
         *_scores(comparison),
     ]
@@ -34,13 +35,16 @@ def ranking(comparison: Comparison, runs: Sequence[Run]) -> Table:
         columns.append(("against\nthe best", [_against_best(row) for row in rows]))
         columns.append(("\np", [p_value(row.significance.p if row.significance else None) for row in rows]))
     columns.append(("minutes\na run", [_minutes(row, runs) for row in rows]))
-    return by_columns("", columns, notes=(legend(comparison), provenance(_compared(comparison, runs))))
+    return by_columns(
+        "", columns, notes=(legend(comparison), *usual_note(usual), provenance(_compared(comparison, runs)))
+    )
 
 
 def curves(comparison: Comparison) -> Table:
     """Micro-F1 after each step."""
     points = [{point.step: point.micro.mean for point in row.curve} for row in comparison.rows]
-    names = list(map(row_cell, comparison.rows))
+    usual = usual_read_out(row.read_out for row in comparison.rows)
+    names = [row_cell(row, usual) for row in comparison.rows]
     steps = range(len(comparison.plan))
     cells = [(f"\n{step + 1}", [score_cell(of_row.get(step)) for of_row in points]) for step in steps]
     return by_columns("", [("micro-F1\nafter step", names), *cells])

@@ -6,8 +6,8 @@ from raycner.analysis.formatting import figure, listed, short
 from raycner.analysis.gaps import Gap, Gaps
 from raycner.analysis.provenance import provenance
 from raycner.analysis.summary import Summary
-from raycner.analysis.table import Cells, Table, by_columns, by_rows, score_cell
-from raycner.reporting.tables.labels import runs_of, title
+from raycner.analysis.table import Cell, Cells, Table, by_columns, by_rows, score_cell
+from raycner.reporting.tables.labels import row_cell, runs_of, title, usual_note, usual_read_out
 
 LEGEND = (
     "F1 on test in percent, mean over types. joint: the joint run after the last step; learned: the system right after "
@@ -28,9 +28,14 @@ def gaps_tables(gaps: Gaps, summary: Summary, *, details: bool = False) -> Itera
 
 
 def _overall(gaps: Gaps, summary: Summary) -> Table:
-    rows = gaps.rows
+    rows, comparison = gaps.rows, summary.comparisons[gaps.comparison]
+    by_label = {row.label: row for row in comparison.rows}
+    usual = usual_read_out(row.read_out for row in comparison.rows)
     columns: list[tuple[str, Cells]] = [
-        ("system", [row.label for row in rows]),
+        (
+            "system",
+            [row_cell(by_label[row.label], usual) if row.label in by_label else Cell(row.label) for row in rows],
+        ),
         ("runs", [str(row.runs) for row in rows]),
         ("joint", [score_cell(row.overall.joint) for row in rows]),
         ("learned", [score_cell(row.overall.learned) for row in rows]),
@@ -39,10 +44,9 @@ def _overall(gaps: Gaps, summary: Summary) -> Table:
         ("\nforgotten", [figure(row.overall.forgotten) for row in rows]),
         ("\ngap", [figure(row.overall.total) for row in rows]),
     ]
-    comparison = summary.comparisons[gaps.comparison]
     labels = {label for row in rows for label in (row.label, row.bound)}
     names = [name for one in summary.comparisons for row in one.rows if row.label in labels for name in row.runs]
-    notes = (LEGEND, f"{_bounds(gaps)} {provenance(runs_of(names, summary.runs))}")
+    notes = (LEGEND, *usual_note(usual), f"{_bounds(gaps)} {provenance(runs_of(names, summary.runs))}")
     return by_columns(f"{title(comparison)}: gap to the joint bound", columns, notes=notes)
 
 

@@ -1,10 +1,11 @@
 """How runs, rows and comparisons are named in tables, on pages and on the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from raycner.analysis.comparison import Comparison, Row, setup
-from raycner.analysis.formatting import many, short
+from raycner.analysis.formatting import listed, many, short
 from raycner.analysis.scores import Run, corpus_name, types_of
 from raycner.analysis.table import Cell
 from raycner.settings import spell
@@ -44,9 +45,30 @@ def name_cell(title: str, settings: Mapping[str, Any], read_out: Mapping[str, st
     return Cell(title, details=(*setting_lines(settings), *read))
 
 
-def row_cell(row: Row) -> Cell:
-    """The name of a row of a comparison; a control is named as one."""
-    return name_cell(f"control: {row.title}" if row.control_of else row.title, row.settings, row.read_out)
+def row_cell(row: Row, usual: Mapping[str, str] | None = None) -> Cell:
+    """The name of a row of a comparison; a control is named as one, and what is `usual` in the table is left out."""
+    name = f"control: {row.title}" if row.control_of else row.title
+    return name_cell(name, row.settings, unusual(row.read_out, usual or {}))
+
+
+def unusual(read_out: Mapping[str, str], usual: Mapping[str, str]) -> dict[str, str]:
+    """How the predictions of a row were read, as far as that is not usual in its table."""
+    return {name: value for name, value in read_out.items() if usual.get(name) != value}
+
+
+def usual_read_out(read_outs: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The most frequent value of each fact in which the rows of a table differ."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for read_out in read_outs:
+        for name, value in read_out.items():
+            counts[name][value] += 1
+    return {name: values.most_common(1)[0][0] for name, values in counts.items()}
+
+
+def usual_note(usual: Mapping[str, str]) -> tuple[str, ...]:
+    """What holds for the rows of a table that do not say otherwise."""
+    facts = listed([f"{name} {value}" for name, value in usual.items()])
+    return (f"Rows that do not say otherwise: {facts}.",) if facts else ()
 
 
 def runs_of(names: Sequence[str], runs: Sequence[Run]) -> list[Run]:

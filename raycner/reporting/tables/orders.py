@@ -8,7 +8,7 @@ from raycner.analysis.provenance import provenance
 from raycner.analysis.scores import Run, types_of
 from raycner.analysis.statistics import Spread
 from raycner.analysis.table import Cells, Table, by_columns
-from raycner.reporting.tables.labels import name_cell, runs_of
+from raycner.reporting.tables.labels import name_cell, runs_of, unusual, usual_note, usual_read_out
 
 OVER = f"mean{PLUS_MINUS}standard deviation over orders, each a mean over seeds"
 TASKS = (
@@ -26,13 +26,14 @@ TYPES = (
 def orders_table(orders: Orders, runs: Sequence[Run]) -> Table:
     """The rows of a setting in several orders, best first."""
     rows = orders.rows
+    usual = usual_read_out(row.read_out for row in rows)
     columns: list[tuple[str, Cells]] = [
-        ("system", [name_cell(row.title, row.settings, row.read_out) for row in rows]),
+        ("system", [name_cell(row.title, row.settings, unusual(row.read_out, usual)) for row in rows]),
         ("orders", [str(len(row.orders)) for row in rows]),
         ("seeds", [str(len(row.seeds)) for row in rows]),
         *(_tasks(orders) if orders.setup else _types(orders)),
     ]
-    notes = (TASKS if orders.setup else TYPES, provenance(runs_of(orders.runs, runs)))
+    notes = (TASKS if orders.setup else TYPES, *usual_note(usual), provenance(runs_of(orders.runs, runs)))
     return by_columns(_title(orders), columns, notes=notes)
 
 
