@@ -1,16 +1,10 @@
 """Serving: the entities of the promoted step by HTTP, within limits, and promotions while requests are answered."""
 
 import asyncio
-import json
 import shutil
 import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
 
 import pytest
 
@@ -20,7 +14,6 @@ from fastapi.testclient import TestClient
 
 import raycner
 from fixtures_tiny import spoken
-from raycner import Predictor
 from raycner.__main__ import main
 from raycner.serving.answers import AnswerService, Question, ServeConfig
 from raycner.serving.web import web_app
@@ -187,50 +180,3 @@ def test_bad_input(
     assert main([*arguments, "--store", store]) == 2
     line = capsys.readouterr().err
     assert expected_line in line and line.count("\n") == 1
-
-
-@pytest.fixture
-def served(store: str) -> Iterator[str]:
-    with raycner.serve("production", store=store, port=8765, token="secret", replicas=1) as server:
-        yield server.url
-
-
-def ask(url: str, texts: list[str]) -> list[dict[str, Any]]:
-    body = json.dumps({"texts": texts}).encode()
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer secret"}
-    with urlopen(Request(f"{url}/predict", body, headers), timeout=60) as answer:
-        answers: list[dict[str, Any]] = json.load(answer)["answers"]
-        return answers
-
-
-@pytest.mark.chaos
-def test_no_request_is_dropped_by_a_promotion_on_ray_serve(store: str, served: str) -> None:
-    by_model = {f":{step}": expected(store, step) for step in (2, 3)}
-    ended = threading.Event()
-    wrong: list[object] = []
-
-    def clients() -> int:
-        number = 0
-        while not ended.is_set():
-            try:
-                answers = ask(served, TEXTS)
-            except (HTTPError, URLError, OSError) as error:
-                wrong.append(error)
-                continue
-            (model,) = {answer["model"][-2:] for answer in answers}
-            if [entities(answer) for answer in answers] != by_model[model]:
-                wrong.append(answers)
-            number += 1
-        return number
-
-    with ThreadPoolExecutor(4) as pool:
-        asking = [pool.submit(clients) for _ in range(4)]
-        for step in (3, 2):
-            raycner.promote(f"columns:{step}", "production", store=store)
-            while ask(served, ["Ada"])[0]["model"][-2:] != f":{step}":
-                time.sleep(0.2)
-        ended.set()
-    assert not wrong and all(future.result() > 0 for future in asking)
-    with pytest.raises(HTTPError, match="401"):
-        urlopen(Request(f"{served}/predict", b"{}", {"Content-Type": "application/json"}), timeout=60)
-    assert Predictor.of("production", store).types
