@@ -76,10 +76,9 @@ def test_the_whole_way(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = raycner.evaluate("base", test, store=store, progress=False).data["micro"]["f1"]
     assert before > 0.8, "the tagger has learned its types"
 
-    longer = base.extend(["food"], place / "reviews", {"optim.epochs": 6, "optim.lr": 1e-3}, progress=False)
-    forgetful = base.extend(
-        ["food"], place / "reviews", {"method.name": "finetuning", "optim.epochs": 6, "optim.lr": 3e-3}, progress=False
-    )
+    rates = {"optim.epochs": 16, "optim.batch_size": 8, "optim.lr": 3e-3, "optim.head_lr": 3e-3}
+    longer = base.extend(["food"], place / "reviews", rates, progress=False)
+    forgetful = base.extend(["food"], place / "reviews", {"method.name": "finetuning", **rates}, progress=False)
     scores = raycner.evaluate(longer.name, test, store=store, progress=False).data["types"]
     assert scores["food"]["f1"] > 0.5, "the new type is learned"
 
