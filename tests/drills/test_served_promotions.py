@@ -104,9 +104,8 @@ def test_promotions_and_a_killed_replica(store: str, served: str, by_model: dict
         asking = [pool.submit(client) for _ in range(4)]
         raycner.promote("columns:3", "production", store=store)
         wait_for(served, 3)
-        victim = replicas()
-        if victim:
-            os.kill(victim[0], signal.SIGKILL)
+        victim, *_ = replicas()
+        os.kill(victim, signal.SIGKILL)
         raycner.rollback("production", store=store)
         wait_for(served, 2)
         ended.set()
