@@ -15,6 +15,9 @@ A run emits, for each of its steps, `StepStarted` and then one of two sequences.
 `StepAdvanced` and `EpochFinished`, `ScoringStarted`, and `StepFinished`. When workers restart after a failure, the step
 starts again and its events are repeated.
 
+A comparison whose runs go in parallel emits `RunsPlanned`, then the events of each run inside `EventOf`, and a
+`RunEnded` for each.
+
 A search emits `RoundStarted`, then for each trial `TrialStarted`, a `TrialReported` after each of its steps, and
 `TrialFinished`; or `TrialCrashed`, after which the same settings are tried as a new trial.
 """
@@ -107,6 +110,32 @@ class StepFinished:
     record: StepRecord
 
 
+@dataclass(frozen=True)
+class RunsPlanned:
+    """Several runs are about to go in parallel."""
+
+    titles: tuple[str, ...]
+    """Of each run: its row, its seed and its order."""
+    parallel: int
+    """How many go at once."""
+
+
+@dataclass(frozen=True)
+class EventOf:
+    """An event of one of several runs that go in parallel."""
+
+    title: str
+    """Of the run, as in `RunsPlanned`."""
+    event: "RunEvent"
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """One of several runs that go in parallel is complete."""
+
+    title: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoundStarted:
     """A round of trials starts or resumes. A search has one, a step-wise search one for each step."""
@@ -157,7 +186,8 @@ RunEvent: TypeAlias = (
     Message | Waiting | Failed | StepStarted | StepAdvanced | EpochFinished | ScoringStarted | StepReused | StepFinished
 )
 SearchEvent: TypeAlias = RoundStarted | TrialStarted | TrialReported | TrialCrashed | TrialFinished
-Event: TypeAlias = RunEvent | SearchEvent
+ComparisonEvent: TypeAlias = RunsPlanned | EventOf | RunEnded
+Event: TypeAlias = RunEvent | ComparisonEvent | SearchEvent
 
 
 class EventHandler(Protocol):

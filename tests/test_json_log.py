@@ -16,12 +16,16 @@ from raycner.callbacks.json_log import JsonLog
 from raycner.callbacks.progress import ProgressDisplay
 from raycner.callbacks.search_progress import SearchProgressDisplay
 from raycner.events import (
+    ComparisonEvent,
     EpochFinished,
     Event,
+    EventOf,
     Failed,
     Message,
     RoundStarted,
+    RunEnded,
     RunEvent,
+    RunsPlanned,
     ScoringStarted,
     SearchEvent,
     StepAdvanced,
@@ -95,8 +99,11 @@ def test_every_event_is_a_line_of_its_fields() -> None:
         TrialReported(number=1, score=0.1),
         TrialCrashed(number=1),
         TrialFinished(trial),
+        RunsPlanned(("kd, seed 0",), 2),
+        RunEnded("kd, seed 0"),
     ]
-    assert {type(event) for event in events} | {StepAdvanced} == {*get_args(RunEvent), *get_args(SearchEvent)}
+    every = {*get_args(RunEvent), *get_args(ComparisonEvent), *get_args(SearchEvent)}
+    assert {type(event) for event in events} | {StepAdvanced, EventOf} == every
     for event in events:
         text = io.StringIO()
         JsonLog(text)(event)
@@ -104,6 +111,18 @@ def test_every_event_is_a_line_of_its_fields() -> None:
         assert line["event"] == event_name(type(event))
         assert {field.name for field in fields(event)} <= line.keys()
         assert type(event).__doc__ and pickle.loads(pickle.dumps(event)) == event
+
+
+def test_runs_that_go_in_parallel_have_lines_of_their_own() -> None:
+    lines = io.StringIO()
+    log = JsonLog(lines)
+    for title in ("kd, seed 0", "kd, seed 1"):
+        log(EventOf(title, StepStarted(run=title[-1], index=0, of=1, fingerprint="f", types=("a",), epochs=1)))
+    log(EventOf("kd, seed 0", StepAdvanced(0.5)))
+    log(EventOf("kd, seed 0", ScoringStarted()))
+    *_, last = map(json.loads, lines.getvalue().splitlines())
+    assert (last["event"], last["title"], last["run"], last["step"]) == ("scoring_started", "kd, seed 0", "0", 1)
+    assert len(lines.getvalue().splitlines()) == 3
 
 
 def test_handlers_ignore_an_event_that_they_do_not_know() -> None:

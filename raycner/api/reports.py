@@ -14,6 +14,7 @@ from raycner.analysis.summary import Summary, summary, with_published, with_sign
 from raycner.api.notebook import as_html
 from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run, load_runs
+from raycner.callbacks.comparison_progress import ComparisonProgressDisplay
 from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.events import Message
@@ -23,10 +24,14 @@ from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pandas import DataFrame
 
     from raycner.api.jobs import Job, Overrides
-    from raycner.orchestration.table_rows import Row
+    from raycner.events import EventHandler
+    from raycner.orchestration.table_rows import Entry, Row
+    from raycner.storage.ledger import RunLedger
 
 
 def report(
@@ -58,6 +63,7 @@ def compare(
     *,
     seeds: Sequence[int] = (0,),
     orders: Sequence[str] = (),
+    parallel: int = 1,
     published: bool = False,
     progress: Progress = True,
     **settings: object,
@@ -68,21 +74,35 @@ def compare(
         raycner.compare("jobs/demo.yaml", {"plain": ["method.name=finetuning"], "kd": ["method.name=extend_ner"]})
 
     `rows` is a YAML file or the same as a mapping: a name, and the config files and overrides that it adds to the job.
-    `orders` are values of `scenario.protocol.permutation`. Raises `InputError` when a row cannot be run on the job.
+    `orders` are values of `scenario.protocol.permutation`. `parallel` is how many runs go at once, on the cluster at
+    RAY_ADDRESS or on this machine; each then has the CPUs and GPUs of one worker. Raises `InputError` when a row cannot
+    be run on the job.
     """
     from raycner.api.jobs import load_settings
-    from raycner.orchestration.runner import run
+    from raycner.orchestration.parallel_runs import run_in_parallel
     from raycner.orchestration.table_rows import entries, parse_rows, read_rows
 
     table = parse_rows(rows, "rows") if isinstance(rows, Mapping) else read_rows(fspath(rows))
     planned = entries(table, load_settings(job, overrides, settings), seeds, orders)
-    runs, labels = [], {}
-    for number, entry in enumerate(planned, start=1):
-        with event_handler(progress) as handler:
-            handler(Message(f"run {number} of {len(planned)}: {entry}"))
-            runs.append(Run(run(entry.config, handler), ObjectStore(entry.config.store)))
-        labels[runs[-1].name] = entry.row
+    if parallel < 1:
+        raise InputError(f"parallel {parallel}: at least 1", location="parallel", hint="1 runs one after another")
+    with event_handler(progress, ComparisonProgressDisplay) as handler:
+        if parallel > 1:
+            ledgers = run_in_parallel({str(entry): entry.config for entry in planned}, parallel, handler)
+        else:
+            ledgers = tuple(_run_each(planned, handler))
+    runs = [Run(ledger, ObjectStore(entry.config.store)) for entry, ledger in zip(planned, ledgers, strict=True)]
+    labels = {run.name: entry.row for entry, run in zip(planned, runs, strict=True)}
     return Report(runs, labels=labels, contrasts=_contrasts(table), published=published)
+
+
+def _run_each(planned: "Sequence[Entry]", emit: "EventHandler") -> "Iterator[RunLedger]":
+    """Run one entry after another."""
+    from raycner.orchestration.runner import run
+
+    for number, entry in enumerate(planned, start=1):
+        emit(Message(f"run {number} of {len(planned)}: {entry}"))
+        yield run(entry.config, emit)
 
 
 def _contrasts(rows: "Mapping[str, Row]") -> list[Contrast]:

@@ -8,7 +8,7 @@ from typing import Any, Self, TextIO
 from pydantic_core import to_json
 
 from raycner.data.metrics import macro, micro
-from raycner.events import Event, Failed, StepAdvanced, StepStarted, event_name
+from raycner.events import Event, EventOf, Failed, StepAdvanced, StepStarted, event_name
 from raycner.storage.ledger import StepRecord
 
 
@@ -17,12 +17,14 @@ class JsonLog:
 
     A line is {"time": ISO 8601 in UTC, "event": the name of the event, "run", "step" (from 1) and "fingerprint" of the
     current step, and the fields of the event}. A step's record is shortened to its scores; the ledger has all of it.
-    `StepAdvanced` is left out. An exception that leaves the block is reported as `Failed`.
+    `StepAdvanced` is left out. An event of one of several runs that go in parallel is a line like any other, with the
+    run's "title". An exception that leaves the block is reported as `Failed`.
     """
 
     def __init__(self, lines: TextIO) -> None:
         self._lines = lines
-        self._current_step: dict[str, Any] = {}
+        self._current_steps: dict[str, dict[str, Any]] = {}
+        """By title; that of the only run is empty."""
 
     def __enter__(self) -> Self:
         return self
@@ -32,13 +34,15 @@ class JsonLog:
             self(Failed(f"{type(error).__name__}: {error}"))
 
     def __call__(self, event: Event, /) -> None:
+        title, event = (event.title, event.event) if isinstance(event, EventOf) else ("", event)
         match event:
             case StepAdvanced():
                 return
             case StepStarted(run=run, index=index, fingerprint=fingerprint):
-                self._current_step = {"run": run, "step": index + 1, "fingerprint": fingerprint}
+                self._current_steps[title] = {"run": run, "step": index + 1, "fingerprint": fingerprint}
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        header = {"time": time, "event": event_name(type(event))} | self._current_step
+        place = ({"title": title} if title else {}) | self._current_steps.get(title, {})
+        header = {"time": time, "event": event_name(type(event))} | place
         line = to_json(header | _fields(event), inf_nan_mode="strings")
         print(line.decode(), file=self._lines, flush=True)
 

@@ -18,6 +18,7 @@ def add_parser(verbs: Verbs) -> None:
         examples="""
             raycner compare jobs/demo.yaml --rows jobs/rows/tag_systems.yaml
             raycner compare jobs/demo.yaml --rows jobs/rows/tag_systems.yaml --seeds 0,1,2 --html table.html
+            raycner compare jobs/demo.yaml --rows jobs/rows/tag_systems.yaml compute.workers=0 --parallel 4
         """,
     )
     add_configs(parser)
@@ -27,7 +28,9 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--rows", required=True, metavar="FILE", help=rows)
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="seeds of each row (default: 0)")
     orders = "orders of tasks, by scenario.protocol.permutation: P1,P2,P3 (default: the job's)"
+    parallel = "how many runs go at once, each on one worker's CPUs and GPUs (default: 1)"
     parser.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help=parallel)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -39,6 +42,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             args.rows,
             seeds=args.seeds,
             orders=args.orders,
+            parallel=args.parallel,
             published=args.published,
             progress=handler,
         )

@@ -4,10 +4,11 @@ With `compute.workers` one group of Ray Train workers makes them; otherwise this
 drives a run: it holds the run's lock. A second process waits, and then finds everything in the store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from raycner.callbacks.tracking import tracked, tracker
 from raycner.config import RunConfig
+from raycner.data.scenarios.scenario import Scenario
 from raycner.evaluation.evaluator import Evaluator
 from raycner.evaluation.test_sets import prepare_test_sets
 from raycner.events import EventHandler, Message, Waiting
@@ -18,6 +19,7 @@ from raycner.orchestration.worker_group import run_worker_group
 from raycner.settings import flat
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import acquire
+from raycner.storage.store import ObjectStore
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.plan import StepSpec, plan
 
@@ -25,7 +27,13 @@ from raycner.training.plan import StepSpec, plan
 def run(config: RunConfig, emit: EventHandler) -> RunLedger:
     """Train and evaluate what is missing of a run, and return its complete ledger."""
     store, scenario = prepare(config, emit)
-    tests = prepare_test_sets(config, scenario, store, emit)
+    return drive(config, store, scenario, prepare_test_sets(config, scenario, store, emit), emit)
+
+
+def drive(
+    config: RunConfig, store: ObjectStore, scenario: Scenario, tests: Mapping[str, str], emit: EventHandler
+) -> RunLedger:
+    """`run`, whose corpora and extra test sets (name -> fingerprint) are in the store."""
     fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
     specs = plan(config, scenario)
     this = name(config, specs)

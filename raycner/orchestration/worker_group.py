@@ -1,19 +1,17 @@
 """One group of Ray Train workers for all missing steps, because starting a group takes tens of seconds."""
 
 import asyncio
-import contextlib
-import threading
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import torch
 
 from raycner.config import ComputeConfig, RunConfig
 from raycner.errors import InputError
-from raycner.events import Event, EventHandler, StepAdvanced, StepFinished, StepReused
+from raycner.events import Event, EventHandler, StepFinished, StepReused
 from raycner.orchestration.cluster import log_level, use_assigned_device
+from raycner.orchestration.event_relay import EventSender, on_driver_node, relay
 from raycner.orchestration.run_steps import run_steps
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
@@ -24,8 +22,6 @@ TIMEOUT_SECONDS = 600
 """How long a worker waits for the others in a collective operation before it fails, and the group restarts."""
 BARRIER_SECONDS = 60.0
 """How long rank 0 waits at the barrier before it asks again: well below the timeout of the ranks that wait for it."""
-PROGRESS_SECONDS = 0.2
-"""The least time between two `StepAdvanced` events, each of which is a message between processes."""
 
 
 class StepBarrier:
@@ -104,7 +100,7 @@ def run_worker_group(
         scaling_config=_scaling_config(compute),
         run_config=_run_config(compute, attempt, f"{store.uri}/ray"),
     )
-    with _relay(event_queue, emit):
+    with relay(event_queue, emit):
         result = trainer.fit()
     store.remove(f"ray/{attempt}")
     if isinstance(result.return_value, InputError):
@@ -146,18 +142,9 @@ def _run_config(compute: ComputeConfig, name: str, folder: str) -> Any:
     )
 
 
-def on_driver_node() -> dict[str, Any]:
-    """Options of an actor that must live as long as its driver: on the driver's node, without reserving a CPU."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    node = ray.get_runtime_context().get_node_id()
-    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
-
-
 def _work(work: _Work) -> InputError | None:
     """The program of every worker. An `InputError` is returned, because a restart would not help."""
-    configs, emit = work["configs"], _EventSender(work["event_queue"])
+    configs, emit = work["configs"], _RankZeroSender(work["event_queue"].put)
     torch.set_num_threads(configs[0].compute.cpus_per_worker)
     try:
         use_assigned_device()
@@ -183,47 +170,13 @@ def _may_train(step: int, barrier: Any) -> bool:
             return opened
 
 
-class _EventSender:
+class _RankZeroSender(EventSender):
     """Sends rank 0's events to the driver, and reports finished steps to Ray Train."""
-
-    def __init__(self, event_queue: Any) -> None:
-        self._event_queue = event_queue
-        self._last_sent = 0.0
 
     def __call__(self, event: Event, /) -> None:
         from ray import train as ray_train
 
-        now = time.monotonic()
-        too_soon = isinstance(event, StepAdvanced) and now < self._last_sent + PROGRESS_SECONDS
-        if ranks.rank() == 0 and not too_soon:
-            self._event_queue.put(event)
-            self._last_sent = now
+        if ranks.rank() == 0:
+            super().__call__(event)
         if isinstance(event, StepFinished | StepReused):
             ray_train.report({"step": event.record.index})
-
-
-@contextlib.contextmanager
-def _relay(event_queue: Any, emit: EventHandler) -> Iterator[None]:
-    """Pass the events of the workers to `emit` during the block, and the remaining ones after it, unless it raises."""
-    from ray.util.queue import Empty
-
-    ended, failed = threading.Event(), threading.Event()
-
-    def relay() -> None:
-        while not failed.is_set():
-            try:
-                emit(event_queue.get(timeout=0.2))
-            except Empty:
-                if ended.is_set():
-                    return
-
-    thread = threading.Thread(target=relay, daemon=True)
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        failed.set()
-        raise
-    finally:
-        ended.set()
-        thread.join(timeout=10)

@@ -13,8 +13,9 @@ import torch
 from raycner.config import RunConfig
 from raycner.events import Event, StepFinished, StepReused, ignore_events
 from raycner.orchestration.cluster import use_assigned_device
+from raycner.orchestration.event_relay import on_driver_node
 from raycner.orchestration.run_steps import StepResult, run_steps
-from raycner.orchestration.worker_group import StepBarrier, on_driver_node, run_worker_group
+from raycner.orchestration.worker_group import StepBarrier, run_worker_group
 
 StepResults = tuple[StepResult, ...]
 """The results of one step, one per run."""
