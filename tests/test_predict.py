@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,19 +16,23 @@ import raycner
 import runs
 from raycner.__main__ import main
 from raycner.config import RunConfig
+from raycner.data.corpora import Corpus
 from raycner.data.entities import Entity, TypeInventory
 from raycner.data.layouts.layout import LAYOUTS
 from raycner.data.metrics import add, tally
 from raycner.data.passages import Passage
+from raycner.data.scenarios.scenario import Scenario
 from raycner.data.sources import find
 from raycner.errors import InputError
 from raycner.inference.predictor import PredictedEntity, Predictor, sink
+from raycner.networks.heads.cosine import Cosine
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.settings import build
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
+from raycner.training.loader import EVAL_BATCH_LIMITS, SplitLoader
 
 LINES = ["Ada gave the red fox some soup in Oslo .", "", "It rained all day . Then Bo Finch slept in New Rome !"]
 
@@ -96,6 +101,26 @@ def test_passages_are_read_in_chunks(predictor: Predictor, monkeypatch: pytest.M
     assert asked == [0, 1]
     predictions += [entities for _, entities in reading]
     assert [places(entities) for entities in predictions] == [places(entities) for entities in expected]
+
+
+def test_a_head_that_reads_its_batch_predicts_what_it_is_scored_on(
+    tiny_config: RunConfig, tiny_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EVAL_BATCH_LIMITS, "cpu", (3, 512))
+    torch.manual_seed(0)
+    experience = Scenario(tiny_config.scenario, [tiny_corpus])[0]
+    network = Network(replace(tiny_config.model, head=Cosine(norm_axis="sequence")))
+    network.start_step(experience.inventory, [s.words for s in experience.train.sentences()])
+    network.finalize()
+    (test,) = experience.test
+    scored: dict[int, set[tuple[int, int, str]]] = {}
+    with network.eval_mode():
+        for positions, batch in SplitLoader(test, network).batches():
+            for position, entities in zip(positions.tolist(), network.predict(batch), strict=True):
+                scored[position] = {(e.start, e.end, e.type) for e in entities}
+    predicted = Predictor(network).words([sentence.words for sentence in test.sentences()])
+    assert [set(places(entities)) for entities in predicted] == [scored[i] for i in range(len(test))]
+    assert any(predicted)
 
 
 def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> None:

@@ -40,7 +40,7 @@ from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.loader import eval_batches
+from raycner.training.loader import batches_without_gradient
 
 T = TypeVar("T")
 PASSAGES_AT_A_TIME = 4096
@@ -169,7 +169,7 @@ class Predictor:
         predictions: list[Prediction] = [{} for _ in sentences]
         lengths = np.asarray([len(part.tokens) for part in parts], dtype=np.int64)
         with self._network.eval_mode():
-            for positions in eval_batches(np.arange(len(parts)), lengths, self._network.device):
+            for positions in batches_without_gradient(self._network, np.arange(len(parts)), lengths):
                 places = positions.tolist()
                 chunk = [parts[place] for place in places]
                 inputs = [Sentence(place, tuple(parts[place].words), frozenset()) for place in places]

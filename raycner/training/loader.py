@@ -96,9 +96,7 @@ class SplitLoader:
             yield of_batch, self.batch(of_batch)
 
     def _eval_batches(self, positions: Positions) -> list[Positions]:
-        if self.network.config.head.batch_dependent:
-            return cut_unsorted(np.sort(positions), self.lengths, BATCH_DEPENDENT_SIZE, sys.maxsize)
-        return eval_batches(positions, self.lengths, self.network.device)
+        return batches_without_gradient(self.network, positions, self.lengths)
 
 
 def epoch_order(
@@ -120,6 +118,13 @@ def _from_pools(draw: np.random.RandomState, lengths: Positions, size: int, toke
     for pool in np.array_split(order, max(1, round(len(order) / (size * SORT_POOL_BATCHES)))):
         batches += cut(pool[np.argsort(-lengths[pool], kind="stable")], lengths, size, tokens)
     return [batches[i] for i in draw.permutation(len(batches))]
+
+
+def batches_without_gradient(network: Network, positions: Positions, lengths: Positions) -> list[Positions]:
+    """The batches in which a network reads the sentences at these positions without gradient."""
+    if network.config.head.batch_dependent:
+        return cut_unsorted(np.sort(positions), lengths, BATCH_DEPENDENT_SIZE, sys.maxsize)
+    return eval_batches(positions, lengths, network.device)
 
 
 def eval_batches(positions: Positions, lengths: Positions, device: torch.device) -> list[Positions]:
