@@ -9,6 +9,7 @@ import pytest
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.tuning.objective import DevScores, Objective
+from raycner.tuning.round import PREFIX, Round
 from raycner.tuning.study import SearchPlan, at_range_ends, load, random_draws
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.py"))
@@ -161,3 +162,21 @@ def test_seeds_are_paired_and_caution_takes_standard_errors_off() -> None:
     error = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / 1) / math.sqrt(2)
     assert bold([BETTER, WORSE])["score"] == pytest.approx(mean)
     assert careful([BETTER, WORSE])["score"] == pytest.approx(mean - 2 * error)
+
+
+def test_the_winners_of_a_step_are_tried_at_the_next(tmp_path: Path) -> None:
+    space = "space=lambda t: t.suggest_float('optim.lr', 1e-5, 1e-2), strategy='per_step', trials=8"
+    text = f"STUDY = Study(base='jobs/demo.yaml', {space}, first=[{{'optim.lr': 1e-3}}])"
+    plan = SearchPlan.of(load(written(tmp_path, text)), [], "space.py")
+    runs_so_far = ({"at.2.optim.lr": 2e-3, "at.3.optim.lr": 3e-3}, {"at.2.optim.lr": 2e-3, "at.3.optim.lr": 1e-3})
+    objective = Objective("mean_f1", 1.0, [])
+    round_ = Round(name="r", plan=plan, step=4, steps=4, prefixes=runs_so_far, corpora=[], objective=objective)
+    assert round_.first() == [
+        {"optim.lr": 1e-3, PREFIX: 0},
+        {"optim.lr": 1e-3, PREFIX: 1},  # the published value, which the second run has at step 3 too
+        {"optim.lr": 3e-3, PREFIX: 0},
+    ]
+    assert round_.settings(round_.first()[-1]) == {**runs_so_far[0], "at.4.optim.lr": 3e-3}
+    assert Round(name="r", plan=plan, step=2, steps=2, prefixes=[{}], corpora=[], objective=objective).first() == [
+        {"optim.lr": 1e-3}
+    ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from raycner.config import RunConfig
+from raycner.hashing import canonical
 from raycner.tuning.objective import Objective
 from raycner.tuning.study import SearchPlan, Settings
 
@@ -36,9 +37,19 @@ class Round:
         self.plan.study.space(trial)
 
     def first(self) -> list[Settings]:
-        """The study's first settings, after every prefix."""
+        """What is tried before Optuna proposes any: the study's first settings after every prefix, then the settings
+        that won the step before, each after the run that they made."""
         choices: list[Settings] = [{PREFIX: i} for i in range(len(self.prefixes))] if len(self.prefixes) > 1 else [{}]
-        return [{**settings, **choice} for settings in self.plan.study.first for choice in choices]
+        published = [{**settings, **choice} for settings in self.plan.study.first for choice in choices]
+        winners = [
+            {**won, **choice} for won, choice in zip(map(self._won, self.prefixes), choices, strict=False) if won
+        ]
+        return list({canonical(settings): settings for settings in (*published, *winners)}.values())
+
+    def _won(self, prefix: Settings) -> Settings:
+        """What a run so far has at the step before, under the names of the space."""
+        before = f"at.{(self.step or 1) - 1}."
+        return {key.removeprefix(before): value for key, value in prefix.items() if key.startswith(before)}
 
     def settings(self, suggested: Settings) -> dict[str, Any]:
         """The settings of the job that a trial stands for."""
