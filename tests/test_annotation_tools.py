@@ -227,6 +227,7 @@ def test_malformed_objects_are_refused_at_their_line(name: str, content: object,
     [
         ("[OBJECT", "an array that is not closed"),
         ("[OBJECT,\n\n{]", ":3: not JSON"),
+        ("[\n\nOBJECT,\n3]", ":4: found 3"),
         ("[OBJECT] x", "extra text after the array"),
         ('[{"a": "\\ud800"}]', "half a character"),
         ("[3]", "found 3"),
@@ -239,6 +240,23 @@ def test_documents_that_are_not_json_are_refused(content: str, expected: str, tm
     content = content.replace("OBJECT", '{"tokenized_text": ["a"], "ner": []}')
     (tmp_path / "train.json").write_text(content, encoding="utf-8")
     assert expected in error_line("gliner", tmp_path / "train.json")
+
+
+def test_all_errors_of_an_export_are_listed_and_lenient_reading_counts_them(tmp_path: Path) -> None:
+    texts = [{"text": "Oslo is here", "label": [[0, end, "x"]]} for end in (4, 3, 99)]
+    source = tmp_path / "train.jsonl"
+    source.write_text(jsonl(*texts) + "{\n" + jsonl({"text": "Rome"}), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        rows("doccano", source)
+    lines = [error.value, *error.value.others]
+    assert [line.location.rpartition(":")[2] for line in lines] == ["2", "3", "4", "5"]
+    notes: list[str] = []
+    assert len(rows("doccano", source, notes, repair="lenient")) == 3
+    assert notes == [
+        f"2 sentences that cannot be read were dropped, the first at {source}:4",
+        "1 entities that cut a word were widened to whole words",
+        "1 entities that are not in their text were dropped",
+    ]
 
 
 def test_gliner_ends_are_inclusive(tmp_path: Path) -> None:
@@ -377,6 +395,7 @@ def test_webanno_parts_of_words_and_values_that_lack(tmp_path: Path) -> None:
         ("identifier|value", "identifier|class", "set scenario.corpus.feature"),
         ("saw\tVBD\t_\t_\t_\t_\t", "saw\tVBD", "columns, too few"),
         ("1-3\t12-15", "1-x\t12-15", "not a line of WebAnno TSV 3"),
+        ("1-3\t12-15\tsaw", "1-3\t12-15\t", "not a line of WebAnno TSV 3"),
         ("saw\tVBD\t_\t_", "saw\tVBD\t_\tPER[1", "not an annotation of WebAnno"),
         ("York\tNNP\t_\tLOC\\_x[2]", "York\tNNP\t_\tPER[1]", "span [1] is not in one piece"),
         ("Oslo\tNNP\t_\tLOC", "Oslo\tNNP\t_\tPER[1]", "span [1] is not in one piece"),

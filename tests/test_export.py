@@ -21,6 +21,7 @@ from raycner.data.entities import TypeInventory
 from raycner.data.metrics import micro
 from raycner.errors import InputError
 from raycner.inference.export import export
+from raycner.inference.model_card import _hub_id
 from raycner.inference.predictor import PredictedEntity, Predictor
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.runner import run
@@ -181,12 +182,39 @@ def test_the_model_card_states_contents_and_origin(trained: str, tmp_path: Path)
     card = (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(card.split("---")[1])
     assert front["pipeline_tag"] == "token-classification"
+    assert not {"license", "language", "base_model"} & set(front)
+    (results,) = front["model-index"][0]["results"]
+    assert results["dataset"]["split"] == "test" and results["metrics"][0]["name"] == "micro F1"
+    assert 0 < results["metrics"][0]["value"] <= 1
     assert "| type | learned in step | precision | recall | F1 | support |" in card
     assert "| animal | 1 |" in card and "| food | 2 |" in card and "| person |" not in card.split("## Recipe")[0]
     assert "Decoder constrained; calibration none; " in card and "; seed 0; " in card and "; 1 worker; fp32; " in card
     recipe = yaml.safe_load(card.split("```yaml")[1].split("```")[0])
     assert recipe["method"]["name"] == "extend_ner" and "store" not in recipe
     assert str(tmp_path.parent) not in card and "/tmp" not in card
+
+
+def test_the_card_names_license_languages_and_base_model(trained: str, tmp_path: Path) -> None:
+    assert _hub_id({"model": {"encoder": {"path": "google/bert_x"}}}) == "google/bert_x"
+    for path in (None, "/data/bert", "./bert", "a/b/c", str(tmp_path)):
+        assert _hub_id({"model": {"encoder": {"path": path}}}) is None
+    options = ["--license", "mit", "--language", "en, de"]
+    assert main(["export", "columns", str(tmp_path / "exported"), "--store", trained, *options]) == 0
+    front = yaml.safe_load((tmp_path / "exported" / "README.md").read_text(encoding="utf-8").split("---")[1])
+    assert front["license"] == "mit" and front["language"] == ["en", "de"]
+
+
+def test_plan_says_what_will_load_an_export(
+    trained_layers: list[str], tiny_bert: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bert = [f"model.encoder={{name: pretrained, path: {tiny_bert}}}"]
+    for own, line in (
+        ([], "export: raycner.Predictor alone loads it"),
+        (bert, "export: transformers.pipeline loads it"),
+        ([*bert, "model.head.name=spans"], "export: raycner.Predictor alone loads it"),
+    ):
+        assert main(["plan", *trained_layers, *own, "method.name=finetuning"]) == 0
+        assert line in capsys.readouterr().out
 
 
 def test_a_folder_that_holds_something_is_left_alone(

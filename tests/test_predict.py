@@ -8,12 +8,14 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import raycner
 import runs
+from fixtures_tiny import spoken
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
@@ -253,6 +255,42 @@ def test_bad_paths_are_rejected(
         Path(name).write_text("a\n", encoding="utf-8")
     assert main(["predict", "columns", *arguments, "--store", trained]) == 2
     assert expected in capsys.readouterr().err
+
+
+def predicted(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
+    assert main(["predict", "columns", *arguments]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_of_several_files_each_line_names_its_own(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts, own = tmp_path / "texts", ("--store", trained)
+    (texts / "deep").mkdir(parents=True)
+    (texts / "a.txt").write_text("Anna flew to Oslo.\n", encoding="utf-8")
+    (texts / "deep" / "b.jsonl").write_text('{"text": "Bob sang.", "file": "own"}\n', encoding="utf-8")
+    (texts / "c.pdf").write_bytes(b"no text")
+    files = [str(texts / "a.txt"), str(texts / "deep" / "b.jsonl")]
+    assert [line["file"] for line in predicted(capsys, str(texts), *own)] == files
+    assert [line["file"] for line in predicted(capsys, f"{texts}/**/*.*", files[0], *own)] == files
+    assert "file" not in predicted(capsys, f"{texts}/*.txt", *own)[0]
+    assert main(["predict", "columns", f"{texts}/*.pdf", *own]) == 2
+    assert "--form with one of" in capsys.readouterr().err
+
+
+def test_entities_below_the_least_confidence_are_left_out(
+    trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentences = [" ".join(words) for words, _ in spoken(40, 7)]
+    (tmp_path / "a.txt").write_text("\n".join(sentences), encoding="utf-8")
+    own = (str(tmp_path / "a.txt"), "--store", trained)
+    everything = [entity for line in predicted(capsys, *own) for entity in line["entities"]]
+    least = sorted(entity["confidence"] for entity in everything)[len(everything) // 2]
+    confident = [e for line in predicted(capsys, *own, "--min-confidence", str(least)) for e in line["entities"]]
+    assert 0 < len(confident) < len(everything) and all(entity["confidence"] >= least for entity in confident)
+    for wrong in ("2", "nan", "x"):
+        assert main(["predict", "columns", *own, "--min-confidence", wrong]) == 2
+        assert "is not a number from 0 to 1" in capsys.readouterr().err
 
 
 def test_a_gigantic_line_is_rejected(

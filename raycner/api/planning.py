@@ -42,6 +42,16 @@ def prepare(
     return scenario.corpora
 
 
+def export_form(job: Job, overrides: Overrides = (), /, **settings: object) -> str:
+    """What will load an export of the job's steps: `pipeline` (of transformers) or `predictor` (raycner alone).
+
+    Raises `InputError` where the pretrained encoder is missing.
+    """
+    from raycner.inference.export import export_form
+
+    return export_form(load_config(job, overrides, settings).model)
+
+
 def plan(
     job: Job, overrides: Overrides = (), /, *, progress: Progress = True, **settings: object
 ) -> tuple[StepPlan, ...]:

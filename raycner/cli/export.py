@@ -16,21 +16,27 @@ def add_parser(verbs: Verbs) -> None:
         summary="write a trained step to a folder that other software loads",
         examples="""
             raycner export demo-fg_pg-dld exported
+            raycner export demo-fg_pg-dld exported --license apache-2.0 --language en && hf upload NAME/MODEL exported
             raycner export demo-fg_pg-dld:2 exported-step-2 --store s3://bucket/store
         """,
     )
     step = "a run and a step (default: its last step); the beginning of a run's name suffices"
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new folder, or an empty one")
+    parser.add_argument("--license", default="", metavar="ID", help="of the model, for its card, such as apache-2.0")
+    languages = "of the texts it reads, for its card: ISO codes such as en,de"
+    parser.add_argument("--language", default="", metavar="CODE,...", help=languages)
     add_store(parser)
     add_encoder(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.inference.export import export
+    from raycner.inference.model_card import Rights
     from raycner.storage.store import ObjectStore
 
-    form = export(args.step, args.folder, ObjectStore(args.store), args.encoder)
+    rights = Rights(args.license, tuple(code.strip() for code in args.language.split(",") if code.strip()))
+    form = export(args.step, args.folder, ObjectStore(args.store), args.encoder, rights)
     if form == "pipeline":
         loader = f'transformers.pipeline("token-classification", model="{args.folder}", aggregation_strategy="first")'
     else:

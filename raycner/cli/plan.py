@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raycner.cli.parser import Verbs, add_configs, add_verb
+from raycner.errors import InputError
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -34,3 +35,16 @@ def run(args: argparse.Namespace, console: Console) -> None:
         row = (str(step.number), ", ".join(step.types), *map(str, figures), step.method, step.fingerprint)
         table.add_row(*row, "in the store" if step.stored else "missing", style="dim" if step.stored else "")
     console.print(table)
+    console.print(f"export: {_loader(args)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _loader(args: argparse.Namespace) -> str:
+    """What will load an export of the steps."""
+    from raycner.api.planning import export_form
+
+    try:
+        form = export_form(args.configs)
+    except InputError as error:
+        return f"not known yet; {error}"
+    loaders = {"pipeline": "transformers.pipeline loads it", "predictor": "raycner.Predictor alone loads it"}
+    return loaders[form]

@@ -18,18 +18,22 @@ def add_parser(verbs: Verbs) -> None:
         summary="find the entities in files, with a trained step; prints JSON lines",
         examples="""
             raycner predict demo-fg_pg-dld news.txt
-            raycner predict demo-fg_pg-dld:2 notes.jsonl --output entities.jsonl
+            raycner predict demo-fg_pg-dld:2 notes.jsonl --output entities.jsonl --min-confidence 0.8
+            raycner predict demo-fg_pg-dld texts/ "more/**/*.txt"
             cat news.txt | raycner predict demo-fg_pg-dld -
             raycner predict demo-fg_pg-dld s3://bucket/texts --ray 4 --output s3://bucket/entities
         """,
     )
     step = "a run and a step (default: its last step), or an exported folder; the beginning of a run's name suffices"
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="text, jsonl or columns; a URI; - for standard input")
+    sources = "text, jsonl or columns: files, folders, patterns, URIs; - for standard input"
+    parser.add_argument("files", nargs="+", metavar="FILE", help=sources)
     parser.add_argument("--form", choices=("text", "jsonl", "columns"), help="of all files (default: by their names)")
     parser.add_argument(
         "--output", metavar="FILE", help="write to this file instead; it is written whole or not at all"
     )
+    least = "leave out entities of less confidence, from 0 to 1 (default: 0)"
+    parser.add_argument("--min-confidence", type=_confidence, default=0.0, metavar="C", help=least)
     many = "read files, folders, patterns and buckets on N Ray workers; one file of --output each; resumes"
     parser.add_argument("--ray", type=int, metavar="N", help=many)
     add_store(parser)
@@ -40,16 +44,27 @@ def run(args: argparse.Namespace, console: Console) -> None:
     if args.ray is not None:
         _predict_on_ray(args, console)
         return
-    from raycner.data.passages import form_of, passages
-    from raycner.data.sources import single
-    from raycner.inference.predictor import Predictor, as_plain, counted, sink
+    from raycner.data.passages import passages, with_forms
+    from raycner.inference.predictor import Predictor, as_plain, confident, counted, sink
 
-    files = [(single(name), args.form or form_of(name)) for name in args.files]
+    files = with_forms(args.files, args.form)
     predictor = Predictor.of(args.step, args.store, args.encoder)
-    inputs = (passage for file, form in files for passage in passages(file, form))
+    inputs = (passage for file, form in files for passage in passages(file, form, named=len(files) > 1))
     with sink(args.output) as lines:
         for passage, entities in counted(predictor.read(inputs), TextConsole(stderr=True)):
-            lines.write(json.dumps(as_plain(passage, entities), ensure_ascii=False) + "\n")
+            line = as_plain(passage, confident(entities, args.min_confidence))
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _confidence(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        confidence = float(text)
+    except ValueError:
+        confidence = -1.0
+    if not 0 <= confidence <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return confidence
 
 
 def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
@@ -59,7 +74,9 @@ def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
     if args.output is None or args.ray < 1:
         hint = "write --ray N --output FOLDER"
         raise InputError("it needs a worker, and a folder for the outputs", location="--ray", hint=hint)
-    bulk = BulkPrediction.of(Model(args.step, args.store, args.encoder), args.files, args.output, args.form)
+    bulk = BulkPrediction.of(
+        Model(args.step, args.store, args.encoder), args.files, args.output, args.form, args.min_confidence
+    )
     present = len(bulk.files) - len(bulk.missing)
     results = list(counted(bulk.run(args.ray), TextConsole(stderr=True)))
     failed = [result for result in results if result.error]

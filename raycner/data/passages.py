@@ -6,13 +6,13 @@ columns   a word a line, blank lines between passages; only the column of words 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from raycner.data.layouts.columns import blocks
 from raycner.data.layouts.jsonl import Object, objects
 from raycner.data.layouts.layout import brief
-from raycner.data.sources import RawFile
+from raycner.data.sources import RawFile, every, single
 from raycner.data.words import Place, sentences, spelt, words
 from raycner.errors import InputError
 from raycner.hashing import Plain
@@ -42,9 +42,46 @@ class Passage:
         return cls({"text": text} if fields is None else fields, tuple(spelt(text, p) for p in places), text, places)
 
 
-def passages(file: RawFile, form: str) -> Iterator[Passage]:
-    """The passages of a file, one at a time. Raises `InputError` at the line that cannot be read."""
-    return FORMS[form](file)
+def passages(file: RawFile, form: str, *, named: bool = False) -> Iterator[Passage]:
+    """The passages of a file, one at a time; if `named`, `file` is among their fields.
+
+    Raises `InputError` at the line that cannot be read.
+    """
+    for passage in FORMS[form](file):
+        yield replace(passage, fields={**passage.fields, "file": file.name}) if named else passage
+
+
+def with_forms(sources: Sequence[str], form: str | None = None) -> list[tuple[RawFile, str]]:
+    """The files of sources with their forms, by their names where `form` is None; `-` is standard input.
+
+    Of a folder or a pattern, files whose names tell no form are left out. Raises `InputError` where none is left.
+    """
+    files: dict[str, tuple[RawFile, str]] = {}
+    for source in sources:
+        files.update((file.path, (file, form_of_file)) for file, form_of_file in _forms(source, form))
+    return list(files.values())
+
+
+def _forms(source: str, form: str | None) -> list[tuple[RawFile, str]]:
+    if source == "-":
+        return [(single(source), form or form_of(source))]
+    files = list(every(source).values())
+    if len(files) == 1:
+        return [(files[0], form or form_of(files[0].name))]
+    telling = [(file, form or form_or_none(file.name)) for file in files]
+    forms = [(file, form_of_file) for file, form_of_file in telling if form_of_file is not None]
+    if not forms:
+        what = f"no file whose name ends in one of {', '.join(_SUFFIXES)}" if files else "no file in it"
+        raise InputError(what, location=source, hint=f"add --form with one of {', '.join(FORMS)}")
+    return forms
+
+
+def form_or_none(name: str) -> str | None:
+    """The form that a name tells, if it tells any."""
+    try:
+        return form_of(name)
+    except InputError:
+        return None
 
 
 def form_of(name: str) -> str:

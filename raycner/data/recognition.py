@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any
 
-from raycner.data.layouts.json_values import values
+from raycner.data.layouts.json_values import Value, values
 from raycner.data.layouts.webanno import FORMAT
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
@@ -83,7 +83,7 @@ def _of_json(file: RawFile) -> str | None:
         first = next(values(file), None)
     except InputError:
         return None
-    value = first.value if first else None
+    value = first.value if isinstance(first, Value) else None
     if isinstance(value, list):
         return "spacy" if len(value) == 2 and isinstance(value[0], str) else None
     return _of_keys(value) if isinstance(value, Mapping) else None

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from raycner.data.passages import form_of, passages
+from raycner.data.passages import form_or_none, passages
 from raycner.data.sources import RawFile, every
 from raycner.errors import InputError
-from raycner.inference.predictor import DESCRIPTION, Predictor, as_plain
+from raycner.inference.predictor import DESCRIPTION, Predictor, as_plain, confident
 from raycner.orchestration.cluster import cluster, log_level, use_assigned_device
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
@@ -75,20 +75,29 @@ class BulkPrediction:
     files: Mapping[str, RawFile]
     """By the key of the output."""
     forms: Mapping[str, str]
+    min_confidence: float = 0.0
+    """Entities of less confidence are left out."""
 
     @classmethod
-    def of(cls, model: Model, sources: Sequence[str], output: str, form: str | None = None) -> "BulkPrediction":
+    def of(
+        cls,
+        model: Model,
+        sources: Sequence[str],
+        output: str,
+        form: str | None = None,
+        min_confidence: float = 0.0,
+    ) -> "BulkPrediction":
         """All files of these sources that have a form, by their names or by `form`.
 
         Raises `InputError` when there is none, when two would have one output, when there is no such step, or when the
-        output folder has predictions of another step.
+        output folder has predictions of another step, or with another least confidence.
         """
         folder = ObjectStore(output)
         inside = folder.uri.partition("?")[0].rpartition("://")[2].rstrip("/") + "/"
         files: dict[str, RawFile] = {}
         forms: dict[str, str] = {}
         for name, file in (item for source in sources for item in every(source).items()):
-            form_of_file = form or _form(name)
+            form_of_file = form or form_or_none(name)
             if file.path.startswith(inside) or form_of_file is None:  # an output in a source folder, or no passages
                 continue
             key = f"{_safe(name)}.jsonl"
@@ -99,10 +108,10 @@ class BulkPrediction:
         if not files:
             what, hint = "no file with a name that tells its form", "set --form"
             raise InputError(what, location=", ".join(sources), hint=hint)
-        _mark(folder, model.identity)
+        _mark(folder, model.identity, min_confidence)
         for draft in folder.drafts():
             folder.discard(draft)
-        return cls(model.everywhere(), folder.uri, files, forms)
+        return cls(model.everywhere(), folder.uri, files, forms, min_confidence)
 
     @property
     def missing(self) -> list[str]:
@@ -147,7 +156,8 @@ class _Worker:
         key = row["key"]
         file, lines, number = self._bulk.files[key], [], 0
         try:
-            for passage, entities in self._predictor.read(passages(file, self._bulk.forms[key])):
+            for passage, predicted in self._predictor.read(passages(file, self._bulk.forms[key])):
+                entities = confident(predicted, self._bulk.min_confidence)
                 lines.append(json.dumps(as_plain(passage, entities), ensure_ascii=False) + "\n")
                 number += len(entities)
             self._output.write(key, "".join(lines).encode())
@@ -156,23 +166,20 @@ class _Worker:
         return vars(FileResult(file.name, len(lines), number, ""))
 
 
-def _mark(output: ObjectStore, identity: str) -> None:
-    """Record whose predictions a folder has. Raises `InputError` when it has those of another step."""
+def _mark(output: ObjectStore, identity: str, min_confidence: float) -> None:
+    """Record whose predictions a folder has. Raises `InputError` when it has those of another step, or with another
+    least confidence."""
     try:
-        marked = json.loads(output.read(MARKER))["step"]
+        marked = json.loads(output.read(MARKER))
     except FileNotFoundError:
-        output.write(MARKER, json.dumps({"step": identity}).encode())
+        output.write(MARKER, json.dumps({"step": identity, "min_confidence": min_confidence}).encode())
         return
-    if marked != identity:
-        what = f"the folder has predictions of {marked}"
+    if marked["step"] != identity:
+        what = f"the folder has predictions of {marked['step']}"
         raise InputError(what, location=str(output), hint="name another folder")
-
-
-def _form(name: str) -> str | None:
-    try:
-        return form_of(name)
-    except InputError:
-        return None
+    if marked.get("min_confidence", 0.0) != min_confidence:
+        what = f"the folder has predictions with --min-confidence {marked.get('min_confidence', 0.0)}"
+        raise InputError(what, location=str(output), hint="name another folder, or the same confidence")
 
 
 def _safe(name: str) -> str:

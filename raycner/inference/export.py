@@ -22,9 +22,9 @@ from raycner.data.metrics import micro
 from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.hashing import plain
-from raycner.inference.model_card import Form, card
+from raycner.inference.model_card import Form, Rights, card
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS, restore
-from raycner.networks.network import Network
+from raycner.networks.network import ModelConfig, Network
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
 from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.run_names import find_step
@@ -33,7 +33,15 @@ from raycner.training.counting import ReadOut, count_entities
 from raycner.training.loader import SplitLoader
 
 
-def export(address: str, folder: Path, store: ObjectStore, encoder: str | None = None) -> Form:
+def export_form(model: ModelConfig) -> Form:
+    """What will load an export of a network with these settings, as far as they tell: the encoder's files are read,
+    and not its weights. Raises `InputError` where they are missing."""
+    return "pipeline" if model.head.is_linear and model.encoder.has_classifier() else "predictor"
+
+
+def export(
+    address: str, folder: Path, store: ObjectStore, encoder: str | None = None, rights: Rights = Rights()
+) -> Form:
     """Write the step RUN or RUN:STEP to a folder that is new or empty; returns the form of the export.
 
     Raises `InputError` when the folder is not empty, or when there is no such step.
@@ -52,7 +60,7 @@ def export(address: str, folder: Path, store: ObjectStore, encoder: str | None =
             form, differences = "pipeline", (*layer.differences, *_cost_of_argmax(network, ledger, record, store))
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
-        text = card(scores(ledger), record.index, form, differences)
+        text = card(scores(ledger), record.index, form, differences, rights)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return form
 

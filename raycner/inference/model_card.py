@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import PurePath
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import yaml
@@ -15,6 +15,8 @@ from raycner.console import printable
 from raycner.reporting.markdown import escape, render
 from raycner.reporting.tables.run import type_table
 from raycner.version import __version__
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", re.ASCII)
 
 Form = Literal["pipeline", "predictor"]
 """What loads the exported folder: transformers.pipeline, or raycner.Predictor."""
@@ -43,17 +45,22 @@ predictor.text(["Anna flew to Oslo."])
 `transformers.pipeline` has no such network; raycner loads it."""
 
 
-def card(run: Run, index: int, form: Form, notes: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Rights:
+    """What a card says of a model that no run knows."""
+
+    license: str = ""
+    """An identifier of the hub, such as apache-2.0; left out when empty."""
+    languages: tuple[str, ...] = ()
+    """ISO codes of the texts that it reads, such as en."""
+
+
+def card(run: Run, index: int, form: Form, notes: Sequence[str], rights: Rights = Rights()) -> str:
     """A README.md: front matter for the Hugging Face hub, then sections for people. `notes` follow the usage."""
     step = run.steps[index]
-    front_matter = {
-        "library_name": "transformers" if form == "pipeline" else "raycner",
-        "pipeline_tag": "token-classification",
-        "tags": ["named-entity-recognition", "continual-learning", "raycner"],
-    }
     scores = f"F1 on test after this step, in percent: micro {figure(step.micro)}, macro {figure(step.macro)}."
     parts = [
-        f"---\n{yaml.safe_dump(front_matter, sort_keys=False)}---",
+        f"---\n{_front_matter(run, step, form, rights)}\n---",
         f"# {escape(run.label)}: {many(len(step.f1), 'entity type')} after {many(index + 1, 'step')}",
         "A named entity recogniser that learned its types step by step.",
         "## Use",
@@ -68,6 +75,49 @@ def card(run: Run, index: int, form: Form, notes: Sequence[str]) -> str:
         "\n".join(_origin(run, step)),
     ]
     return printable("\n\n".join(parts)) + "\n"
+
+
+def _front_matter(run: Run, step: Step, form: Form, rights: Rights) -> str:
+    """YAML that the hub reads: what the model is, and its scores in the form of a leaderboard."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    corpus = " and ".join(PurePath(corpus.source).name for corpus in run.corpora)
+    metrics = {
+        "micro F1": ("f1", step.micro),
+        "macro F1": ("f1", step.macro),
+        "micro precision": ("precision", step.micro_precision),
+        "micro recall": ("recall", step.micro_recall),
+    }
+    results = [
+        EvalResult(
+            task_type="token-classification",
+            dataset_type=re.sub("[^a-z0-9]+", "-", corpus.lower()).strip("-") or "corpus",
+            dataset_name=corpus,
+            dataset_split="test",
+            metric_type=kind,
+            metric_name=name,
+            metric_value=round(value / 100, 4),
+        )
+        for name, (kind, value) in metrics.items()
+    ]
+    data = ModelCardData(
+        library_name="transformers" if form == "pipeline" else "raycner",
+        pipeline_tag="token-classification",
+        tags=["named-entity-recognition", "continual-learning", "raycner"],
+        license=rights.license or None,
+        language=list(rights.languages) or None,
+        base_model=_hub_id(run.config),
+        model_name=run.label,
+        eval_results=results,
+    )
+    return str(data.to_yaml())
+
+
+def _hub_id(config: Mapping[str, Any]) -> str | None:
+    """The hub id of the encoder; None for a folder, and for an encoder that begins from nothing."""
+    path = config["model"]["encoder"].get("path")
+    is_id = isinstance(path, str) and _HUB_ID.fullmatch(path) is not None and not Path(path).exists()
+    return path if is_id else None
 
 
 def _fenced(text: str) -> str:

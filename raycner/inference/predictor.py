@@ -275,6 +275,11 @@ def _local(path: str) -> str:
     return folder
 
 
+def confident(predicted: Sequence[PredictedEntity], least: float) -> list[PredictedEntity]:
+    """The entities of at least this confidence."""
+    return [entity for entity in predicted if entity.confidence >= least]
+
+
 def as_plain(passage: Passage, predicted: Sequence[PredictedEntity]) -> dict[str, Plain]:
     """A line of output: the fields of the passage and its entities."""
     entities = [

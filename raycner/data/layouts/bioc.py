@@ -84,6 +84,8 @@ def _is_xml(file: RawFile) -> bool:
 def _json_documents(file: RawFile) -> Iterator[tuple[int, Any]]:
     """The documents of JSON collections, of arrays of documents, or of documents line by line."""
     for value in values(file):
+        if isinstance(value, InputError):
+            raise value
         item = as_object(value)
         key = next((key for key in COLLECTIONS if key in item.fields), None)
         documents = item.fields[key] if key else [item.fields]
@@ -107,7 +109,7 @@ def _xml_document(document: Element) -> Mapping[str, Any]:
 def _xml_part(part: Element) -> dict[str, Any]:
     annotations = [
         {
-            "infons": {infon.get("key"): infon.text or "" for infon in annotation.findall("infon")},
+            "infons": {infon.get("key") or "": infon.text or "" for infon in annotation.findall("infon")},
             "text": annotation.findtext("text"),
             "locations": [
                 {"offset": _number(place.get("offset")), "length": _number(place.get("length"))}

@@ -9,7 +9,7 @@ from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
-_ENTITY = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)\t(.*)")
+_ENTITY = re.compile(r"(T\S+)\t(\S+) (\d{1,15} \d{1,15}(?:;\d{1,15} \d{1,15})*)\t(.*)")
 
 
 @LAYOUTS.register("brat")

@@ -16,7 +16,7 @@ KEYS = ("NER", "ner", "NE", "NamedEntity", "name", "entity", "Entity")
 """Keys that treebanks and taggers give the tag."""
 SAMPLE = 1000
 """Sentences whose keys are looked at."""
-_NUMBER = re.compile(r"\d+(?:(-)\d+|(\.)\d+)?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,15}(?:(-)\d{1,15}|(\.)\d{1,15})?", re.ASCII)
 
 Token = tuple[int, str, dict[str, str]]
 """Line, form, and MISC by key."""

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.jsonl import Object, tried
 from raycner.data.layouts.layout import LAYOUTS, brief, span
 from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
+from raycner.errors import InputError
 
-TEXTS, LABELS = ("text", "data"), ("label", "labels", "entities")
+TEXTS, LABELS = ("text", "data"), ("label", "labels", "entities", "annotations")
 """The keys of text and labels, in exports of different versions."""
 
 
@@ -18,8 +19,8 @@ class Doccano(TextLayout):
     """The JSONL export of a sequence labelling project: `text` with `label`, a list of `[start, end, type]`; or, where
     relations are labelled too, with `entities` of `start_offset`, `end_offset` and `label`. Relations are ignored."""
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
-        return map(_marked, every_item(files))
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:  # noqa: ARG002
+        return tried(_marked, every_item(files))
 
 
 def _marked(item: Object) -> Marked:

@@ -5,7 +5,7 @@ from typing import Any
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.jsonl import Object, tried
 from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, brief, from_spans, span
 from raycner.data.sources import RawFile
 
@@ -16,7 +16,7 @@ class Gliner(TextFileLayout, SpanLayout):
     `[first, last, type]` in words, the last one included. Other keys are ignored."""
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        spanned = map(_spanned, every_item(files))
+        spanned = tried(_spanned, every_item(files))
         yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
 
 

@@ -23,10 +23,18 @@ class Value(NamedTuple):
     value: Any
 
 
-def every_item(files: Sequence[RawFile]) -> Iterator[Object]:
-    """The objects of files, each of which must have some."""
+def every_item(files: Sequence[RawFile]) -> Iterator[Object | InputError]:
+    """The objects of files, each of which must have some, and an error in place of what is none."""
     for file in files:
-        yield from filled(map(as_object, values(file)), file)
+        yield from filled(_objects(file), file)
+
+
+def _objects(file: RawFile) -> Iterator[Object | InputError]:
+    for value in values(file):
+        try:
+            yield value if isinstance(value, InputError) else as_object(value)
+        except InputError as error:
+            yield error
 
 
 def as_object(value: Value) -> Object:
@@ -36,18 +44,22 @@ def as_object(value: Value) -> Object:
     return Object(value.file, value.line, value.value)
 
 
-def values(file: RawFile) -> Iterator[Value]:
-    """The values of a file. A file whose first line is a whole object is read line by line, any other at once."""
+def values(file: RawFile) -> Iterator[Value | InputError]:
+    """The values of a file. A file whose first line is a whole object is read line by line, with an error in place of a
+    line that is not JSON; any other is read at once. Raises `InputError` for one that is not JSON."""
     if not _begins_with_a_whole_object(file):
         yield from _of_document(file)
         return
     for number, line in file.lines():
         if line.strip():
-            yield Value(file, number, parsed(line, file, number))
+            try:
+                yield Value(file, number, _parsed(line, file, number))
+            except InputError as error:
+                yield error
 
 
-def parsed(text: str, file: RawFile, line: int) -> Any:
-    """The value that a text is. Raises `InputError`."""
+def _parsed(text: str, file: RawFile, line: int) -> Any:
+    """The value that a line is. Raises `InputError`."""
     value, end = _decoded(text, _space(text, 0), file, line)
     if _space(text, end) < len(text):
         what = f"not JSON: extra text at character {end + 1}"
@@ -65,15 +77,15 @@ def _begins_with_a_whole_object(file: RawFile) -> bool:
 
 def _of_document(file: RawFile) -> Iterator[Value]:
     text = file.text()
-    position, line = _space(text, 0), 1 + text.count("\n", 0, _space(text, 0))
-    in_array = text.startswith("[", position)
-    position = _space(text, position + in_array)
+    in_array = text.startswith("[", _space(text, 0))
+    position = _space(text, _space(text, 0) + in_array)
+    line, counted = 1, 0
     closed = not in_array
     while position < len(text):
         if in_array and text[position] == "]":
             closed, position = True, _space(text, position + 1)
             break
-        start = position
+        line, counted = line + text.count("\n", counted, position), position
         value, position = _decoded(text, position, file, line)
         yield Value(file, line, value)
         position = _space(text, position)
@@ -81,7 +93,6 @@ def _of_document(file: RawFile) -> Iterator[Value]:
             position = _space(text, position + 1)
         elif in_array and not text.startswith("]", position):
             break
-        line += text.count("\n", start, position)
     if position < len(text) or not closed:
         what = "extra text after the array" if closed else "an array that is not closed"
         raise InputError(f"not JSON: {what}", location=f"{file.name}:{line}", hint="is the file complete?")

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.jsonl import Object, tried
 from raycner.data.layouts.layout import LAYOUTS, brief, span
 from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
+from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
 
 ANNOTATIONS = ("annotations", "completions")
@@ -27,17 +29,22 @@ class LabelStudio(TextLayout):
     text_key: str = omit_default_from_hash("")
     """The key of the text in a task's data; when empty, `text`, or else the only text in it."""
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:
         tally = Counter[str]()
-        for task in every_item(files):
-            regions = _regions(task, tally)
-            if regions is not None:
-                marks = [mark for region in regions for mark in _marks(region, task)]
-                yield Marked(task.file, task.line, self._text(task), marks)
+        read = partial(self._marked, tally=tally)
+        yield from (text for text in tried(read, every_item(files)) if text is not None)
         if tally["unannotated"]:
             notes.append(f"{tally['unannotated']} tasks without an annotation were left out")
         if tally["several"]:
             notes.append(f"{tally['several']} tasks have several annotations: the ground truth or first one was read")
+
+    def _marked(self, task: Object, tally: Counter[str]) -> Marked | None:
+        """The text of a task, None if nobody has annotated it."""
+        regions = _regions(task, tally)
+        if regions is None:
+            return None
+        marks = [mark for region in regions for mark in _marks(region, task)]
+        return Marked(task.file, task.line, self._text(task), marks)
 
     def _text(self, task: Object) -> str:
         data = task.fields.get("data", task.fields)

@@ -9,7 +9,7 @@ from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from raycner.data.entities import Entity
-from raycner.data.layouts.jsonl import Object, every
+from raycner.data.layouts.jsonl import Object, every_line, tried
 from raycner.data.layouts.layout import (
     LAYOUTS,
     REPAIR_HINT,
@@ -62,8 +62,8 @@ class TextLayout(TextFileLayout, SpanLayout):
     on has no entities yet, so its words are not cut."""
 
     @abstractmethod
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterable[Marked]:
-        """The texts of files, with their marks."""
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterable[Marked | InputError]:
+        """The texts of files, with their marks, and an error in place of a text that cannot be read."""
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         texts = self.marked(files, notes)
@@ -78,14 +78,20 @@ class Offsets(TextLayout):
     and the `text` of an entity is the text at its place.
     """
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
-        return _distinct(map(_marked, every(files)))
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:  # noqa: ARG002
+        return _distinct(tried(_marked, every_line(files)))
 
 
 def from_texts(
-    marked: Iterable[Marked], notes: list[str], *, repair: Repair, nested: bool, cut_words: bool = False
+    marked: Iterable[Marked | InputError],
+    notes: list[str],
+    *,
+    repair: Repair,
+    nested: bool,
+    cut_words: bool = False,
 ) -> Iterator[Row]:
-    """Rows from texts, cut into sentences and words; no sentence ends inside an entity.
+    """Rows from texts, cut into sentences and words; no sentence ends inside an entity. `marked` yields an `InputError`
+    in place of a text that it cannot read.
 
     An entity in several pieces with more than space between them is refused, and so is one that cuts a word, unless
     `cut_words` cuts the word too. An entity whose text is not the text at its place is refused, unless all offsets of
@@ -93,7 +99,7 @@ def from_texts(
     drops the others and any that leaves the text, and counts all of them.
     """
     tally = Counter[str]()
-    recounted = (_recounted(text, tally) for text in marked)
+    recounted = (text if isinstance(text, InputError) else _recounted(text, tally) for text in marked)
     yield from from_spans(_spanned(recounted, repair, tally, cut_words), notes, repair=repair, nested=nested)
     notes += [f"{tally[what]} {what}" for what in _TALLIED if tally[what]]
 
@@ -136,8 +142,13 @@ def _is_consistent(marked: Marked) -> bool:
     return not any(_misplacement(mark, marked.text) for mark in marked.marks)
 
 
-def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str], cut_words: bool) -> Iterator[Spanned]:
+def _spanned(
+    marked: Iterable[Marked | InputError], repair: Repair, tally: Counter[str], cut_words: bool
+) -> Iterator[Spanned | InputError]:
     for text in marked:
+        if isinstance(text, InputError):
+            yield text
+            continue
         marks: list[Mark] = []
         for mark in text.marks:
             misplacement = _misplacement(mark, text.text)
@@ -145,7 +156,7 @@ def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str], cut_
             if not contradiction:
                 marks.append(mark)
             elif repair == "strict":
-                raise InputError(contradiction, location=f"{text.file.name}:{mark.line}", hint=REPAIR_HINT)
+                yield InputError(contradiction, location=f"{text.file.name}:{mark.line}", hint=REPAIR_HINT)
             else:
                 tally[MISPLACED if misplacement else IN_PIECES] += 1
         marks.sort(key=lambda mark: mark.start)
@@ -154,12 +165,13 @@ def _spanned(marked: Iterable[Marked], repair: Repair, tally: Counter[str], cut_
             first = position
             while position < len(marks) and marks[position].start < end:
                 position += 1
-            yield _sentence(text, (begin, end), marks[first:position], repair, tally, cut_words)
+            yield from _sentence(text, (begin, end), marks[first:position], repair, tally, cut_words)
 
 
 def _sentence(
     text: Marked, place: Place, marks: Sequence[Mark], repair: Repair, tally: Counter[str], cut_words: bool
-) -> Spanned:
+) -> Iterator[Spanned | InputError]:
+    """A sentence of a text, after the errors of marks that cut a word."""
     begin = place[0]
     places = words(text.text[slice(*place)])
     if cut_words and marks:
@@ -176,11 +188,12 @@ def _sentence(
             if repair == "strict":
                 a, b = begin + places[first][0], begin + places[last][1]
                 line = f"entity {mark.start}..{mark.end} ({mark.type}) cuts a word: {brief(text.text[a:b])}"
-                raise InputError(line, location=f"{text.file.name}:{mark.line}", hint=CUT_HINT)
+                yield InputError(line, location=f"{text.file.name}:{mark.line}", hint=CUT_HINT)
+                continue
             tally[WIDENED] += 1
         spans.append(Entity(first, last + 1, mark.type))
     line_number = marks[0].line if marks else text.line
-    return Spanned(text.file, line_number, spelt(text.text[slice(*place)], places), spans)
+    yield Spanned(text.file, line_number, spelt(text.text[slice(*place)], places), spans)
 
 
 CUT_HINT = "fix the file, or set scenario.corpus.cut_words=true, or scenario.corpus.repair=lenient"
@@ -228,14 +241,15 @@ def _mark(value: Any, item: Object) -> Mark:
     raise item.error(f"entity is {brief(value)}", 'write {"start": 0, "end": 4, "type": "person"}')
 
 
-def _distinct(marked: Iterable[Marked]) -> Iterator[Marked]:
-    """The same texts. Raises `InputError` when two have one `id`."""
+def _distinct(marked: Iterable[Marked | InputError]) -> Iterator[Marked | InputError]:
+    """The same texts, with an error in place of one whose `id` an earlier one has."""
     ids: set[int] = set()  # of hashes: ids may be long, and a corpus may have millions
     for text in marked:
-        if text.id is not None:
+        if isinstance(text, Marked) and text.id is not None:
             key = hash(repr(text.id))
             if key in ids:
                 line, hint = f"id {brief(text.id)} occurs twice", "give every text an id of its own, or none"
-                raise InputError(line, location=f"{text.file.name}:{text.line}", hint=hint)
+                yield InputError(line, location=f"{text.file.name}:{text.line}", hint=hint)
+                continue
             ids.add(key)
         yield text

@@ -2,13 +2,15 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.jsonl import Object, tried
 from raycner.data.layouts.layout import LAYOUTS, brief, span
 from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
+from raycner.errors import InputError
 
 ANSWERS = ("accept", "reject", "ignore")
 
@@ -21,23 +23,26 @@ class Prodigy(TextLayout):
     text is split into words again, so `tokens` are ignored.
     """
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:
-        answers, binary = Counter[str](), 0
-        for item in every_item(files):
-            answer = item.fields.get("answer", ANSWERS[0])
-            if answer not in ANSWERS:
-                raise item.error(f"answer is {brief(answer)}", f"write one of {', '.join(ANSWERS)}")
-            answers[answer] += 1
-            if answer == ANSWERS[0]:
-                binary += item.fields.get("_is_binary") is True
-                yield _marked(item)
-        left_out = [answer for answer in ANSWERS[1:] if answers[answer]]
-        notes += [f"{answers[answer]} texts with the answer {answer} were left out" for answer in left_out]
-        if binary:
-            notes.append(f"{binary} texts are binary answers: entities that were not asked for are not annotated")
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:
+        tally = Counter[str]()
+        read = partial(_marked, tally=tally)
+        yield from (text for text in tried(read, every_item(files)) if text is not None)
+        left_out = [answer for answer in ANSWERS[1:] if tally[answer]]
+        notes += [f"{tally[answer]} texts with the answer {answer} were left out" for answer in left_out]
+        if tally["binary"]:
+            count = tally["binary"]
+            notes.append(f"{count} texts are binary answers: entities that were not asked for are not annotated")
 
 
-def _marked(item: Object) -> Marked:
+def _marked(item: Object, tally: Counter[str]) -> Marked | None:
+    """The text of a task, None if it was not accepted."""
+    answer = item.fields.get("answer", ANSWERS[0])
+    if answer not in ANSWERS:
+        raise item.error(f"answer is {brief(answer)}", f"write one of {', '.join(ANSWERS)}")
+    tally[answer] += 1
+    if answer != ANSWERS[0]:
+        return None
+    tally["binary"] += item.fields.get("_is_binary") is True
     text, spans = item.fields.get("text"), item.fields.get("spans") or []
     if not (isinstance(text, str) and text.strip()):
         raise item.error(f"text is {brief(text)}", 'write "text": a text that is not empty')

@@ -21,11 +21,11 @@ class Spacy(TextLayout):
     training JSON (`paragraphs`) is converted by `spacy convert` first.
     """
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:
         unannotated = 0
         for file in files:
             if not file.name.endswith(".spacy"):
-                yield from filled(map(_of_value, values(file)), file)
+                yield from filled(_of_json(file), file)
                 continue
             for document in filled(documents(file), file):
                 unannotated += document.unannotated
@@ -34,6 +34,14 @@ class Spacy(TextLayout):
                     yield Marked(file, document.number, document.text, marks)
         if unannotated:
             notes.append(f"{unannotated} words without any annotation are read as outside")
+
+
+def _of_json(file: RawFile) -> Iterator[Marked | InputError]:
+    for value in values(file):
+        try:
+            yield value if isinstance(value, InputError) else _of_value(value)
+        except InputError as error:
+            yield error
 
 
 def _of_value(value: Value) -> Marked:

@@ -24,7 +24,7 @@ FORMAT = "#FORMAT=WebAnno TSV 3"
 FIXED = 3
 """Columns before those of layers: number, offsets, word."""
 _HEADER = re.compile("#T_(SP|CH|RL)=(.*)")
-_TOKEN = re.compile(r"(\d+)-(\d+)(\.\d+)?\t\d+-\d+\t.+", re.ASCII | re.DOTALL)
+_TOKEN = re.compile(r"(\d+)-(\d+)(\.\d+)?\t\d+-\d+\t[^\t]+(?:\t.*)?", re.ASCII | re.DOTALL)
 _STACKED = re.compile(r"(?:\\.|[^|])+", re.DOTALL)
 _VALUE = re.compile(r"((?:\\.|[^\[\]\\])*)(?:\[(\d+)\])?", re.ASCII | re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)

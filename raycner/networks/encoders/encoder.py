@@ -138,6 +138,10 @@ class EncoderConfig(ABC):
     def build(self, memory: Plain = None, *, fresh: bool) -> Encoder:
         """The encoder: `fresh` with its initial weights, else with weights that a checkpoint overwrites."""
 
+    def has_classifier(self) -> bool:
+        """Whether transformers has a token classifier of this encoder and a linear layer (`Encoder.classifier`)."""
+        return False
+
     def identity(self) -> str:
         """A digest of the pretrained weights that it starts from; empty if there are none."""
         return ""

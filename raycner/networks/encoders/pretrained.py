@@ -33,6 +33,7 @@ from raycner.networks.encoders.encoder import (
     digest,
     pick,
 )
+from raycner.networks.encoders.token_classification import IDENTITY, Parts
 from raycner.networks.hugging_face import HuggingFaceCheckpoint
 
 DETERMINING_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -78,6 +79,28 @@ class Pretrained(EncoderConfig):
     def identity(self) -> str:
         return identity(self.path)
 
+    def has_classifier(self) -> bool:
+        from transformers import AutoModel, AutoModelForTokenClassification
+
+        shape = _with_plain_head(self.checkpoint().config())
+        try:
+            with torch.device("meta"):
+                encoder = AutoModel.from_config(shape, trust_remote_code=False)
+                classifier = AutoModelForTokenClassification.from_config(shape, trust_remote_code=False)
+        except ValueError:
+            return False
+        return Parts.of(classifier, encoder.get_encoder() if shape.is_encoder_decoder else encoder) is not None
+
+    def checkpoint(self) -> HuggingFaceCheckpoint:
+        """The files at `path`."""
+        return HuggingFaceCheckpoint(
+            self.path,
+            location="model.encoder.path",
+            problem=f"no encoder at {self.path!r}",
+            hint="name a folder with config.json, safetensors weights and tokenizer, or a hub id that can be reached",
+            allow_pickle=self.allow_pickle,
+        )
+
 
 def identity(path: str) -> str:
     """A digest of the files of a checkpoint, or its hub id."""
@@ -99,13 +122,7 @@ class Transformer(Encoder):
         attention = config.attention
         if attention == "auto":
             attention = "sdpa" if torch.cuda.is_available() else "eager"
-        checkpoint = HuggingFaceCheckpoint(
-            config.path,
-            location="model.encoder.path",
-            problem=f"no encoder at {config.path!r}",
-            hint="name a folder with config.json, safetensors weights and tokenizer, or a hub id that can be reached",
-            allow_pickle=config.allow_pickle,
-        )
+        checkpoint = config.checkpoint()
         shape = checkpoint.config()
         for name in DROPOUTS:
             if hasattr(shape, name):
@@ -228,21 +245,26 @@ class Transformer(Encoder):
         shape.id2label = dict(enumerate(labels))
         shape.label2id = {label: row for row, label in shape.id2label.items()}
         try:
-            model = AutoModelForTokenClassification.from_config(shape, dtype=torch.float32, trust_remote_code=False)
+            model = AutoModelForTokenClassification.from_config(
+                _with_plain_head(shape), dtype=torch.float32, trust_remote_code=False
+            )
         except ValueError:  # an architecture without one
             return None
-        within = f"{model.base_model_prefix}."
-        weights = {within + name: tensor.cpu() for name, tensor in self.model.state_dict().items()}
-        weights |= {"classifier.weight": weight.cpu(), "classifier.bias": bias.cpu()}
-        if {name: w.shape for name, w in model.state_dict().items()} != {name: w.shape for name, w in weights.items()}:
-            return None  # its classifier is more than a linear layer
-        model.load_state_dict(weights)
-        return model.eval()
+        parts = Parts.of(model, self.model)
+        return model.eval() if parts is not None and parts.fill(self.model, weight, bias) else None
 
     def finalize(self) -> None:
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())
+
+
+def _with_plain_head(shape: Any) -> Any:
+    """A configuration whose token classifier has a head that can be the identity, where it has a head."""
+    for name, value in IDENTITY.items():
+        if hasattr(shape, name):
+            setattr(shape, name, value)
+    return shape
 
 
 def _require_rows(tokenizer: Any, model: Any, path: str) -> None:

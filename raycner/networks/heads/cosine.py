@@ -71,5 +71,9 @@ class Cosine(HeadConfig):
     def batch_dependent(self) -> str:
         return "norm_axis" if self.norm_axis == "sequence" else ""
 
+    @property
+    def is_linear(self) -> bool:
+        return self.norm_axis == "hidden"
+
     def build(self, width: int) -> CosineTags:
         return CosineTags(width, self)

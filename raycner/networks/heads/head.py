@@ -173,6 +173,11 @@ class HeadConfig(ABC):
         """The setting that makes the logits of a word depend on the other sentences of its batch; empty if none."""
         return ""
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether `Head.as_linear` has a layer, unless a calibration prevents it."""
+        return False
+
     @abstractmethod
     def build(self, width: int) -> Head[Any]:
         """A head over states of `width` numbers, without types. `Head.grow` makes its first output columns."""

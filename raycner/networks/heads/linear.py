@@ -68,5 +68,9 @@ class Linear(HeadConfig):
         if self.hidden < 0:
             raise ValueError(f"hidden {self.hidden}: not negative")
 
+    @property
+    def is_linear(self) -> bool:
+        return not self.hidden
+
     def build(self, width: int) -> LinearTags:
         return LinearTags(width, self)
