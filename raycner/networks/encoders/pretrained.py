@@ -85,11 +85,12 @@ class Pretrained(EncoderConfig):
         shape = _with_plain_head(self.checkpoint().config())
         try:
             with torch.device("meta"):
-                encoder = AutoModel.from_config(shape, trust_remote_code=False)
+                model = AutoModel.from_config(shape, trust_remote_code=False)
+                encoder = model.get_encoder() if shape.is_encoder_decoder else model
                 classifier = AutoModelForTokenClassification.from_config(shape, trust_remote_code=False)
         except ValueError:
             return False
-        return Parts.of(classifier, encoder.get_encoder() if shape.is_encoder_decoder else encoder) is not None
+        return Parts.of(classifier, encoder) is not None
 
     def checkpoint(self) -> HuggingFaceCheckpoint:
         """The files at `path`."""
