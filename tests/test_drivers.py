@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from socket import gethostname
 
@@ -79,3 +80,13 @@ def test_a_driver_that_receives_sigterm_shuts_down_cleanly(
     wait_until_gone(below)
     if not workers:
         assert not any(tmp_path.glob("locks/steps/*"))
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(tmp_path: Path) -> None:
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}
+    command = [sys.executable, "-m", "raycner", "run", *runs.SMALL, "compute.workers=1", f"store={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "connecting to Ray at 127.0.0.1:9" in done.stdout
+    line = " ".join(done.stderr.split())
+    assert "raycner: RAY_ADDRESS: Ray does not start or answer" in line and "Traceback" not in line

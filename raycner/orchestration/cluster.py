@@ -8,11 +8,13 @@ import contextlib
 import os
 import secrets
 import signal
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raycner.errors import InputError
+from raycner.events import EventHandler, Waiting, ignore_events
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,10 +32,16 @@ ENVIRONMENT = {
 NO_DASHBOARD = "http://127.0.0.1:9"
 """An address where no server listens. Without it, Ray Train looks for a dashboard for 12 s when a worker group ends."""
 
+CONNECT_SECONDS = 30.0
+"""How long the head of a cluster may take to accept a connection."""
+
 
 @contextlib.contextmanager
-def cluster(cpus: int) -> Iterator[None]:
-    """A connection to the cluster at RAY_ADDRESS, or to a temporary cluster of so many CPUs on this machine."""
+def cluster(cpus: int, emit: EventHandler = ignore_events) -> Iterator[None]:
+    """A connection to the cluster at RAY_ADDRESS, or to a temporary cluster of so many CPUs on this machine.
+
+    Raises `InputError` in one line if Ray does not start or answer.
+    """
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
     import ray
@@ -45,11 +53,36 @@ def cluster(cpus: int) -> Iterator[None]:
         if not any(variable.startswith("RAY_AUTH_") for variable in os.environ):
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # Ray reads it there, and requires it from now on
     with _keep_sigterm_handler():
-        ray.init(**options, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
+        _connect(options, emit)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(options: Mapping[str, Any], emit: EventHandler) -> None:
+    import ray
+
+    address = options["address"]
+    if address == "local":
+        where, hint = "this machine", "RAYCNER_RAY_LOG=INFO shows Ray's own log; `ray stop` ends an earlier cluster"
+        emit(Waiting("starting Ray on this machine"))
+    else:
+        where, hint = "RAY_ADDRESS", "check the address and the token; without RAY_ADDRESS, Ray starts on this machine"
+        emit(Waiting(f"connecting to Ray at {address}"))
+    try:
+        _knock(address)
+        ray.init(**options, logging_level=log_level(), log_to_driver=log_level() != "ERROR")
+    except Exception as error:
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise InputError(f"Ray does not start or answer ({reason})", location=where, hint=hint) from error
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` where nothing listens at HOST:PORT: Ray itself would end this process, with a log of its own."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit() and "://" not in address:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
 
 
 @contextlib.contextmanager

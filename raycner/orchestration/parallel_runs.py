@@ -48,7 +48,7 @@ def run_in_parallel(configs: Mapping[str, RunConfig], parallel: int, emit: Event
     tasks = {title: _prepared(config, emit) for title, config in configs.items()}
     emit(RunsPlanned(tuple(tasks), parallel))
     cpus = parallel * max(compute.cpus_per_worker for compute in computes)
-    with cluster(cpus):
+    with cluster(cpus, emit):
         event_queue = Queue(actor_options=on_driver_node())
         with relay(event_queue, emit):
             waiting, running = list(tasks), dict[Any, str]()

@@ -47,8 +47,8 @@ def drive(
         begin(config, store, scenario, specs)
         if compute.workers and not _is_done(specs, Evaluator(store, config, tests)):
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
-            handler(Waiting(f"starting {number} Ray Train workers"))
-            with cluster(compute.workers * compute.cpus_per_worker + 1):
+            with cluster(compute.workers * compute.cpus_per_worker + 1, handler):
+                handler(Waiting(f"starting {number} Ray Train workers"))
                 run_worker_group([config], fingerprints, handler, test_sets=tests)
         else:
             for _ in run_steps(config, fingerprints, handler, tests):

@@ -121,7 +121,7 @@ class Search:
 
     def run(self) -> SearchRecord:
         cpus = max(os.cpu_count() or 1, self.compute.workers * self.compute.cpus_per_worker + 1)
-        with cluster(cpus):
+        with cluster(cpus, self.emit):
             best = self._step_by_step() if self.study.strategy == "per_step" else self._whole_runs()
         if best is not None:
             self.record = replace(self.record, winner=self._winner(best))
