@@ -175,6 +175,17 @@ def write_corpus(rows: Iterable[Row], folder: Path, types: Sequence[str], source
     (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
+def store_corpus(
+    rows: Iterable[Row], types: Sequence[str], source: str, store: ObjectStore, emit: Callable[[str], None]
+) -> Corpus:
+    """A corpus of rows that no layout reads, written into the store if it lacks it."""
+    with scratch_folder() as scratch:
+        write_corpus(rows, scratch / "corpus", types, source)
+        key = _key(Corpus(scratch / "corpus").fingerprint)
+        _commit(scratch / "corpus", key, store, emit)
+    return Corpus(store.local(key))
+
+
 def _commit(folder: Path, key: str, store: ObjectStore, emit: Callable[[str], None]) -> None:
     """Commit a corpus, unless the store has it undamaged."""
     if not store.damage(key):

@@ -34,7 +34,7 @@ def drive(
     config: RunConfig, store: ObjectStore, scenario: Scenario, tests: Mapping[str, str], emit: EventHandler
 ) -> RunLedger:
     """`run`, whose corpora and extra test sets (name -> fingerprint) are in the store."""
-    fingerprints = [corpus.fingerprint for corpus in scenario.corpora]
+    fingerprints = scenario.fingerprints
     specs = plan(config, scenario)
     this = name(config, specs)
 

@@ -10,6 +10,7 @@ from typing import Any
 from raycner.config import OptimConfig, RunConfig
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.memory import MemoryConfig
+from raycner.data.scenarios.reservoir import ReservoirKey
 from raycner.data.scenarios.scenario import Scenario, ScenarioKey
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, omit_default_from_hash
@@ -39,6 +40,8 @@ class StepSpec:
     seed: int
     memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
     """What the steps before have kept of their sentences."""
+    reservoir: ReservoirKey | None = omit_default_from_hash(None)
+    """What the step draws from text without annotations."""
     numerics: int = NUMERICS
     adopted: str = omit_default_from_hash(default="")
     """The name of a step that was trained elsewhere: a digest of its files, whatever this run trains with."""
@@ -82,6 +85,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 seed=config.seed,
                 memory=MemoryConfig() if first else memory,
                 adopted=scenario[index].adopted,
+                reservoir=None if first else scenario.reservoir_key,
             )
         )
     return tuple(chain)

@@ -34,6 +34,7 @@ from raycner.training.divergence import FiniteBatches
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.plan import StepSpec
 from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
+from raycner.training.reservoir import draw
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
@@ -102,7 +103,7 @@ def train(
     network = Network(spec.model) if parent is None else copy.deepcopy(parent)
     with scratch_folder() as scratch:
         teacher = None if parent is None else freeze(parent, spec, carried, scratch)
-        split = annotate(experience.train, spec.method, teacher)
+        split = annotate(with_reservoir(experience, spec, teacher), spec.method, teacher)
         seed(spec.seed, spec.index)
         grow(network, split, experience, spec)
         imprint(network, split, experience, spec)
@@ -143,6 +144,15 @@ def freeze(parent: Network, spec: StepSpec, carried: float, scratch: Path) -> Te
     if carried:
         parent.head.bake_in(carried)
     return Teacher(place(parent, spec.optim.precision), scratch, spec.method.teacher_outputs)
+
+
+def with_reservoir(experience: Experience, spec: StepSpec, teacher: Teacher | None) -> Split:
+    """The training sentences, and those that the step draws from its reservoir."""
+    train = experience.train
+    if teacher is None or experience.reservoir is None or spec.reservoir is None:
+        return train
+    drawn = draw(experience.reservoir, spec.reservoir, teacher, spec.seed, spec.index)
+    return replace(train, further=(*train.further, drawn))
 
 
 def annotate(split: Split, method: Method[Any], teacher: Teacher | None) -> Split:

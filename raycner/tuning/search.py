@@ -167,7 +167,7 @@ class Search:
             step=step,
             steps=step or len(self.scenario),
             prefixes=prefixes,
-            corpora=[corpus.fingerprint for corpus in self.scenario.corpora],
+            corpora=list(self.scenario.fingerprints),
             objective=self.objective,
         )
 

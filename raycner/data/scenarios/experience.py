@@ -156,6 +156,8 @@ class Experience:
     test: tuple[Split, ...]
     adopted: str = ""
     """The fingerprint of a step that was trained elsewhere; empty for one that is trained here."""
+    reservoir: Split | None = None
+    """Text without annotations, from which the step may draw."""
 
 
 def whole(corpus: Corpus, part: Part, visible: Iterable[str]) -> Split:

@@ -1,16 +1,17 @@
 """Scenarios: a corpus, and the protocol by which its types are learned, make the experiences of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, overload
 
 import numpy as np
 
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.layouts.layout import LAYOUTS, Layout
-from raycner.data.scenarios.experience import Experience, Rows, Split, joint
+from raycner.data.scenarios.experience import Experience, Rows, Split, joint, whole
 from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.protocol import PROTOCOLS, OneCorpusProtocol, Protocol, ScenarioKey, ViewKey
+from raycner.data.scenarios.reservoir import ReservoirConfig, ReservoirKey, prepare_reservoir
 from raycner.errors import InputError
 from raycner.hashing import Plain, omit_default_from_hash
 from raycner.registry import Registry
@@ -35,11 +36,14 @@ class ScenarioConfig:
     far."""
     memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
     """Sentences of finished steps that every later step learns again; none by default."""
+    reservoir: ReservoirConfig = omit_default_from_hash(ReservoirConfig())
+    """Text without annotations from which later steps draw sentences with old entities; none by default."""
 
     def __post_init__(self) -> None:
-        if self.joint and self.memory.size:
-            hint = "leave scenario.memory out"
-            raise InputError("the upper bound sees all sentences anyway", location="scenario.memory", hint=hint)
+        for name, is_set in {"memory": self.memory.size > 0, "reservoir": self.reservoir.path != ""}.items():
+            if self.joint and is_set:
+                line, hint = "the upper bound sees all sentences anyway", f"leave scenario.{name} out"
+                raise InputError(line, location=f"scenario.{name}", hint=hint)
         if (self.order or self.joint) and not isinstance(self.protocol, OneCorpusProtocol):
             setting = "order" if self.order else "joint"
             line = f"protocol {self.protocol.name!r} has a corpus per step, so it does not read this"
@@ -57,15 +61,29 @@ class ScenarioConfig:
 class Scenario(Sequence[Experience]):
     """The experiences of a run, in order."""
 
+    corpora: tuple[Corpus, ...]
+    """Those of the protocol."""
+    reservoir: Corpus | None
+    """The text from which steps draw; the last of the corpora that the scenario is made of."""
+
     def __init__(self, config: ScenarioConfig, corpora: Sequence[Corpus]) -> None:
-        self.config, self.corpora = config, tuple(corpora)
+        self.config = config
+        *own, self.reservoir = corpora if config.reservoir.path else (*corpora, None)
+        self.corpora = tuple(own)
         experiences = config.protocol.divide(self.corpora, config.order)
         self._experiences = tuple(joint(experiences) if config.joint else experiences)
+        if self.reservoir is not None:
+            first, *later = self._experiences
+            text = whole(self.reservoir, "train", ())
+            self._experiences = (first, *(replace(experience, reservoir=text) for experience in later))
 
     @classmethod
     def prepare(cls, config: ScenarioConfig, store: ObjectStore, emit: Callable[[str], None] = print) -> "Scenario":
         """Read the corpora that the store lacks, and divide them into experiences."""
-        return cls(config, [prepare(layout, store, emit) for layout in config.protocol.corpora(config.corpus)])
+        corpora = [prepare(layout, store, emit) for layout in config.protocol.corpora(config.corpus)]
+        if config.reservoir.path:
+            corpora.append(prepare_reservoir(config.reservoir, store, emit))
+        return cls(config, corpora)
 
     @classmethod
     def open(cls, config: ScenarioConfig, store: ObjectStore, fingerprints: Sequence[str]) -> "Scenario":
@@ -87,6 +105,20 @@ class Scenario(Sequence[Experience]):
     def key(self, index: int) -> ScenarioKey:
         """What determines step `index`."""
         return self.config.protocol.key(self, index, joint=self.config.joint)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Those of all corpora that it is made of: what `open` needs."""
+        reservoir = () if self.reservoir is None else (self.reservoir,)
+        return tuple(corpus.fingerprint for corpus in (*self.corpora, *reservoir))
+
+    @property
+    def reservoir_key(self) -> ReservoirKey | None:
+        """What determines what a step draws from the reservoir."""
+        if self.reservoir is None:
+            return None
+        settings = self.config.reservoir
+        return ReservoirKey(corpus=self.reservoir.fingerprint, size=settings.size, confidence=settings.confidence)
 
     @property
     def notes(self) -> tuple[str, ...]:
