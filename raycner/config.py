@@ -101,6 +101,9 @@ class OptimConfig:
     calibration: Literal["none", "carried"] = "none"
     """carried: the teacher's new-type logits are lowered by the bias that was chosen on dev when its step ended (linear
     head). A step's own weights never change by it. For predictions alone, see `eval.calibration`."""
+    fusion: float = omit_default_from_hash(0.0)
+    """The share of the weights of the step before in those with which a step ends; 0 mixes nothing in. New rows are the
+    step's own."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -111,6 +114,8 @@ class OptimConfig:
             raise ValueError("batch_tokens is at least 1")
         if self.lr < 0 or self.head_lr < 0 or self.clip < 0 or self.weight_decay < 0:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
+        if not 0 <= self.fusion < 1:
+            raise ValueError(f"fusion {self.fusion}: a share from 0 up to, not including, 1")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup {self.warmup}: a share from 0 up to, not including, 1")
         if self.patience < 0 or (self.patience and self.select == "last"):

@@ -19,7 +19,7 @@ from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
 from raycner.training.reservoir import draw
 
-SETTINGS = ("scenario.order=[location, person]", "method.name=self_training", "scenario.corpus.sentences=60")
+SETTINGS = ("scenario.order=[location, person]", "method.name=self_training", "optim.first.epochs=10")
 
 
 class Scripted:

@@ -122,6 +122,11 @@ class Method(ABC, Generic[Output]):
         return {}
 
     @property
+    def reads_layers(self) -> bool:
+        """Whether `losses` reads the states of the encoder's layers, or of its slots."""
+        return False
+
+    @property
     def types(self) -> Collection[str]:
         """The entity types named in its settings. Each must be a type that the run learns."""
         return ()

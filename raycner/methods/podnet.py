@@ -53,6 +53,10 @@ class PODNet(Method[TagOutput]):
             raise ValueError("weights and margin are not negative, and scale is above 0")
 
     @property
+    def reads_layers(self) -> bool:
+        return True
+
+    @property
     def teacher_outputs(self) -> TeacherOutputs[TagOutput]:
         return {"states": lambda output: output.states, "pooled": lambda output: pooled(output.source)}
 

@@ -30,6 +30,10 @@ class Wrapper(Method[Output]):
         return self.base.teacher_outputs
 
     @property
+    def reads_layers(self) -> bool:
+        return self.base.reads_layers
+
+    @property
     def types(self) -> Collection[str]:
         return self.base.types
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,13 @@ from torch import Tensor
 from raycner.networks.losses import IGNORE
 
 Column = TypeVar("Column")
+
+
+class WordStates(NamedTuple):
+    """A column of a batch: the states of its words, computed once as long as the encoder is frozen."""
+
+    words: Tensor
+    """[B, T, H]"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from raycner.data.entities import Sentence, TypeInventory
 from raycner.hashing import Plain
-from raycner.networks.batch import Batch
+from raycner.networks.batch import Batch, WordStates
 from raycner.networks.encoders import ENCODERS, EncoderConfig, States, Tokens
 from raycner.networks.encoders.encoder import Words
 from raycner.networks.heads import HEADS
@@ -33,6 +33,8 @@ class ModelConfig:
             raise ValueError(f"growth.init={init} {module.refused_inits[init]}")
         if self.growth.imprint != "none" and not module.can_imprint:
             raise ValueError(f"head {self.head.name!r} has no rows to imprint: set growth.imprint=none")
+        if self.growth.align and not module.can_imprint:
+            raise ValueError(f"head {self.head.name!r} has no rows to align: set growth.align=false")
 
     def identity(self) -> str:
         """A digest of the pretrained weights of encoder and head."""
@@ -69,7 +71,12 @@ class Network(nn.Module):
         return next(self.parameters()).device
 
     def states(self, batch: Batch) -> States:
-        """The encoder's states, in the precision of the weights even if the encoder computes in bf16."""
+        """The encoder's states, in the precision of the weights even if the encoder computes in bf16.
+
+        Those of the column `WordStates`, where the batch has it.
+        """
+        if WordStates in batch.columns:
+            return States.of_words(batch.column(WordStates).words)
         mixed = self.bf16 and self.encoder.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             states: States = self.encoder(batch.inputs)

@@ -69,7 +69,7 @@ def _prepared(config: RunConfig, emit: EventHandler) -> _Task:
     """The task of a run, whose corpora and extra test sets are in the store now."""
     store, scenario = prepare(config, emit)
     tests = prepare_test_sets(config, scenario, store, emit)
-    return _Task(config=config, corpora=[corpus.fingerprint for corpus in scenario.corpora], test_sets=tests)
+    return _Task(config=config, corpora=list(scenario.fingerprints), test_sets=tests)
 
 
 def _submit(title: str, task: _Task, event_queue: Any) -> Any:

@@ -8,6 +8,7 @@ shuffle without pools, or keep the order of the corpus.
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -15,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from raycner.data.scenarios.scenario import Split
-from raycner.networks.batch import Batch
+from raycner.networks.batch import Batch, WordStates
 from raycner.networks.network import Network
 from raycner.training import ranks
+from raycner.training.cached_output import CachedOutput
 from raycner.training.token_columns import tokenize_split
 
 T = TypeVar("T")
@@ -48,6 +50,7 @@ class SplitLoader:
         self.tokens = tokenize_split(split, network.encoder)
         self.lengths = self.tokens.lengths
         self.words = split.lengths
+        self._states: CachedOutput | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -56,7 +59,26 @@ class SplitLoader:
         """The sentences at these positions of the split, on the network's device."""
         at = [int(i) for i in positions]
         batch = self.network.collate([self.split[i] for i in at], self.tokens.read(at), at)
-        return batch.to(self.network.device)
+        batch = batch.to(self.network.device)
+        if self._states is None:
+            return batch
+        return batch.with_column(WordStates(self._states.read(batch.positions, batch.mask)))
+
+    def cache_states(self, path: Path) -> None:
+        """Compute the states of all words, which every batch then has as a column: for an encoder that is frozen.
+
+        One pass, shared among the ranks; each keeps all states in a file that begins with this path.
+        """
+        states = CachedOutput(path.with_name(f"{path.name}-{ranks.rank()}"), len(self))
+        for batches in self.batch_rounds():
+            own: list[tuple[int, NDArray[Any]]] = []
+            for positions, batch in batches:
+                with self.network.eval_mode():
+                    words, mask = self.network.states(batch).words.cpu().numpy(), batch.mask.cpu().numpy()
+                own += [(i, words[row][mask[row]]) for row, i in enumerate(positions.tolist())]
+            for position, rows in ranks.gather(own, self.network.device):
+                states.write(position, rows)
+        self._states = states
 
     def shard(self, positions: Positions, collate: Collate | None = None) -> Batch:
         """This rank's stride of a global batch; a masked sentence when there are fewer sentences than ranks."""

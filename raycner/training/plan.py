@@ -79,7 +79,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 parent=chain[-1].fingerprint if chain else None,
                 scenario=scenario.key(index),
                 encoder=identity,
-                model=replace(here.model, growth=GrowthConfig()) if first else here.model,
+                model=_of_first_step(here.model) if first else here.model,
                 method=here.method.first if first else here.method,
                 optim=here.optim.for_step(index).for_sentences(len(scenario[index].train)),
                 seed=config.seed,
@@ -89,3 +89,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
             )
         )
     return tuple(chain)
+
+
+def _of_first_step(model: ModelConfig) -> ModelConfig:
+    return replace(model, growth=GrowthConfig(), encoder=model.encoder.first)

@@ -31,10 +31,11 @@ from raycner.training import ranks
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
+from raycner.training.fusion import fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.plan import StepSpec
-from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
 from raycner.training.reservoir import draw
+from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
@@ -110,9 +111,14 @@ def train(
         trainer = StepTrainer.of(spec, network, teacher, split, experience, callback)
         for note in (*trainer.notes, *trainer.advice()):
             callback.on_event(Message(note))
+        trainer.cache_states(scratch)
         epochs, best_epoch = trainer.fit()
+        if parent is not None and spec.model.growth.align:
+            network.head.align()
         delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
     network.finalize()
+    if parent is not None and spec.optim.fusion:
+        fuse(network, parent, spec.optim.fusion)
     return network, TrainingRecord(
         index=spec.index,
         fingerprint=spec.fingerprint,
@@ -168,6 +174,8 @@ def grow(network: Network, train: Split, experience: Experience, spec: StepSpec)
     """Make room for the new types and words, and move the network to its device."""
     words = map(train.words, range(train.drawn))
     network.start_step(experience.inventory, words, distinct_ids(train, network.encoder))
+    if spec.model.encoder.is_frozen:
+        network.encoder.requires_grad_(False)
     place(network, spec.optim.precision)
 
 
@@ -239,6 +247,14 @@ class StepTrainer:
             notes=notes,
         )
 
+    def cache_states(self, scratch: Path) -> None:
+        """Compute the states of all sentences once, if the encoder is frozen and nothing reads more than them."""
+        head = self.spec.model.head
+        reads_more = head.module.reads_slots or head.batch_dependent or self.spec.method.reads_layers
+        if self.spec.model.encoder.is_frozen and not reads_more:
+            for number, loader in enumerate((self.loader, *self.dev)):
+                loader.cache_states(scratch / f"states-{number}")
+
     def fit(self) -> tuple[tuple[EpochRecord, ...], int]:
         """Train all epochs, from the newest snapshot if there is one, and load the best state.
 
@@ -294,6 +310,7 @@ class StepTrainer:
         self.loader.split = self.spec.method.on_epoch_start(self.loader)
         seed(self.spec.seed, self.spec.index, epoch, ranks.rank())
         self.learner.train()
+        self.network.encoder.train(not self.spec.model.encoder.is_frozen)
         sums: dict[str, Tensor] = {}
         finite = FiniteBatches(f"step {self.spec.index + 1}, epoch {epoch + 1}", self.network.device)
         batches, collate = self._batches(epoch), partial(self.spec.method.collate, self.loader)

@@ -1,12 +1,10 @@
 """The teacher: the network of the previous step, frozen, with cached outputs."""
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -18,6 +16,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
 from raycner.training import ranks
+from raycner.training.cached_output import CachedOutput
 from raycner.training.loader import SplitLoader
 
 T = TypeVar("T")
@@ -107,30 +106,3 @@ class TeacherOutput:
         value = self._teacher.recall(name, self._batch) if listed else getattr(self._teacher.forward(self._batch), name)
         setattr(self, name, value)  # the next access does not come here
         return value
-
-
-class CachedOutput:
-    """One output of the teacher for a split, memory-mapped: a row per word, or per place of `Head.output_mask`."""
-
-    def __init__(self, path: Path, sentences: int) -> None:
-        self._file = path.open("wb")
-        self._bounds = np.zeros((sentences, 2), np.int64)
-        self._size = 0
-
-    def write(self, position: int, rows: NDArray[Any]) -> None:
-        """Append the rows [places, ...] of one sentence. All sentences have the same type and row shape."""
-        self._file.write(rows.tobytes())
-        self._bounds[position] = self._size, self._size + len(rows)
-        self._size += len(rows)
-        self._dtype, self._shape = rows.dtype, rows.shape[1:]
-
-    @cached_property
-    def _rows(self) -> NDArray[Any]:
-        self._file.close()
-        return np.memmap(self._file.name, self._dtype, "r", shape=(self._size, *self._shape))
-
-    def read(self, positions: Tensor, mask: Tensor) -> Tensor:
-        """[B, P, ...] the rows of these sentences at the places of `mask` [B, P], zero elsewhere."""
-        rows = [self._rows[slice(*self._bounds[i])] for i in positions.tolist()]
-        values = torch.from_numpy(np.concatenate(rows)).to(mask.device)
-        return values.new_zeros(*mask.shape, *self._shape).index_put((mask,), values)

@@ -146,6 +146,16 @@ class EncoderConfig(ABC):
         """A digest of the pretrained weights that it starts from; empty if there are none."""
         return ""
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a step with these settings leaves its weights as they are."""
+        return False
+
+    @property
+    def first(self) -> "EncoderConfig":
+        """The settings of step 0."""
+        return self
+
 
 def pick(slots: Tensor, starts: Tensor) -> Tensor:
     """[B, L, H], [B, T] -> [B, T, H]: the slot of each word, zero for none."""

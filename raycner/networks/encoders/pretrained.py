@@ -7,6 +7,7 @@ import copy
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -62,6 +63,10 @@ class Pretrained(EncoderConfig):
     """The word-embedding rows that a step trains. touched: those of the pieces in its training sentences, which equals
     full exactly without weight decay (the others have no gradient) and is much cheaper; a table that scales its vectors
     is trained in full."""
+    frozen: Literal["never", "after_first", "always"] = omit_default_from_hash("never")
+    """The steps that leave the encoder as it is and train the head alone: none, all but the first, or all. Its states
+    are then computed once per step. With `model.growth.freeze_old=true` the scores of old types change only where new
+    types outscore them."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
     max_length: int = 512
@@ -101,6 +106,14 @@ class Pretrained(EncoderConfig):
             hint="name a folder with config.json, safetensors weights and tokenizer, or a hub id that can be reached",
             allow_pickle=self.allow_pickle,
         )
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.frozen != "never"
+
+    @property
+    def first(self) -> "Pretrained":
+        return replace(self, frozen="never") if self.frozen == "after_first" else self
 
 
 def identity(path: str) -> str:

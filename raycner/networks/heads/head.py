@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.data.metrics import conlleval
+from raycner.hashing import omit_default_from_hash
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import Encoder, States
 from raycner.networks.losses import IGNORE, LossSum
@@ -33,6 +34,10 @@ class GrowthConfig:
     imprint: Literal["none", "train", "dev"] = "none"
     """Replace the new rows by the mean direction of the features of words with the new tags, at the old rows' mean
     norm; from the step's training sentences, or from dev as the CFNER code does."""
+
+    align: bool = omit_default_from_hash(default=False)
+    """End a step by scaling the new rows to the mean norm of the old ones (tag heads), which holds new types back that
+    grew large. Source: weight aligning (CVPR 2020)."""
 
     def __post_init__(self) -> None:
         if self.init == "reset" and self.freeze_old:
@@ -80,6 +85,8 @@ class Head(nn.Module, ABC, Generic[Output]):
     """Whether `bake_in` can lower them in every output."""
     allows_overlap: ClassVar[bool] = True
     """Whether the entities of a sentence may overlap."""
+    reads_slots: ClassVar[bool] = False
+    """Whether it reads other states than those of the words."""
     can_imprint: ClassVar[bool] = False
     """Whether it has `class_means` and `imprint`."""
     refused_inits: ClassVar[Mapping[str, str]] = {}
@@ -140,6 +147,10 @@ class Head(nn.Module, ABC, Generic[Output]):
     def imprint(self, sums: Tensor, counts: Tensor) -> None:  # noqa: ARG002
         """Set the direction of each new row to the mean feature of its tag."""
         raise TypeError(f"{type(self).__name__} has no rows to imprint")
+
+    def align(self) -> None:
+        """Scale the new rows to the mean norm of the old ones."""
+        raise TypeError(f"{type(self).__name__} has no rows to align")
 
     @abstractmethod
     def load_shape(self, inventory: TypeInventory) -> None:

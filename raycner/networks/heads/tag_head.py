@@ -101,6 +101,11 @@ class TagRows(GrowingRows[Output]):
         one_hot = F.one_hot(batch.targets[labelled], len(self.tags)).to(features.dtype)  # [N, C]
         return one_hot.T @ features, one_hot.sum(0)
 
+    def align(self) -> None:
+        norms = self.weight.detach()[:, : self.width].norm(dim=-1)
+        with torch.no_grad():
+            self.rows[self.num_old - len(self.frozen) :] *= norms[: self.num_old].mean() / norms[self.num_old :].mean()
+
     def imprint(self, sums: Tensor, counts: Tensor) -> None:
         kinds = [split_tag(tag)[1] for tag in self.tags]
         norm = self.weight[[row for row in range(self.num_old) if kinds[row]], : self.width].norm(dim=-1).mean()

@@ -67,6 +67,8 @@ class Memory(NamedTuple):
 class TripletHead(GrowingRows[TripletOutput]):
     """A decoder that points at words and types, with one row per type. Pseudo-entities precede gold ones."""
 
+    reads_slots: ClassVar[bool] = True
+
     def __init__(self, width: int, config: "Triplets") -> None:
         super().__init__()
         self.width, self.config = width, config
