@@ -68,8 +68,8 @@ class Scenario(Sequence[Experience]):
 
     def __init__(self, config: ScenarioConfig, corpora: Sequence[Corpus]) -> None:
         self.config = config
-        *own, self.reservoir = corpora if config.reservoir.path else (*corpora, None)
-        self.corpora = tuple(own)
+        self.reservoir = corpora[-1] if config.reservoir.path else None
+        self.corpora = tuple(corpora if self.reservoir is None else corpora[:-1])
         experiences = config.protocol.divide(self.corpora, config.order)
         self._experiences = tuple(joint(experiences) if config.joint else experiences)
         if self.reservoir is not None:

@@ -7,7 +7,6 @@ import copy
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import islice
@@ -113,7 +112,7 @@ class Pretrained(EncoderConfig):
 
     @property
     def first(self) -> "Pretrained":
-        return replace(self, frozen="never") if self.frozen == "after_first" else self
+        return Pretrained(**{**vars(self), "frozen": "never"}) if self.frozen == "after_first" else self
 
 
 def identity(path: str) -> str:
