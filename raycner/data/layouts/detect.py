@@ -18,13 +18,14 @@ class Detect(FileLayout):
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
         layouts = {file.name: recognised(file, files) for file in files}
         unknown = [name for name, layout in layouts.items() if layout is None]
-        hint = f"set scenario.corpus.name to one of {', '.join(LAYOUTS.names)}"
         if unknown:
+            hint = f"set scenario.corpus.name to one of {', '.join(LAYOUTS.names)}"
             raise InputError("neither name nor content tells its layout", location=unknown[0], hint=hint)
         distinct = sorted({layout for layout in layouts.values() if layout})
         if len(distinct) != 1:
             what = f"files of several layouts: {', '.join(distinct)}"
-            raise InputError(what, location=self.source, hint=f"{hint}, and scenario.corpus.path to its files")
+            hint = "set scenario.corpus.name to one of them, and scenario.corpus.path to its files"
+            raise InputError(what, location=self.source, hint=hint)
         notes.append(f"read as {distinct[0]} (detected)")
         settings = {"dev_share": self.dev_share, "test_share": self.test_share, "seed": self.seed}
         try:
