@@ -147,15 +147,26 @@ class Run:
 
         return evaluate(self._address(step), *files, test=not files, store=self.store, **options)
 
-    def export(self, folder: str | PathLike[str], step: int = -1, *, encoder: str | None = None) -> Path:
+    def export(
+        self,
+        folder: str | PathLike[str],
+        step: int = -1,
+        *,
+        encoder: str | None = None,
+        license_id: str = "",
+        languages: Sequence[str] = (),
+    ) -> Path:
         """Write a finished step to a new folder, and return it.
+
+        `license_id` (such as apache-2.0) and `languages` (ISO codes) are for its model card.
 
         A tag head on a pretrained encoder becomes a model that `transformers.pipeline` loads; any other network is
         loaded by `Predictor.load`. Raises `InputError` when the folder is not empty, or the step not finished.
         """
         from raycner.inference.export import export
+        from raycner.inference.model_card import Rights
 
-        export(self._address(step), Path(folder), self._store, encoder)
+        export(self._address(step), Path(folder), self._store, encoder, Rights(license_id, tuple(languages)))
         return Path(folder)
 
     def extend(
