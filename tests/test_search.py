@@ -28,7 +28,7 @@ def space(trial):
     trial.suggest_float("method.base.kd_weight", 0.1, 10.0, log=True)
     {more}
 
-STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, {fields}
+STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, finalists=1, {fields}
               first=[{{"method.base.kd_weight": 1.0, {first}}}])
 """
 
@@ -65,6 +65,19 @@ def trials(record: SearchRecord) -> list[TrialRecord]:
 def written(folder: Path) -> dict[str, int]:
     """When each committed step was committed."""
     return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("store/steps/*/MANIFEST")}
+
+
+def test_finalists_are_compared_with_more_seeds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = space(tmp_path, "trials=3, pruning='none', final_seeds=2,")
+    path.write_text(path.read_text().replace("finalists=1", "finalists=2"))
+    assert search(path) == 0
+    printed = capfd.readouterr().out
+    record = record_of(tmp_path)
+    assert record.winner is not None
+    assert "finalist 1: " in printed and "finalist 2: " in printed and "over trial 0, 2 seeds" in printed
+    assert (len(record.winner.runs), len(record.winner.baseline)) == (2, 2)
+    seeds = [RunLedger.open(ObjectStore(str(tmp_path / "store")), name).config["seed"] for name in record.winner.runs]
+    assert seeds == [0, 1]
 
 
 def test_a_search_leaves_a_winner_that_its_line_runs_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

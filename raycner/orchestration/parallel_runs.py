@@ -38,30 +38,32 @@ def run_in_parallel(configs: Mapping[str, RunConfig], parallel: int, emit: Event
     A run has the CPUs and GPUs of one worker. Raises the first `InputError` of a run, and one for runs of several
     workers each.
     """
+    if any(config.compute.workers > 1 for config in configs.values()):
+        what = "a run of a parallel comparison trains in one process"
+        raise InputError(what, location="compute.workers", hint="set compute.workers=0, or leave --parallel out")
+    with cluster(parallel * max(config.compute.cpus_per_worker for config in configs.values()), emit):
+        return run_tasks(configs, parallel, emit)
+
+
+def run_tasks(configs: Mapping[str, RunConfig], parallel: int, emit: EventHandler) -> tuple[RunLedger, ...]:
+    """`run_in_parallel`, from a process that is connected to a cluster."""
     import ray
     from ray.util.queue import Queue
 
-    computes = [config.compute for config in configs.values()]
-    if max(compute.workers for compute in computes) > 1:
-        what = "a run of a parallel comparison trains in one process"
-        raise InputError(what, location="compute.workers", hint="set compute.workers=0, or leave --parallel out")
     tasks = {title: _prepared(config, emit) for title, config in configs.items()}
     emit(RunsPlanned(tuple(tasks), parallel))
-    cpus = parallel * max(compute.cpus_per_worker for compute in computes)
-    with cluster(cpus, emit):
-        event_queue = Queue(actor_options=on_driver_node())
-        with relay(event_queue, emit):
-            waiting, running = list(tasks), dict[Any, str]()
-            names: dict[str, str] = {}
-            while waiting or running:
-                while waiting and len(running) < parallel:
-                    title = waiting.pop(0)
-                    running[_submit(title, tasks[title], event_queue)] = title
-                (ended, *_), _ = ray.wait(list(running))
-                name = ray.get(ended)
-                if isinstance(name, InputError):
-                    raise name
-                names[running.pop(ended)] = name
+    event_queue = Queue(actor_options=on_driver_node())
+    waiting, running, names = list(tasks), dict[Any, str](), dict[str, str]()
+    with relay(event_queue, emit):
+        while waiting or running:
+            while waiting and len(running) < parallel:
+                title = waiting.pop(0)
+                running[_submit(title, tasks[title], event_queue)] = title
+            (ended, *_), _ = ray.wait(list(running))
+            name = ray.get(ended)
+            if isinstance(name, InputError):
+                raise name
+            names[running.pop(ended)] = name
     return tuple(RunLedger.open(ObjectStore(config.store), names[title]) for title, config in configs.items())
 
 

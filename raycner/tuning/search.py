@@ -19,6 +19,7 @@ from raycner.errors import InputError
 from raycner.events import EventHandler, Message, RoundStarted, ignore_events
 from raycner.hashing import canonical
 from raycner.orchestration.cluster import cluster
+from raycner.orchestration.parallel_runs import run_tasks
 from raycner.orchestration.run_steps import prepare
 from raycner.orchestration.runner import run
 from raycner.storage.ledger import RunLedger
@@ -48,11 +49,13 @@ class Forecast:
     """If no step is trained twice."""
     missing: int
     """Of the shared ones, those that the store does not have."""
+    finals: int
+    """At most so many more for the finalists' other seeds."""
 
     def __str__(self) -> str:
         return (
             f"{self.alone} steps; {self.shared} if none is trained twice, {self.missing} not in the store; "
-            "pruning will stop some of them"
+            "pruning will stop some of them" + (f"; up to {self.finals} more for the finalists" if self.finals else "")
         )
 
 
@@ -69,12 +72,19 @@ def forecast(plan: SearchPlan, emit: EventHandler) -> Forecast:
         for seed in range(config.seed, config.seed + study.seeds):
             fingerprints |= {spec.fingerprint for spec in steps.plan(replace(config, seed=seed), scenario)}
     missing = sum(StepCheckpoint.find(store, fingerprint) is None for fingerprint in fingerprints)
-    return Forecast(study.trials * study.seeds * len(scenario), len(fingerprints), missing)
+    more_seeds = max(study.final_seeds - study.seeds, 0) if study.finalists > 1 else 0
+    return Forecast(
+        alone=study.trials * study.seeds * len(scenario),
+        shared=len(fingerprints),
+        missing=missing,
+        finals=(study.finalists + 1) * more_seeds * len(scenario),
+    )
 
 
 def baseline(plan: SearchPlan, emit: EventHandler) -> tuple[RunLedger, ...]:
     """Run trial 0, once per seed."""
-    return _run_seeds(plan, plan.study.first[0] if plan.study.first else {}, emit)
+    configs = plan.configs_of(plan.study.first[0] if plan.study.first else {}, plan.study.seeds)
+    return tuple(run(config, emit) for config in configs)
 
 
 def search(
@@ -106,8 +116,7 @@ class Search:
         self.journal, self.emit = journal, emit
         self.store, self.scenario = prepare(plan.job, emit)
         self.baseline = tuple(ledger.run for ledger in baseline)
-        scores = [[DevScores.of(record) for record in ledger.records()] for ledger in baseline]
-        self.objective = Objective(self.study.metric, self.study.caution, scores)
+        self.objective = Objective(self.study.metric, self.study.caution, _scores(baseline))
         self.record = SearchRecord(
             name=plan.name,
             space=plan.path,
@@ -123,33 +132,55 @@ class Search:
         cpus = max(os.cpu_count() or 1, self.compute.workers * self.compute.cpus_per_worker + 1)
         with cluster(cpus, self.emit):
             best = self._step_by_step() if self.study.strategy == "per_step" else self._whole_runs()
-        if best is not None:
-            self.record = replace(self.record, winner=self._winner(best))
+            if best:
+                self.record = replace(self.record, winner=self._winner(best[: self.study.finalists]))
         self.record.write(self.store)
         return self.record
 
-    def _winner(self, settings: Settings) -> WinnerRecord:
-        ledgers = _run_seeds(self.plan, settings, ignore_events)
+    def _winner(self, finalists: Sequence[Settings]) -> WinnerRecord:
+        """The best finalist; several are compared with more seeds than their trials had."""
+        seeds = self.study.seeds if len(finalists) == 1 else max(self.study.seeds, self.study.final_seeds)
+        published = self.study.first[0] if self.study.first else {}
+        baseline, *runs = self._run_seeds([published, *finalists], seeds)
+        objective = Objective(self.study.metric, self.study.caution, _scores(baseline))
+        gains = [sum(objective(_scores(ledgers)).values()) for ledgers in runs]
+        best = max(range(len(finalists)), key=gains.__getitem__)
+        if len(finalists) > 1:
+            self._announce(finalists, gains, seeds)
         return WinnerRecord(
-            settings=settings,
-            command=self.plan.command(settings),
-            runs=tuple(ledger.run for ledger in ledgers),
-            baseline=self.baseline,
+            settings=finalists[best],
+            command=self.plan.command(finalists[best]),
+            runs=tuple(ledger.run for ledger in runs[best]),
+            baseline=tuple(ledger.run for ledger in baseline),
         )
 
-    def _whole_runs(self) -> Settings | None:
-        best = self._run_round(self._round(self.plan.name, step=None, prefixes=[{}]))
-        return best[0] if best else None
+    def _announce(self, finalists: Sequence[Settings], gains: Sequence[float], seeds: int) -> None:
+        for place, (settings, gain) in enumerate(zip(finalists, gains, strict=True), start=1):
+            line = f"finalist {place}: {100 * gain:+.1f} over trial 0, {seeds} seeds  {self.plan.command(settings)}"
+            self.emit(Message(line))
 
-    def _step_by_step(self) -> Settings | None:
+    def _run_seeds(self, candidates: Sequence[Settings], seeds: int) -> list[tuple[RunLedger, ...]]:
+        """The runs of each candidate, one per seed: as many at once as trials, unless the store has their steps."""
+        configs = [config for settings in candidates for config in self.plan.configs_of(settings, seeds)]
+        if self.compute.workers > 1 or seeds == self.study.seeds:
+            ledgers = [run(config, ignore_events) for config in configs]
+        else:
+            tasks = {f"run {number}": config for number, config in enumerate(configs)}
+            ledgers = list(run_tasks(tasks, concurrency(self.compute, ray.cluster_resources()), ignore_events))
+        return [tuple(ledgers[first : first + seeds]) for first in range(0, len(ledgers), seeds)]
+
+    def _whole_runs(self) -> list[Settings]:
+        return self._run_round(self._round(self.plan.name, step=None, prefixes=[{}]))
+
+    def _step_by_step(self) -> list[Settings]:
         """One step after another: try settings for it after each of the best runs so far."""
-        prefixes: list[Settings] = [{}]
+        best, prefixes = list[Settings](), list[Settings]([{}])
         for step in range(self._first_searched_step(), len(self.scenario) + 1):
             best = self._run_round(self._round(f"{self.plan.name}-step-{step}", step=step, prefixes=prefixes))
             prefixes = best[: self.study.beam]
             if not prefixes:
-                return None
-        return prefixes[0]
+                break
+        return best
 
     def _first_searched_step(self) -> int:
         """The first step, from 1, that the space can change."""
@@ -258,8 +289,6 @@ def _resources(compute: ComputeConfig) -> Any:
     return {"cpu": compute.cpus_per_worker, "gpu": compute.gpus_per_worker}
 
 
-def _run_seeds(plan: SearchPlan, settings: Settings, emit: EventHandler) -> tuple[RunLedger, ...]:
-    """The runs of these settings, one per seed."""
-    first_seed = plan.config(settings).seed
-    seeds = range(first_seed, first_seed + plan.study.seeds)
-    return tuple(run(plan.config({**settings, "seed": seed}), emit) for seed in seeds)
+def _scores(ledgers: Sequence[RunLedger]) -> list[list[DevScores]]:
+    """What the runs of one set of settings scored on dev, one run per seed."""
+    return [[DevScores.of(record) for record in ledger.records()] for ledger in ledgers]

@@ -75,6 +75,11 @@ class Study:
     of the best runs so far; the result may have other settings for each step."""
     beam: int = 2
     """How many of the best runs so far per_step continues."""
+    finalists: int = 3
+    """How many of the best trials are run with more seeds before the best of them is named the winner: the best of many
+    trials is in part the luckiest. 1: the best trial is the winner."""
+    final_seeds: int = 3
+    """Seeds of each finalist, and of trial 0."""
     sampler_seed: int = 0
     layers: InitVar[None] = None
     """The earlier name of `overrides`; refused."""
@@ -82,8 +87,12 @@ class Study:
     def __post_init__(self, layers: None) -> None:
         if layers is not None:
             raise InputError("no such field", location="Study.layers", hint="it is now called `overrides`")
-        if min(self.trials, self.seeds, self.grace, self.beam) < 1 or self.reduction < 2 or self.caution < 0:
-            raise ValueError("trials, seeds, grace and beam are at least 1, reduction at least 2, caution not negative")
+        counts = (self.trials, self.seeds, self.grace, self.beam, self.finalists, self.final_seeds)
+        if min(counts) < 1 or self.reduction < 2 or self.caution < 0:
+            raise ValueError(
+                "trials, seeds, grace, beam, finalists and final_seeds are at least 1, reduction at least 2, "
+                "caution not negative"
+            )
         if self.metric == "old_new" and self.strategy == "per_step":
             raise ValueError("per_step continues the best runs, which takes a single score: choose another metric")
 
@@ -132,6 +141,11 @@ class SearchPlan:
         search_plan._check_first_settings()
         search_plan._check_space()
         return search_plan
+
+    def configs_of(self, settings: Settings, seeds: int) -> list[RunConfig]:
+        """The runs of these settings: the job's seed, and those after it."""
+        config = self.config(settings)
+        return [replace(config, seed=config.seed + i) for i in range(seeds)]
 
     @cached_property
     def job(self) -> RunConfig:

@@ -23,7 +23,7 @@ from raycner.storage.store import ObjectStore
 STUDY = "search_spaces/extend_ner.py"
 UNPRUNED = """from dataclasses import replace
 from raycner.tuning.study import load
-STUDY = replace(load("{study}"), pruning="none", sampler_seed={seed})
+STUDY = replace(load("{study}"), pruning="none", finalists=1, sampler_seed={seed})
 """
 JOB = ("scenario.corpus.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")
 
