@@ -164,7 +164,7 @@ def _with_layout(error: InputError, layout: Layout, files: Sequence[RawFile]) ->
     actual = recognised(files[0], files) if files else None
     if actual in (None, layout.name) or actual not in BY_CONTENT or layout.name == "detect":
         return error
-    hint = f"{error.hint}; it looks like {actual}: set scenario.corpus.name={actual}"
+    hint = f"it looks like {actual}: set scenario.corpus.name={actual}; or else {error.hint}"
     return error.with_hint(hint)
 
 
