@@ -77,11 +77,15 @@ def other_family(folder: Path, tiny_bert: str, family: str, labels: list[str]) -
     return folder
 
 
-@pytest.mark.parametrize("family", ["Roberta", "Electra", "DebertaV2", "XLMRoberta", "MPNet"])
+@pytest.mark.parametrize("family", ["Roberta", "Electra", "DebertaV2", "XLMRoberta", "MPNet", "ModernBert"])
 def test_other_families_are_adopted(family: str, tiny_bert: str, tmp_path: Path) -> None:
     folder = other_family(tmp_path / "model", tiny_bert, family, SCHEMES["BIO"])
-    _, agreement = raycner.adopt(folder, "base", store=tmp_path / "store", sentences=30, progress=False)
+    run, agreement = raycner.adopt(folder, "base", store=tmp_path / "store", sentences=30, progress=False)
     assert agreement is not None and agreement.entities > 10 and agreement.differences == ()
+    if family == "ModernBert":  # its dense layer before the classifier is exported too
+        assert main(["export", "base", str(tmp_path / "exported"), "--store", str(tmp_path / "store")]) == 0
+        exported, same = raycner.adopt(tmp_path / "exported", "again", store=tmp_path / "other", progress=False)
+        assert same is not None and same.differences == () and exported.types == run.types
 
 
 @pytest.fixture(scope="module")

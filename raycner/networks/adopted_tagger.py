@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, plain
-from raycner.networks.encoders.pretrained import identity
+from raycner.networks.encoders.pretrained import PROJECTION, identity
 from raycner.networks.heads.label_rows import LabelRows
 from raycner.networks.hugging_face import HuggingFaceCheckpoint, on_this_machine
 from raycner.networks.network import ModelConfig, Network
@@ -44,12 +44,18 @@ class AdoptedTagger:
         """
         classifier = checkpoint.token_classifier(hint=OTHER_HEAD)
         weight, bias = _linear_layer(classifier, checkpoint.path)
+        projection = PROJECTION in dict(classifier.named_children())
         labels = _labels(classifier, labels, rename or {}, checkpoint.path)
         rows = LabelRows.of(labels, checkpoint.path)
         folder = Path(checkpoint.path).expanduser()
         path = str(folder.absolute()) if folder.is_dir() else checkpoint.path
         settings = {
-            "encoder": {"name": "pretrained", "path": path, "allow_pickle": checkpoint.allow_pickle},
+            "encoder": {
+                "name": "pretrained",
+                "path": path,
+                "projection": projection,
+                "allow_pickle": checkpoint.allow_pickle,
+            },
             "head": {"name": "linear", "scheme": rows.tag_set.scheme, "decoding": "argmax"},
         }
         config = build(ModelConfig, settings, "model")
@@ -62,11 +68,12 @@ class AdoptedTagger:
 
 
 def _linear_layer(classifier: Any, path: str) -> tuple[Tensor, Tensor]:
-    """The weight [labels, H] and bias [labels] of the one layer over the encoder."""
+    """The weight [labels, H] and bias [labels] of the last layer, over the encoder and its projection, if any."""
+    before = (classifier.base_model_prefix, PROJECTION)
     layers = {
         name: layer
         for name, layer in classifier.named_children()
-        if name != classifier.base_model_prefix and not isinstance(layer, nn.Dropout)
+        if name not in before and not isinstance(layer, nn.Dropout)
     }
     last = next(reversed(layers.values()), None)
     if len(layers) != 1 or not isinstance(last, nn.Linear):

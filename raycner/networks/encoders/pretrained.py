@@ -44,6 +44,8 @@ DROPOUTS = {
 }
 """The names of dropouts in the configurations of transformers."""
 
+PROJECTION = "head"
+"""What token classifiers call their layers between encoder and classifier."""
 CHUNK = 1000
 """Sentences tokenised at a time where only their ids are wanted."""
 
@@ -70,6 +72,8 @@ class Pretrained(EncoderConfig):
     """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
     max_length: int = 512
     """In pieces. Words beyond it have no state and are predicted O."""
+    projection: bool = omit_default_from_hash(False)
+    """Keep the layers that a token classifier has between its encoder and its last one (ModernBERT)."""
     allow_pickle: bool = not_hashed(default=False)
     """Also load pickled weights (pytorch_model.bin), as tensors alone. Without it, weights must be safetensors."""
 
@@ -130,7 +134,7 @@ class Transformer(Encoder):
 
     def __init__(self, config: Pretrained, *, fresh: bool) -> None:
         super().__init__()
-        from transformers import AutoModel
+        from transformers import AutoModel, AutoModelForTokenClassification
 
         attention = config.attention
         if attention == "auto":
@@ -140,11 +144,15 @@ class Transformer(Encoder):
         for name in DROPOUTS:
             if hasattr(shape, name):
                 setattr(shape, name, config.dropout)
+        kind = AutoModelForTokenClassification if config.projection else AutoModel
         if fresh:
             options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
-            model = checkpoint.model(AutoModel, unused="decoder.", **options)
+            model = checkpoint.model(kind, unused="decoder.", **options)
         else:
-            model = AutoModel.from_config(shape, attn_implementation=attention, trust_remote_code=False)
+            model = kind.from_config(shape, attn_implementation=attention, trust_remote_code=False)
+        self.projection: nn.Module = nn.Identity()
+        if config.projection:
+            self.projection, model = _projection(model, config.path), model.base_model
         self.tokenizer = checkpoint.tokenizer()
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # unused, and DDP requires that every parameter is used
@@ -218,7 +226,7 @@ class Transformer(Encoder):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
         output = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
-        slots, starts = output.last_hidden_state, inputs["starts"]
+        slots, starts = self.projection(output.last_hidden_state), inputs["starts"]
         if self.config.output_dropout:
             slots = F.dropout(slots, self.config.output_dropout, self.training)
         states = States(pick(slots, starts), slots, tuple(output.hidden_states), starts, inputs["attend"])
@@ -258,13 +266,16 @@ class Transformer(Encoder):
         shape.id2label = dict(enumerate(labels))
         shape.label2id = {label: row for row, label in shape.id2label.items()}
         try:
-            model = AutoModelForTokenClassification.from_config(
-                _with_plain_head(shape), dtype=torch.float32, trust_remote_code=False
-            )
+            shape = shape if self.config.projection else _with_plain_head(shape)
+            model = AutoModelForTokenClassification.from_config(shape, dtype=torch.float32, trust_remote_code=False)
         except ValueError:  # an architecture without one
             return None
         parts = Parts.of(model, self.model)
-        return model.eval() if parts is not None and parts.fill(self.model, weight, bias) else None
+        if parts is None or not parts.fill(self.model, weight, bias):
+            return None
+        if self.config.projection:
+            _projection(model, self.config.path).load_state_dict(self.projection.state_dict())
+        return model.eval()
 
     def finalize(self) -> None:
         table = self.model.get_input_embeddings()
@@ -278,6 +289,15 @@ def _with_plain_head(shape: Any) -> Any:
         if hasattr(shape, name):
             setattr(shape, name, value)
     return shape
+
+
+def _projection(classifier: Any, path: str) -> nn.Module:
+    """The layers of a token classifier between its encoder and its last layer."""
+    projection = getattr(classifier, PROJECTION, None)
+    if not isinstance(projection, nn.Module):
+        what = f"{type(classifier).__name__} of {path!r} has no layers before its classifier"
+        raise InputError(what, location="model.encoder.projection", hint="leave projection out")
+    return projection
 
 
 def _require_rows(tokenizer: Any, model: Any, path: str) -> None:
