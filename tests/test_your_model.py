@@ -115,6 +115,15 @@ def test_an_adopted_step_is_scored_and_used(base: Path) -> None:
     ]
 
 
+def test_reports_show_an_adopted_step(base: Path, tmp_path: Path) -> None:
+    report = raycner.report(store=base / "store")
+    assert "base" in report.markdown() and report.data.document()
+    report.write_html(tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    raycner.load_run("base", store=base / "store").export(tmp_path / "exported")
+    assert "adopted: trained elsewhere" in (tmp_path / "exported" / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_same_model_is_adopted_once(base: Path, tiny_bert: str, tmp_path: Path) -> None:
     store = ObjectStore(str(base / "store"))
     (before,) = [ledger for ledger in RunLedger.all(store) if ledger.run == "base"]
