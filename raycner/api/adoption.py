@@ -23,6 +23,7 @@ def adopt(
     labels: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    allow_similar: bool = False,
     sentences: int = 500,
     encoder: str | None = None,
     allow_pickle: bool = False,
@@ -37,7 +38,8 @@ def adopt(
     `raycner export`, or a step RUN:STEP of any protocol. `test` are annotated files on which every step is scored;
     `layout` and `reading` say how they are read, where their names do not. `labels` are the labels in the order of the
     classifier's rows, instead of those of config.json, `rename` gives its types new names, and `drop` names types that
-    the step is not to have. `encoder` is where the pretrained encoder of a step lies, if it has moved.
+    the step is not to have. The test files may have types that are probably the model's under other names only with
+    `allow_similar`. `encoder` is where the pretrained encoder of a step lies, if it has moved.
 
     The check compares the step with `transformers.pipeline` on so many sentences, of the test files or else made ones;
     `check.differences` lists where they differ. It is None for an exported step. Raises `InputError` for a model that
@@ -55,6 +57,7 @@ def adopt(
             labels=labels,
             rename=rename,
             drop=drop,
+            allow_similar=allow_similar,
             encoder=encoder,
             sentences=sentences,
             allow_pickle=allow_pickle,

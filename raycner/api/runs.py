@@ -177,18 +177,21 @@ class Run:
         /,
         *,
         corpus: str | None = None,
+        allow_similar: bool = False,
         progress: Progress = True,
         **settings: object,
     ) -> "Run":
         """Teach this run, of the protocol `steps`, new types by one more step; returns the longer run.
 
         `source` is a folder, a file, a pattern or a URI in which the new types are annotated, without it the run's own
-        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change.
+        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change, and for
+        a type that is probably a learned one under another name, unless `allow_similar`.
         """
         from raycner.api.jobs import load_config
         from raycner.orchestration.extend import extend, with_step
 
-        longer = with_step(self.ledger, self._store, types, None if source is None else fspath(source), corpus)
+        place = None if source is None else fspath(source)
+        longer = with_step(self.ledger, self._store, types, place, corpus, allow_similar=allow_similar)
         config = load_config(longer, overrides, settings)
         with event_handler(progress) as handler:
             return Run(extend(self.ledger, config, handler), self._store)

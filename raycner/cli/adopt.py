@@ -33,6 +33,8 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help="the model's types under new names")
     drop = "types that the step is not to have: it never predicts them"
     parser.add_argument("--drop", type=lambda text: text.split(","), default=(), metavar="T,T,...", help=drop)
+    similar = "accept types in the test files that are probably the model's under other names"
+    parser.add_argument("--allow-similar", action="store_true", help=similar)
     sentences = "how many sentences are compared with transformers.pipeline (default: 500)"
     parser.add_argument("--sentences", type=count, default=500, metavar="N", help=sentences)
     pickle = "also load weights that are pickled, not safetensors"
@@ -56,6 +58,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
             labels=args.labels,
             rename=args.rename,
             drop=args.drop,
+            allow_similar=args.allow_similar,
             encoder=args.encoder,
             sentences=args.sentences,
             allow_pickle=args.allow_pickle,

@@ -29,6 +29,8 @@ def add_parser(verbs: Verbs) -> None:
     source = "a folder, a file, a pattern or a URI in which these types are annotated"
     parser.add_argument("--source", help=source)
     parser.add_argument("--corpus", metavar="LAYOUT", help="the layout of the source (default: the run's own)")
+    similar = "learn types whose names are probably other names of learned types"
+    parser.add_argument("--allow-similar", action="store_true", help=similar)
     undo = "instead remove this run, which extends another one; that one stays"
     parser.add_argument("--undo", action="store_true", help=undo)
     may_lose = "then compare the old types as `raycner gate` does: the exit status is 3 if one loses more points of F1"
@@ -50,7 +52,14 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if not args.types or not args.source:
         raise InputError("the new types or their source are missing", hint="write --types product --source my/reviews")
     with progress(args, console) as handler:
-        longer = before.extend(args.types, args.source, args.configs, corpus=args.corpus, progress=handler)
+        longer = before.extend(
+            args.types,
+            args.source,
+            args.configs,
+            corpus=args.corpus,
+            allow_similar=args.allow_similar,
+            progress=handler,
+        )
     console.print(f"{longer.name}", highlight=False)
     console.print(gains_view(*longer.steps[-2:], width=console.width), highlight=False)
     if args.may_lose is None:

@@ -89,6 +89,7 @@ def adopt(
     labels: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     drop: Sequence[str] = (),
+    allow_similar: bool = False,
     sentences: int = 500,
     encoder: str | None = None,
     allow_pickle: bool = False,
@@ -101,6 +102,7 @@ def adopt(
         labels: the labels by row, instead of those of config.json.
         rename: the model's types under new names.
         drop: types that the step is not to have.
+        allow_similar: whether the test files may have types that are probably the model's under other names.
         sentences: how many sentences are compared with `transformers.pipeline`: of the test files, or made ones.
         encoder: where the encoder of a step lies, if it has moved.
         allow_pickle: also read weights that are pickled, as tensors alone.
@@ -118,7 +120,7 @@ def adopt(
         hint = "choose another --name"
         raise InputError(f"another model is adopted as {name!r}", location=str(store), hint=hint)
     _, scenario = run_steps.prepare(config, emit)
-    _require_common_types(model.network.inventory.types, scenario)
+    _require_common_types(model.network.inventory.types, scenario, allow_similar=allow_similar)
     check = _check(complete, scenario, sentences)
     _commit(store, plan(config, scenario)[0], model.network)
     return Adoption(run(config, emit), check)
@@ -213,16 +215,16 @@ def _settings(model: _Model, name: str, test: TestFiles, store: ObjectStore) -> 
     }
 
 
-def _require_common_types(types: Sequence[str], scenario: Scenario) -> None:
+def _require_common_types(types: Sequence[str], scenario: Scenario, *, allow_similar: bool) -> None:
     """Raise `InputError` where the test files call a type otherwise than the model."""
     if not scenario[0].test:
         return
     annotated = scenario.corpora[0].types
     for name in annotated:
-        other = "" if name in types else synonym(name, types)
+        other = "" if name in types or allow_similar else synonym(name, types)
         if other:
             what = f"the files annotate {name!r}, the model predicts {other!r}"
-            raise InputError(what, location="--test", hint=f"if they are one type, add --rename {other}={name}")
+            raise InputError(what, location="--test", hint=f"add --rename {other}={name}, or --allow-similar")
     if not set(annotated) & set(types):
         what = f"the files annotate {', '.join(annotated)}: no type of the model"
         raise InputError(what, location="--test", hint=f"the model has {', '.join(types)}; rename some with --rename")

@@ -18,11 +18,18 @@ from raycner.training.plan import plan
 
 
 def with_step(
-    ledger: RunLedger, store: ObjectStore, types: Sequence[str], source: str | None, corpus: str | None
+    ledger: RunLedger,
+    store: ObjectStore,
+    types: Sequence[str],
+    source: str | None,
+    corpus: str | None,
+    *,
+    allow_similar: bool = False,
 ) -> dict[str, Plain]:
     """The settings of a run with one more step, whose types are annotated in `source` (None: in the run's own source).
 
-    `corpus` is the layout of the source, if not the run's own.
+    `corpus` is the layout of the source, if not the run's own. Raises `InputError` for a type that is probably a learned
+    one under another name, unless `allow_similar`.
     """
     settings = recorded(ledger.config)
     protocol = settings["scenario"]["protocol"]
@@ -30,7 +37,8 @@ def with_step(
         line = f"its protocol is {protocol['name']}, whose steps are fixed"
         hint = f"make its last step the first of a new run: raycner adopt {ledger.run} --name NAME"
         raise InputError(line, location=ledger.run, hint=hint)
-    _refuse_known_types(types, [kind for planned in ledger.planned for kind in planned.new])
+    if not allow_similar:
+        _refuse_similar_types(types, [kind for planned in ledger.planned for kind in planned.new])
     layout = {key: value for key, value in {"path": source, "name": corpus}.items() if value is not None}
     step: dict[str, Plain] = {"types": list(types), **({"corpus": layout} if layout else {})}
     settings.pop("plugins", None)  # only the user names plugins, never a ledger
@@ -54,12 +62,12 @@ def undo(ledger: RunLedger, store: ObjectStore) -> None:
     store.remove(f"runs/{ledger.run}")
 
 
-def _refuse_known_types(types: Sequence[str], learned: Sequence[str]) -> None:
+def _refuse_similar_types(types: Sequence[str], learned: Sequence[str]) -> None:
     """Raise `InputError` for a new type that is a learned one under another name."""
     for kind in types:
         other = "" if kind in learned else synonym(kind, learned)
         if other:
-            hint = f"write it as {other!r} in the source, or give the new type a name of its own"
+            hint = f"write it as {other!r} in the source; if it is another type, add --allow-similar"
             raise InputError(f"{kind!r} is probably {other!r}, which is learned", location="--types", hint=hint)
 
 
