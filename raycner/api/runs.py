@@ -184,8 +184,8 @@ class Run:
         """Teach this run, of the protocol `steps`, new types by one more step; returns the longer run.
 
         `source` is a folder, a file, a pattern or a URI in which the new types are annotated, without it the run's own
-        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change, and for
-        a type that is probably a learned one under another name, unless `allow_similar`.
+        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change, and
+        for a type that is probably a learned one under another name, unless `allow_similar`.
         """
         from raycner.api.jobs import load_config
         from raycner.orchestration.extend import extend, with_step

@@ -137,10 +137,8 @@ def _origin(run: Run, step: Step) -> Iterator[str]:
     for corpus in run.corpora:
         yield f"- corpus {_code(PurePath(corpus.source).name)}, fingerprint `{corpus.fingerprint}`"
         yield from (f"  - {escape(note)}" for note in corpus.notes)
-    if step.epochs:
-        yield f"- {step.sentences} training sentences in this step; the weights are those of epoch {step.best_epoch + 1}"
-    else:
-        yield "- adopted: trained elsewhere, or by other runs"
+    trained = f"{step.sentences} training sentences in this step; the weights are those of epoch {step.best_epoch + 1}"
+    yield f"- {trained if step.epochs else 'adopted: trained elsewhere, or by another run'}"
     yield f"- exported by raycner {__version__}"
 
 

@@ -28,8 +28,8 @@ def with_step(
 ) -> dict[str, Plain]:
     """The settings of a run with one more step, whose types are annotated in `source` (None: in the run's own source).
 
-    `corpus` is the layout of the source, if not the run's own. Raises `InputError` for a type that is probably a learned
-    one under another name, unless `allow_similar`.
+    `corpus` is the layout of the source, if not the run's own. Raises `InputError` for a type that is probably a
+    learned one under another name, unless `allow_similar`.
     """
     settings = recorded(ledger.config)
     protocol = settings["scenario"]["protocol"]
