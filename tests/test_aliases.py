@@ -130,6 +130,9 @@ def test_an_alias_is_never_a_run(store: ObjectStore) -> None:
     (ledger,) = RunLedger.all(store)
     with pytest.raises(InputError, match="a run is called"):
         raycner.promote("columns:1", ledger.run, store=store.uri)
+    raycner.promote("columns:1", "production", store=store.uri)
+    with pytest.raises(InputError, match="an alias is called 'production'"):
+        raycner.adopt("columns:1", "production", store=store.uri, progress=False)
 
 
 def test_a_damaged_record_is_reported(verb: Callable[..., tuple[int, str]], store: ObjectStore) -> None:

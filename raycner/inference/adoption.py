@@ -31,6 +31,7 @@ from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration import run_steps
 from raycner.orchestration.runner import run
+from raycner.storage.aliases import find_alias
 from raycner.storage.ledger import RunLedger, TrainingRecord
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore, is_key
@@ -109,7 +110,7 @@ def adopt(
 
     Raises `InputError` for a model that is no tagger with a linear head, and for a name that another run has.
     """
-    _require_name(name)
+    _require_name(store, name)
     model = _read(path, store, labels, rename or {}, encoder, allow_pickle=allow_pickle)
     if labels and model.tagger is None:
         raise InputError("only token classifiers have labels", location="--labels", hint="leave it out")
@@ -126,10 +127,12 @@ def adopt(
     return Adoption(run(config, emit), check)
 
 
-def _require_name(name: str) -> None:
+def _require_name(store: ObjectStore, name: str) -> None:
     if not is_key(name) or "/" in name:
         hint = "use letters, digits, '.', '_' and '-'"
         raise InputError(f"{name!r} cannot name a run", location="--name", hint=hint)
+    if find_alias(store, name) is not None:
+        raise InputError(f"an alias is called {name!r}", location="--name", hint="choose another name")
 
 
 def _read(
@@ -187,7 +190,7 @@ def _retyped(model: _Model, drop: Sequence[str], rename: Mapping[str, str]) -> _
     if not drop and not rename:
         return model
     network = retyped(model.network, drop, rename)
-    return _Model(network, fingerprint({"adopted": model.digest, "types": network.inventory.types}))
+    return _Model(network, fingerprint({"adopted": model.digest, "drop": sorted(drop), "rename": dict(rename)}))
 
 
 def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str], *, allow_pickle: bool) -> _Model:
