@@ -155,7 +155,7 @@ while True:
 
 
 def test_a_killed_promotion_leaves_the_alias_whole(store: ObjectStore) -> None:
-    for moment in range(4):
+    for moment in range(2):
         writer = subprocess.Popen([sys.executable, "-c", KILLED, store.uri], stdout=subprocess.PIPE, env=os.environ)
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
         before = len(store.list("aliases"))

@@ -117,7 +117,7 @@ def test_an_adopted_step_is_scored_and_used(base: Path) -> None:
 
 def test_reports_show_an_adopted_step(base: Path, tmp_path: Path) -> None:
     report = raycner.report(store=base / "store")
-    assert "base" in report.markdown() and report.data.document()
+    assert "city" in report.markdown() and report.data.document()
     report.write_html(tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size > 10_000
     raycner.load_run("base", store=base / "store").export(tmp_path / "exported")
