@@ -14,7 +14,8 @@ from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
 
-SETTING = re.compile(r"(?:(reading|eval)\.)?([a-z_]+)=(.*)", re.DOTALL)
+SETTING = re.compile(r"(?:(?:(reading|eval)|scenario\.corpus)\.)?([a-z_]+)=(.*)", re.DOTALL)
+"""A setting among the files; that of a layout may also have the name that the hints of layouts give it."""
 READ_OUT = ("decoding", "threshold")
 """The settings of `eval` that may stand among the files."""
 

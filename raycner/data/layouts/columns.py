@@ -330,7 +330,10 @@ def paragraphs(file: RawFile, separator: Separator = "detect") -> Iterator[tuple
 def refuse_carriage_return(file: RawFile, number: int, line: str) -> None:
     """Raise `InputError` for a line that holds a carriage return, as the whole of a file whose lines end in CR does."""
     if "\r" in line:
-        what, hint = "a carriage return inside a line", "end lines in LF or CRLF, or set scenario.corpus.line_ends=cr"
+        hint = "end lines in LF or CRLF"
+        if file.encoding_setting:
+            hint += ", or set scenario.corpus.line_ends=cr"
+        what = "a carriage return inside a line"
         raise InputError(what, location=f"{file.name}:{number}", hint=hint)
 
 
