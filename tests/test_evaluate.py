@@ -465,7 +465,15 @@ def test_settings_of_reading_stand_among_the_files(
     scores = []
     for words in (
         [str(tmp_path / "a.conll")],
-        ["--layout", "columns", str(tmp_path / "b.odd"), "reading.token_column=1", "--seed", "1", "tag_column=0"],
+        [
+            "--layout",
+            "columns",
+            str(tmp_path / "b.odd"),
+            "reading.token_column=1",
+            "--seed",
+            "1",
+            "scenario.corpus.tag_column=0",
+        ],
     ):
         assert main(["evaluate", str(exported), "--json", *words]) == 0
         scores.append(json.loads(capsys.readouterr().out)["types"])

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -357,3 +359,16 @@ def test_the_hint_names_the_columns(
 
 def test_numbers_among_words_are_words(read: Callable[..., Corpus]) -> None:
     assert entities(read("1 B-X\n2 O\n3 O\n\na O\n\n"))[0][0] == ("1", "2", "3")
+
+
+def test_bad_rows_of_tables_are_listed_or_dropped(tmp_path: Path) -> None:
+    rows = {"tokens": [["Anna", "ran"]] * 8 + [["x"], [""]], "ner_tags": [["B-PER", "O"]] * 8 + [["O", "O"], ["O"]]}
+    pq.write_table(pa.table(rows), tmp_path / "train.parquet")
+    store = ObjectStore(str(tmp_path / "store"))
+    error = refusal(lambda: prepare(LAYOUTS["parquet"](path=str(tmp_path)), store, str))
+    assert (error.what, [other.location for other in error.others]) == (
+        "1 tokens but 2 tags",
+        [f"{tmp_path}/train.parquet:10"],
+    )
+    lenient = prepare(LAYOUTS["parquet"](path=str(tmp_path), repair="lenient"), store, str)
+    assert f"2 sentences that cannot be read were dropped, the first at {tmp_path}/train.parquet:9" in lenient.notes

@@ -1,9 +1,9 @@
 """JSON lines: tokens with tags, or tokens with entities."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
@@ -18,6 +18,7 @@ from raycner.data.layouts.layout import (
     from_tags,
     named,
     span,
+    tried,
 )
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Tagged
@@ -103,18 +104,6 @@ def objects(file: RawFile) -> Iterator[Object]:
         if isinstance(item, InputError):
             raise item
         yield item
-
-
-T = TypeVar("T")
-
-
-def tried(read: Callable[[Object], T], items: Iterable[Object | InputError]) -> Iterator[T | InputError]:
-    """What `read` makes of each object, and the error in place of one that it refuses."""
-    for item in items:
-        try:
-            yield item if isinstance(item, InputError) else read(item)
-        except InputError as error:
-            yield error
 
 
 def _object(file: RawFile, number: int, line: str) -> Object:

@@ -386,6 +386,18 @@ def filled(items: Iterable[T], file: RawFile) -> Iterator[T]:
         raise InputError("no sentence in this file", location=file.name, hint="fill it or remove it")
 
 
+Item = TypeVar("Item")
+
+
+def tried(read: Callable[[Item], T], items: Iterable[Item | InputError]) -> Iterator[T | InputError]:
+    """What `read` makes of each item, and the error in place of one that it refuses."""
+    for item in items:
+        try:
+            yield item if isinstance(item, InputError) else read(item)
+        except InputError as error:
+            yield error
+
+
 def span(value: Any) -> Entity | None:
     """The entity of `{"start": 0, "end": 2, "type": "person"}` or `[0, 2, "person"]`; None if it is neither."""
     if isinstance(value, dict):

@@ -3,7 +3,8 @@
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +20,7 @@ from raycner.data.layouts.layout import (
     from_tags,
     named,
     span,
+    tried,
 )
 from raycner.data.sources import RawFile
 from raycner.data.tag_notation import Tagged
@@ -129,58 +131,73 @@ class Table:
     batches: Callable[[list[str]], Iterator[Any]]
 
 
+class TableRow(NamedTuple):
+    """A row of a table."""
+
+    file: RawFile
+    number: int
+    """From 1."""
+    tokens: Any
+    labels: Any
+
+    def error(self, what: str, hint: str) -> InputError:
+        return InputError(what, location=f"{self.file.name}:{self.number}", hint=hint)
+
+    def words(self) -> tuple[str, ...]:
+        words = self.tokens
+        if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
+            raise self.error(f"tokens are {brief(words)}", "give every row a list of words, none of them empty")
+        return tuple(words)
+
+
 def _tagged(
     file: RawFile, open_table: Callable[[RawFile], Table], column: str, tag_names: Sequence[str]
-) -> Iterator[Tagged]:
-    names: Sequence[str] = tag_names
-    for row, words, tags, schema in _rows(file, open_table, [column]):
-        location = f"{file.name}:{row}"
-        if not isinstance(tags, list) or len(tags) != len(words):
-            what = f"{len(words)} tokens but {len(tags) if isinstance(tags, list) else 'no'} tags"
-            raise InputError(what, location=location, hint="give every token one tag")
-        if any(type(tag) is int for tag in tags):
-            names = names or _names(schema.metadata, column, file)
-            tags = named(tags, names, location)
-        if not all(isinstance(tag, str) for tag in tags):
-            raise InputError(
-                f"tags are {brief(tags)}", location=location, hint="write a text or a named number for each"
-            )
-        yield Tagged(file, [row] * len(words), words, tags)
+) -> Iterator[Tagged | InputError]:
+    names = tag_names or _names(_guarded(file, lambda: open_table(file)).schema.metadata, column, file)
+    return tried(partial(_row_tags, names=names), _rows(file, open_table, [column]))
 
 
-def _spanned(file: RawFile, open_table: Callable[[RawFile], Table]) -> Iterator[Spanned]:
-    for row, words, entities, _ in _rows(file, open_table, ENTITIES):
-        if not isinstance(entities, list | None):
-            hint = "give every row a list of entities"
-            raise InputError(f"entities are {brief(entities)}", location=f"{file.name}:{row}", hint=hint)
-        spans = [span(entity) for entity in entities or ()]
-        if None in spans:
-            what = f"entity is {brief((entities or ())[spans.index(None)])}"
-            hint = 'write {"start": 0, "end": 2, "type": "person"}'
-            raise InputError(what, location=f"{file.name}:{row}", hint=hint)
-        yield Spanned(file, row, words, [entity for entity in spans if isinstance(entity, Entity)])
+def _row_tags(row: TableRow, names: Sequence[str]) -> Tagged:
+    words, tags = row.words(), row.labels
+    if not isinstance(tags, list) or len(tags) != len(words):
+        number = len(tags) if isinstance(tags, list) else "no"
+        raise row.error(f"{len(words)} tokens but {number} tags", "give every token one tag")
+    if any(type(tag) is int for tag in tags):
+        tags = named(tags, names, f"{row.file.name}:{row.number}")
+    if not all(isinstance(tag, str) for tag in tags):
+        raise row.error(f"tags are {brief(tags)}", "write a text or a named number for each")
+    return Tagged(row.file, [row.number] * len(words), words, tags)
 
 
-def _rows(
-    file: RawFile, open_table: Callable[[RawFile], Table], labels: Sequence[str]
-) -> Iterator[tuple[int, tuple[str, ...], Any, Any]]:
-    """Number, words, label and schema of each row."""
+def _spanned(file: RawFile, open_table: Callable[[RawFile], Table]) -> Iterator[Spanned | InputError]:
+    return tried(_row_spans, _rows(file, open_table, ENTITIES))
+
+
+def _row_spans(row: TableRow) -> Spanned:
+    entities = row.labels
+    if not isinstance(entities, list | None):
+        raise row.error(f"entities are {brief(entities)}", "give every row a list of entities")
+    spans = [span(entity) for entity in entities or ()]
+    if None in spans:
+        what = f"entity is {brief((entities or ())[spans.index(None)])}"
+        raise row.error(what, 'write {"start": 0, "end": 2, "type": "person"}')
+    return Spanned(row.file, row.number, row.words(), [entity for entity in spans if isinstance(entity, Entity)])
+
+
+def _rows(file: RawFile, open_table: Callable[[RawFile], Table], labels: Sequence[str]) -> Iterator[TableRow]:
     table = _guarded(file, lambda: open_table(file))
     tokens, label = _column(table.schema, TOKENS), _column(table.schema, labels)
     if tokens is None or label is None:
         wanted = f"{' or '.join(TOKENS)}, and {' or '.join((*TAGS, *ENTITIES))}"
         what = f"its columns are {', '.join(table.schema.names) or 'none'}"
         raise InputError(what, location=file.name, hint=f"call them {wanted}, in all files alike")
-    row = 0
+    count = 0
     batches = _guarded(file, lambda: table.batches([tokens, label]))
     while (rows := _guarded(file, lambda: _values(next(batches, None), tokens, label))) is not None:
-        for words, labels_of_row in rows:
-            row += 1
-            if not (isinstance(words, list) and words and all(isinstance(word, str) and word for word in words)):
-                what, hint = f"tokens are {brief(words)}", "give every row a list of words, none of them empty"
-                raise InputError(what, location=f"{file.name}:{row}", hint=hint)
-            yield row, tuple(words), labels_of_row, table.schema
-    if not row:
+        for number, (words, labels_of_row) in enumerate(rows, start=count + 1):
+            yield TableRow(file, number, words, labels_of_row)
+        count += len(rows)
+    if not count:
         raise InputError("no sentence in this file", location=file.name, hint="fill it or remove it")
 
 
