@@ -372,3 +372,18 @@ def test_bad_rows_of_tables_are_listed_or_dropped(tmp_path: Path) -> None:
     )
     lenient = prepare(LAYOUTS["parquet"](path=str(tmp_path), repair="lenient"), store, str)
     assert f"2 sentences that cannot be read were dropped, the first at {tmp_path}/train.parquet:9" in lenient.notes
+
+
+CELLS = st.lists(st.sampled_from(["a", "B-x", "1", "\u00a0"]), min_size=1, max_size=3)
+
+
+@given(rows=st.lists(CELLS, min_size=1, max_size=4), marks=st.lists(st.sampled_from("\t "), min_size=4, max_size=4))
+def test_the_cells_of_a_block_are_those_of_its_lines(rows: list[list[str]], marks: list[str]) -> None:
+    width = len(rows[0])
+    text = "\n".join(mark.join(row) for mark, row in zip(marks, rows, strict=False))
+    (block,) = columns_module.blocks(Texts([text]))  # type: ignore[arg-type]
+    if any(len(row) != width for row in rows):
+        assert isinstance(block, InputError)
+    else:
+        assert isinstance(block, columns_module.Block)
+        assert [block.column(place) for place in range(width)] == list(zip(*rows, strict=True))
