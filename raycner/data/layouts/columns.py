@@ -71,44 +71,39 @@ class ColumnLayout(TextFileLayout, RepairLayout):
         without a word were dropped."""
         for file in files:
             empty[file.name] = 0
-            has_spaces, is_numbered = self.separator != "whitespace", True  # all words so far
-            first: Tagged | None = None
             token = tag = 0
+            first: Tagged | None = None
+            suspicion = _Suspicion(self.separator)
             for block in filled(self._blocks(file), file):
                 if isinstance(block, InputError):
                     yield block
                     continue
-                start = block.line
                 if first is None:
-                    token, tag = self._columns(block.width, f"{file.name}:{start}")
-                words, tags = block.column(token), block.column(tag)
-                lines: Sequence[int] = range(start, start + len(words))
+                    token, tag = self._columns(block.width, f"{file.name}:{block.line}")
+                words = block.column(token)
+                sentence = Tagged(file, range(block.line, block.line + len(words)), words, block.column(tag))
                 if first is None:
-                    first = Tagged(file, lines, words, tags)
+                    first = sentence
                     _refuse_header(first)
-                    if not any(tags):
-                        what = f"column {tag + 1}, that of the tags, is empty"
-                        raise InputError(what, location=first.location(0), hint=self.tag_hint)
+                    self._refuse_empty_tags(first, tag)
                 if "" in words:
                     if self.empty_words == "refuse" and self.repair == "strict":
-                        yield from _empty_words(file, start, words)
+                        yield from _empty_words(sentence)
                         continue
-                    filled_in = [place for place, word in enumerate(words) if word]
-                    empty[file.name] += len(words) - len(filled_in)
-                    if not filled_in:
+                    sentence = _without_empty_words(sentence)
+                    empty[file.name] += len(words) - len(sentence.words)
+                    if not sentence.words:
                         continue
-                    words, tags = (tuple([column[place] for place in filled_in]) for column in (words, tags))
-                    lines = [start + place for place in filled_in]
-                has_spaces = has_spaces and all(" " in word.strip() for word in words)
-                is_numbered = is_numbered and are_numbers(words)
-                yield Tagged(file, lines, words, tags)
-            if has_spaces and first is not None:
-                what = f"every word has a space, such as {first.words[0]!r}; spaces seem to separate columns too"
-                hint = "set scenario.corpus.separator=whitespace, and check token_column"
-                raise InputError(what, location=first.location(0), hint=hint)
-            if is_numbered and first is not None and len(first.words) > 1:
-                what = f"the words are the numbers of the lines, such as {first.words[0]}, {first.words[1]}"
-                raise InputError(what, location=first.location(0), hint=self.tag_hint)
+                suspicion.observe(sentence.words)
+                yield sentence
+            if first is not None:
+                suspicion.refuse(first, self.tag_hint)
+
+    def _refuse_empty_tags(self, sentence: Tagged, tag_column: int) -> None:
+        """Raise `InputError` where the column of tags is empty, as when lines end in a tab."""
+        if not any(sentence.tags):
+            what = f"column {tag_column + 1}, that of the tags, is empty"
+            raise InputError(what, location=sentence.location(0), hint=self.tag_hint)
 
     def fields(self, files: Sequence[RawFile]) -> str:
         for file in files:
@@ -178,11 +173,40 @@ def _refuse_header(sentence: Tagged) -> None:
         raise InputError(what, location=sentence.location(0), hint="set scenario.corpus.header=true")
 
 
-def _empty_words(file: RawFile, start: int, words: Sequence[str]) -> Iterator[InputError]:
+def _empty_words(sentence: Tagged) -> Iterator[InputError]:
+    """An error for each line of a sentence that has no word."""
     hint = "write the word, or set scenario.corpus.empty_words=drop to ignore such lines"
-    for place, word in enumerate(words):
+    for place, word in enumerate(sentence.words):
         if not word:
-            yield InputError("a tag without a word", location=f"{file.name}:{start + place}", hint=hint)
+            yield InputError("a tag without a word", location=sentence.location(place), hint=hint)
+
+
+def _without_empty_words(sentence: Tagged) -> Tagged:
+    """The lines of a sentence that have a word; there may be none."""
+    lines = [line for line in zip(sentence.lines, sentence.words, sentence.tags, strict=True) if line[1]]
+    numbers, words, tags = zip(*lines, strict=True) if lines else ((), (), ())
+    return Tagged(sentence.file, numbers, words, tags)
+
+
+class _Suspicion:
+    """What all words of a file have in common that words do not have."""
+
+    def __init__(self, separator: Separator) -> None:
+        self._have_spaces, self._are_numbers = separator != "whitespace", True
+
+    def observe(self, words: Sequence[str]) -> None:
+        self._have_spaces = self._have_spaces and all(" " in word.strip() for word in words)
+        self._are_numbers = self._are_numbers and are_numbers(words)
+
+    def refuse(self, first: Tagged, column_hint: str) -> None:
+        """Raise `InputError` for a file without words. `first` is its first sentence."""
+        if self._have_spaces:
+            what = f"every word has a space, such as {first.words[0]!r}; spaces seem to separate columns too"
+            hint = "set scenario.corpus.separator=whitespace, and check token_column"
+            raise InputError(what, location=first.location(0), hint=hint)
+        if self._are_numbers and len(first.words) > 1:
+            what = f"the words are the numbers of the lines, such as {first.words[0]}, {first.words[1]}"
+            raise InputError(what, location=first.location(0), hint=column_hint)
 
 
 class Block(NamedTuple):
