@@ -5,8 +5,18 @@ from typing import Any
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object, tried
-from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, brief, from_spans, span
+from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.layout import (
+    LAYOUTS,
+    Row,
+    SpanLayout,
+    Spanned,
+    TextFileLayout,
+    brief,
+    from_spans,
+    span,
+    tried,
+)
 from raycner.data.sources import RawFile
 
 

@@ -9,7 +9,7 @@ from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from raycner.data.entities import Entity
-from raycner.data.layouts.jsonl import Object, every_line, tried
+from raycner.data.layouts.jsonl import Object, every_line
 from raycner.data.layouts.layout import (
     LAYOUTS,
     REPAIR_HINT,
@@ -21,6 +21,7 @@ from raycner.data.layouts.layout import (
     brief,
     from_spans,
     span,
+    tried,
 )
 from raycner.data.sources import RawFile
 from raycner.data.words import Place, sentences, spelt, words

@@ -6,8 +6,8 @@ from functools import partial
 from typing import Any
 
 from raycner.data.layouts.json_values import every_item
-from raycner.data.layouts.jsonl import Object, tried
-from raycner.data.layouts.layout import LAYOUTS, brief, span
+from raycner.data.layouts.jsonl import Object
+from raycner.data.layouts.layout import LAYOUTS, brief, span, tried
 from raycner.data.layouts.offsets import Mark, Marked, TextLayout
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
