@@ -141,3 +141,11 @@ def test_the_reach_of_an_encoder_is_compared(
 def test_an_encoder_that_cannot_be_read_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no encoder at"):
         raycner.inspect(folder, encoder=tmp_path / "none")
+
+
+def test_the_page_of_results_repeats_the_notes(trained: str, tmp_path: Path) -> None:
+    report = raycner.report(store=trained)
+    report.write_html(tmp_path / "report.html")
+    (note, *_) = report.runs[0].ledger.corpora[0].notes
+    page = (tmp_path / "report.html").read_text()
+    assert "What was read of the corpora" in page and note in page

@@ -50,6 +50,7 @@ COLOURS = {INK: "ink", FAINT: "faint", RULE: "rule", PAPER: "paper", BLUE: "blue
 HEADING = "Results"
 OPENING = "Continual named entity recognition: scores are in percent, on test unless stated otherwise."
 BY_TYPE, PSEUDO = "Precision, recall and support by type", "Pseudo-entities of the teacher by type"
+READ = "What was read of the corpora"
 
 
 class Recipe(NamedTuple):
@@ -158,6 +159,7 @@ def _scenario(anchor: str, comparison: Comparison, published: Published | None, 
         figures.append(plots.forgetting(f"{anchor}-forgetting", comparison))
     parts = [_published(f"{anchor}-published", published, comparison)] if published else []
     parts += [_row(f"{anchor}-{n}", row, [by_name[name] for name in row.runs]) for n, row in enumerate(rows, start=1)]
+    parts += _corpora(f"{anchor}-corpora", runs)
     types = f"Types, in the order they are learned: {'; '.join(', '.join(names) for names in comparison.plan)}."
     return Section(
         title=title(comparison),
@@ -167,6 +169,13 @@ def _scenario(anchor: str, comparison: Comparison, published: Published | None, 
         plots=figures,
         parts=parts,
     )
+
+
+def _corpora(anchor: str, runs: Sequence[Run]) -> list[Section]:
+    """What the readers of the corpora noted, when it is clicked; nothing where they noted nothing."""
+    corpora = [corpus for run in runs for corpus in run.corpora]
+    notes = dict.fromkeys(f"{corpus.source}: {note}." for corpus in corpora for note in corpus.notes)
+    return [Section(title=READ, anchor=anchor, paragraphs=list(notes), folded=True)] if notes else []
 
 
 def _gaps(summary: Summary) -> Section:
