@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from raycner.data.arrow_files import map_table, read_batches
 from raycner.data.entities import Entity
@@ -241,8 +240,9 @@ def _carve(layout: FileLayout, as_read: Path, folder: Path, notes: list[str]) ->
 
 def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     """The types of a corpus in learning order; those that do not occur in training are noted."""
-    in_training = SentenceTable(_part_path(folder, "train")).types
-    occurring = in_training.union(*(SentenceTable(_part_path(folder, part)).types for part in PARTS))
+    types = {part: _types_in(_part_path(folder, part)) for part in PARTS}
+    in_training = types["train"]
+    occurring = in_training.union(*types.values())
     if not in_training and layout.is_trained_on:
         hint = "is it the right file, and the right layout (scenario.corpus.name)?"
         if isinstance(layout, TagLayout):
@@ -251,38 +251,56 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
     if occurring - in_training and layout.is_trained_on:
         notes.append(f"never in the training sentences: {', '.join(sorted(occurring - in_training))}")
     for part in PARTS[1:]:
-        table = SentenceTable(_part_path(folder, part))
-        absent = sorted(in_training - table.types)
-        if absent and len(table):
+        absent = sorted(in_training - types[part])
+        if absent and _count(_part_path(folder, part)):
             notes.append(f"not in {part}, so no score of it counts them: {_listed(absent)}")
     return tuple(name for name in layout.types or sorted(occurring) if name in occurring)
 
 
 def _note_sentences(folder: Path, notes: list[str]) -> None:
     """Note the sentences of dev and test that are also in training, and those that no encoder may read whole."""
-    tables = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
-    hashes = {part: _sentence_hashes(_part_path(folder, part)) for part in PARTS}
-    for part in PARTS[1:]:
-        shared = int(np.isin(hashes[part], hashes["train"]).sum())
+    paths = {part: _part_path(folder, part) for part in PARTS}
+    held_out = {part: [number for hashes in _sentence_hashes(paths[part]) for number in hashes] for part in PARTS[1:]}
+    wanted = set(chain.from_iterable(held_out.values()))
+    in_training = {number for hashes in _sentence_hashes(paths["train"]) for number in wanted.intersection(hashes)}
+    for part, hashes in held_out.items():
+        shared = sum(number in in_training for number in hashes)
         if shared:
-            notes.append(f"{shared} of {len(tables[part])} {part} sentences are also in train")
-    for part, table in tables.items():
-        long = table.lengths[table.lengths > LONG_SENTENCE]
-        if len(long):
+            notes.append(f"{shared} of {_count(paths[part])} {part} sentences are also in train")
+    for part, path in paths.items():
+        lengths = [length for batch in read_batches(path) for length in _long_sentences(batch)]
+        if lengths:
             notes.append(
-                f"{part}: {len(long)} sentences of more than {LONG_SENTENCE} words, the longest of {max(long)}; "
+                f"{part}: {len(lengths)} sentences of more than {LONG_SENTENCE} words, the longest of {max(lengths)}; "
                 "words beyond the encoder's reach (model.encoder.max_length) are predicted O"
             )
 
 
-def _sentence_hashes(path: Path) -> NDArray[np.int64]:
-    """Hashes of the words of all sentences of a part but those of one word, which recur in any corpus."""
-    hashes = [np.zeros(0, np.int64)]
+def _sentence_hashes(path: Path) -> Iterator[list[int]]:
+    """Batch by batch, hashes of the words of all sentences but those of one word, which recur in any corpus."""
     for batch in read_batches(path):
         words = batch.column("words")
         texts = pc.binary_join(words, "\x1f").filter(pc.greater(pc.list_value_length(words), 1))
-        hashes.append(np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts)))
-    return np.concatenate(hashes)
+        yield [hash(text) for text in texts.to_pylist()]
+
+
+def _long_sentences(batch: pa.RecordBatch) -> list[int]:
+    """The lengths of the sentences of more than `LONG_SENTENCE` words."""
+    lengths = pc.list_value_length(batch.column("words"))
+    return lengths.filter(pc.greater(lengths, LONG_SENTENCE)).to_pylist()  # type: ignore[no-any-return]
+
+
+def _count(path: Path) -> int:
+    """The sentences of a part."""
+    return sum(len(batch) for batch in read_batches(path))
+
+
+def _types_in(path: Path) -> frozenset[str]:
+    """The types that occur in a part."""
+    types: set[str] = set()
+    for batch in read_batches(path):
+        types.update(pc.unique(batch.column("entities").values.field("type")).to_pylist())
+    return frozenset(types)
 
 
 def _listed(names: Sequence[str]) -> str:
