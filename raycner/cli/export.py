@@ -16,7 +16,7 @@ def add_parser(verbs: Verbs) -> None:
         summary="write a trained step to a folder that other software loads",
         examples="""
             raycner export demo-fg_pg-dld exported
-            raycner export demo-fg_pg-dld exported --license apache-2.0 --language en && hf upload NAME/MODEL exported
+            raycner export demo-fg_pg-dld exported --license apache-2.0 --language en
             raycner export demo-fg_pg-dld:2 exported-step-2 --store s3://bucket/store
         """,
     )
