@@ -23,6 +23,11 @@ def big_bird(rows: int) -> Any:
     )
 
 
+def mobile_bert(rows: int) -> Any:
+    shape = {"embedding_size": 32, "intra_bottleneck_size": 32, "num_feedforward_networks": 1, **SHAPE}
+    return transformers.MobileBertModel(transformers.MobileBertConfig(vocab_size=rows, **shape))
+
+
 def llama(rows: int) -> Any:
     return transformers.LlamaModel(transformers.LlamaConfig(vocab_size=rows, **DECODER))
 
@@ -57,7 +62,7 @@ def checkpoint(model: Any, folder: Path) -> str:
     return saved(folder, made, tokenizer)
 
 
-@pytest.mark.parametrize("model", [modern_bert, roberta, big_bird, llama, qwen2, t5])
+@pytest.mark.parametrize("model", [modern_bert, roberta, big_bird, mobile_bert, llama, qwen2, t5])
 def test_logits_are_those_of_the_layer_over_the_encoder(model: Any, tmp_path: Path) -> None:
     path = checkpoint(model, tmp_path / "encoder")
     encoder = build(path).eval()

@@ -98,6 +98,9 @@ class Pretrained(EncoderConfig):
                 classifier = AutoModelForTokenClassification.from_config(shape, trust_remote_code=False)
         except ValueError:
             return False
+        except Exception as error:  # not every architecture can be built without memory
+            what = f"transformers does not tell without its weights whether {shape.model_type} has a token classifier"
+            raise InputError(what, location="model.encoder.path", hint="export a step to see") from error
         return Parts.of(classifier, encoder) is not None
 
     def checkpoint(self) -> HuggingFaceCheckpoint:
@@ -286,7 +289,7 @@ class Transformer(Encoder):
 def _with_plain_head(shape: Any) -> Any:
     """A configuration whose token classifier has a head that can be the identity, where it has a head."""
     for name, value in IDENTITY.items():
-        if hasattr(shape, name):
+        if isinstance(getattr(shape, name, None), str):
             setattr(shape, name, value)
     return shape
 
