@@ -35,7 +35,8 @@ PLACES = sorted(REPOSITORY.glob("clusters/*/compute.yaml"))
 COMPAT = REPOSITORY / "jobs" / "compat.yaml"
 CONLL = REPOSITORY / "jobs" / "conll_fg1_pg1.yaml"
 DEMO = REPOSITORY / "jobs" / "demo.yaml"
-COMPLETE = [job for job in JOBS if job != COMPAT]
+RECOMMENDED = sorted(REPOSITORY.glob("jobs/recommended*.yaml"))
+COMPLETE = [job for job in JOBS if job not in (COMPAT, *RECOMMENDED)]
 QUICK = (
     *("model.encoder.name=bilstm", "model.encoder.width=8"),
     *("optim.epochs=1", "optim.first.epochs=1", "compute.workers=0"),
@@ -105,6 +106,13 @@ def test_a_job_runs_to_its_end(job: Path) -> None:
 def test_a_variant_runs_to_its_end(variant: Path, recipe: tuple[Path, ...]) -> None:
     from_scratch = ["model.head.path=null"] if "path" in vars(load(DEMO, variant).model.head) else []
     assert run(load(DEMO, *recipe, variant, *TINY_DEMO, *from_scratch), silent).finished
+
+
+@each("layer", RECOMMENDED)
+def test_a_recommendation_runs_to_its_end(layer: Path, tmp_path: Path) -> None:
+    (tmp_path / "news.txt").write_text("Ada met an otter .\n" * 3, encoding="utf-8")
+    text = [f"scenario.reservoir.path={tmp_path / 'news.txt'}"] if "reservoir" in layer.name else []
+    assert run(load(DEMO, layer, *TINY_DEMO, *text), silent).finished
 
 
 @each("place", PLACES)

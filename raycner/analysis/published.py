@@ -137,7 +137,9 @@ def setting_of(plan: Sequence[Sequence[str]]) -> tuple[str, str] | None:
 
 def system(run: Run) -> str | None:
     """The published name of the method of a run, spelled as our methods are; None for a control of our own."""
-    method = run.config["method"]
+    method, scenario = run.config["method"], run.config["scenario"]
+    if scenario.get("memory", {}).get("size") or scenario.get("reservoir", {}).get("path"):
+        return None  # the published systems keep no sentences
     if run.joint:
         return "joint" if method["name"] == "finetuning" else None
     return _system_name(method)
@@ -146,6 +148,12 @@ def system(run: Run) -> str | None:
 def _system_name(method: Mapping[str, Any]) -> str | None:
     if method["name"] == "dld":
         return None if method.get("decomposition") == "none" else f"dld({_system_name(method['base'])})"
+    if method["name"] == "duplet":
+        base = _system_name(method["base"])
+        published = method.get("twin", "erased") == "erased" and method.get("consistency_weight", 1.0) > 0
+        return ("tbcl" if base == "rdp" else f"duplet({base})") if published else None
+    if method["name"] == "rdp" and method.get("prototypes") == "none":
+        return None
     if method["name"] == "extend_ner" and method.get("teacher_temperature", 1.0) <= COLDEST:
         return "self_training"
     return str(method["name"])

@@ -133,6 +133,20 @@ def bernoulli_divergence(student: Tensor, teacher: Tensor, where: Tensor, *, tem
     return LossSum((each.sum(-1) * where).sum() / (old * temperature), where.sum())
 
 
+def soft_cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
+    """-t log softmax(z), averaged over the C tags and summed over `where`. Shapes: targets [B, T, C] probabilities.
+
+    Source: the soft targets of RDP (CIKM 2023).
+    """
+    return LossSum(-(targets[where] * logits[where].log_softmax(-1)).mean(-1).sum(), where.sum())
+
+
+def entropy(logits: Tensor, where: Tensor) -> LossSum:
+    """-p log p, p = softmax(z), averaged over the C tags and summed over `where`. Source: RDP (CIKM 2023)."""
+    log_p = logits[where].log_softmax(-1)
+    return LossSum(-(log_p.exp() * log_p).mean(-1).sum(), where.sum())
+
+
 def probability_distance(one: Tensor, other: Tensor, where: Tensor) -> LossSum:
     """||softmax(z) - softmax(z')||^2, summed over tags and the words of `where`; both sides have a gradient.
 
