@@ -42,6 +42,12 @@ def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     return LossSum(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
 
 
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, where: Tensor) -> LossSum:
+    """-w log softmax(z)[y], summed over the words of `where`. Shapes: weights [B, T]. Source: CPFD (EMNLP 2023)."""
+    each = F.cross_entropy(logits[where], targets[where], reduction="none")
+    return LossSum((weights[where] * each).sum(), where.sum())
+
+
 def mixed_cross_entropy(logits: Tensor, neighbours: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     """-log( (p[y] + q[y]) / 2 ), p = softmax(z), q the mean probability of the word's neighbours, summed over `where`.
 
