@@ -199,6 +199,17 @@ def test_nothing_is_learned_after_the_last_day(
     assert RunConfig.from_settings(plain(finished), {}) == finished
 
 
+@pytest.mark.parametrize(
+    ("method", "head"), [("cfner", "linear"), ("add_ner", "stepwise"), ("span_kl", "spans"), ("gen_cner", "triplets")]
+)
+def test_methods_with_outputs_of_their_own_learn_a_memory(method: str, head: str, tmp_path: Path) -> None:
+    kinds = (f"method.name={method}", f"model.head.name={head}", "optim.epochs=1", "optim.first.epochs=1")
+    run(runs.small(tmp_path, *SETTINGS, *kinds, MEMORY), runs.silent)
+    first, second = runs.ledger(tmp_path).records()
+    assert second.sentences == first.sentences + 3
+    assert all(np.isfinite(loss) for epoch in second.epochs for loss in epoch.losses.values())
+
+
 def test_a_bound_keeps_no_memory() -> None:
     with pytest.raises(InputError, match="sees all sentences anyway"):
         RunConfig.load([MEMORY, "scenario.joint=true"])
