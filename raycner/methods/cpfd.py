@@ -30,6 +30,9 @@ from raycner.networks.heads.tag_head import TagHead, TagOutput
 from raycner.networks.heads.tag_set import O
 from raycner.networks.losses import LossSum
 
+ROUNDING = 1e-6
+"""By how much a word may exceed its threshold, which is the entropy of a word: its last digits depend on its batch."""
+
 
 class Thresholds(NamedTuple):
     """A column of the split, and of each batch."""
@@ -79,7 +82,7 @@ class CPFD(Method[TagOutput]):
         z, z_old, num_old = student(batch).logits, teacher(batch).logits, student.head.num_old
         inside, outside = batch.targets > O, batch.targets == O
         best, limits = z_old.argmax(-1), batch.column(Thresholds).entropies.to(z_old)
-        certain = outside & (uncertainty(z_old) <= limits[best.clamp(max=len(limits) - 1)])
+        certain = outside & (uncertainty(z_old) <= limits[best.clamp(max=len(limits) - 1)] + ROUNDING)
         labels = batch.targets.where(~outside, best)
         share = certain.sum(-1).to(z) / outside.sum(-1).clamp(min=1)  # [B] a_s
         old, new = (inside | certain) & (labels > O) & (labels < num_old), labels >= num_old
