@@ -95,7 +95,8 @@ class CPFD(Method[TagOutput]):
 
 def uncertainty(logits: Tensor) -> Tensor:
     """[..., C] -> [...] the entropy of softmax(z) over log C: from 0 to 1."""
-    return torch.special.entr(logits.softmax(-1)).sum(-1) / math.log(logits.size(-1))
+    log_p = logits.log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1) / math.log(logits.size(-1))
 
 
 def _outside(batch: Batch, output: TagOutput) -> tuple[Tensor, Tensor]:
