@@ -12,6 +12,7 @@ import runs
 from raycner.__main__ import main
 from raycner.analysis.statistics import paired_effect, smallest_p
 from raycner.config import RunConfig, read
+from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.methods.method import METHODS
 from raycner.networks.heads.linear import LinearTags
@@ -118,6 +119,17 @@ def test_a_table_of_tasks_has_every_system_in_every_order() -> None:
     assert str(table[len(listed)]) == "span_kl, seed 0, order P3"
     bounds = [e.row for e in table[: len(listed)] if e.config.scenario.joint]
     assert bounds == ["upper bound, spans", "upper bound, tags"]
+
+
+def test_types_are_learned_in_several_orders_where_there_are_no_tasks() -> None:
+    table = entries({"plain": Row(overrides=("method.name=finetuning",))}, read(TOY), (0, 1), ("P1", "P2"))
+    orders = [(str(entry), entry.config.scenario.order) for entry in table]
+    assert orders[0] == ("plain, seed 0", ("person", "animal"))
+    assert [name for name, _ in orders[1:]] == [f"plain, seed {one}" for one in ("0, order P2", "1", "1, order P2")]
+    assert {order for _, order in orders[1::2]} <= {("person", "animal"), ("animal", "person")}
+    for job, order, expected in ((TOY, "reverse", "'reverse' is no order"), (TOY[:2], "P2", "no order of types")):
+        with pytest.raises(InputError, match=expected):
+            entries({"plain": Row(overrides=("method.name=finetuning",))}, read(job), (0,), (order,))
 
 
 def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> None:

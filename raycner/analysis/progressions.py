@@ -28,6 +28,9 @@ class TypeProgress:
     sub: Spread | None
     rand: Spread | None
     """None without a run of `scratch`."""
+    precision: Spread | None
+    """Of `sub`."""
+    recall: Spread | None
 
     @property
     def forgetting(self) -> float | None:
@@ -72,6 +75,8 @@ def _progression(comparison: Comparison, row: Row, runs: Sequence[Run], scratch:
             init=None if name == target else _score(initial, name),
             sub=_score(subsequent, name),
             rand=_score(random, name),
+            precision=spread(step.micro_precision if name == OVERALL else step.precision[name] for step in subsequent),
+            recall=spread(step.micro_recall if name == OVERALL else step.recall[name] for step in subsequent),
         )
         for name in [*old, target, OVERALL]
     }

@@ -6,8 +6,8 @@ from dataclasses import replace
 from raycner.analysis.formatting import listed
 from raycner.analysis.scores import Run, Step, learns_tasks
 
-UNRECORDED = "2 or earlier"
-"""The numerics of a ledger that does not record them."""
+UNRECORDED = "not recorded"
+"""The numerics of a run whose ledger and steps do not say them."""
 MOST_TYPES = 6
 """Of an order that is written in full."""
 MOST_ORDERS = 3
@@ -47,7 +47,7 @@ def read_out(run: Run) -> dict[str, str]:
 
 
 def numerics(run: Run) -> str:
-    """The numerics of a run; of a ledger that does not record them, what they can be."""
+    """The numerics of a run, in words."""
     return UNRECORDED if run.numerics is None else str(run.numerics)
 
 

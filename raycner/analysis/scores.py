@@ -171,7 +171,7 @@ class Run:
     threshold: str | None
     """The least probability of a predicted entity; None for a head without one."""
     numerics: int | None
-    """`NUMERICS` of the version that trained it; None where it was not recorded: 2 or earlier."""
+    """`NUMERICS` of the version that trained it; None where neither the ledger nor a step in the store says it."""
     steps: tuple[Step, ...]
     average: Average | None
     forgetting: Mapping[str, float]

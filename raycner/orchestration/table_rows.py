@@ -18,11 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raycner.config import RunConfig, read
-from raycner.data.scenarios.tasks import TaskProtocol
+from raycner.data.scenarios.protocol import PROTOCOLS
+from raycner.data.scenarios.tasks import PERMUTATION, TaskProtocol, drawn_order
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.registry import suggest
-from raycner.settings import build, flat
+from raycner.settings import build, flat, merge, nested
 from raycner.yaml_text import load_file
 
 
@@ -46,11 +47,10 @@ class Entry:
 
     row: str
     config: RunConfig
+    order: str = "P1"
 
     def __str__(self) -> str:
-        protocol = self.config.scenario.protocol
-        order = protocol.permutation if isinstance(protocol, TaskProtocol) else "P1"
-        return f"{self.row}, seed {self.config.seed}" + (f", order {order}" if order != "P1" else "")
+        return f"{self.row}, seed {self.config.seed}" + (f", order {self.order}" if self.order != "P1" else "")
 
 
 def read_rows(path: str) -> dict[str, Row]:
@@ -90,12 +90,15 @@ def entries(
     """All runs of a table on a job of nested settings, seed by seed and order by order, so that a first table is
     complete as early as possible.
 
-    `orders` are values of `scenario.protocol.permutation`; without any, the job's own. Raises `InputError` when a row
-    cannot be run on the job, or equals another row.
+    `orders` are P1, P2 and so on: values of `scenario.protocol.permutation` where tasks are learned, permutations of
+    `scenario.order` elsewhere; without any, the job's own. Raises `InputError` when a row cannot be run on the job, or
+    equals another row.
     """
     if orders:
-        jobs = [(seed, read([f"scenario.protocol.permutation={order}"], job)) for seed in seeds for order in orders]
-        return [entry for seed, permuted in jobs for entry in entries(rows, permuted, [seed])]
+        jobs = [(seed, order, in_order(job, order)) for seed in seeds for order in orders]
+        return [
+            replace(entry, order=order) for seed, order, permuted in jobs for entry in entries(rows, permuted, [seed])
+        ]
     configs: dict[str, RunConfig] = {}
     for name, row in rows.items():
         try:
@@ -109,6 +112,23 @@ def entries(
                 raise InputError(what, location=f"row {name!r}", hint="remove one of them")
         configs[name] = config
     return [Entry(name, replace(config, seed=seed)) for seed in seeds for name, config in configs.items()]
+
+
+def in_order(job: Mapping[str, Plain], order: str) -> dict[str, Plain]:
+    """A job with its tasks or types in another order: P1 is that of the job. Raises `InputError` for an order that is
+    not one, and for a job that lists no types."""
+    tasks = {name for name, protocol in PROTOCOLS.items() if issubclass(protocol, TaskProtocol)}
+    settings = flat(job)
+    if settings.get("scenario.protocol.name") in tasks:
+        return read([f"scenario.protocol.permutation={order}"], job)
+    types = settings.get("scenario.order")
+    if not PERMUTATION.fullmatch(order):
+        raise InputError(f"{order!r} is no order", location="--orders", hint="write P1,P2,P3")
+    if not isinstance(types, list | tuple) or not types:
+        hint = "list the types of the job in scenario.order"
+        raise InputError("there is no order of types to permute", location="scenario.order", hint=hint)
+    permuted = [types[place] for place in drawn_order(order, len(types))]
+    return merge(job, nested("scenario.order", permuted))
 
 
 def _spelled_out(row: Plain) -> Plain:

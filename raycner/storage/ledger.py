@@ -20,6 +20,7 @@
                threshold, right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -246,6 +247,10 @@ class RunLedger:
 
     @property
     def numerics(self) -> int | None:
+        """`NUMERICS` when its steps were named; of a ledger that does not record it, as its first step says, if it is
+        still in the store."""
+        if self._page.numerics is None and self.records():
+            return _numerics(self._store, self.records()[0].fingerprint)
         return self._page.numerics
 
     def records(self) -> tuple[StepRecord, ...]:
@@ -274,3 +279,12 @@ class RunLedger:
 
     def _write(self) -> None:
         _PAGES.write(self._store, self.key(self.run), self._page)
+
+
+def _numerics(store: ObjectStore, step: str) -> int | None:
+    """The numerics in the specification of a step; None where the step is gone or says nothing of the kind."""
+    try:
+        numerics = json.loads(store.read(f"steps/{step}/step.json"))["spec"]["numerics"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return numerics if isinstance(numerics, int) else None

@@ -29,6 +29,7 @@ from raycner.data.sources import Part
 from raycner.errors import InputError
 
 Tasks = Sequence[tuple[str, ...]]
+PERMUTATION = re.compile(r"P[1-9]\d{0,5}")
 ORDERS = (
     {
         "P1": ("ORG", "PERSON", "GPE", "DATE", "CARDINAL", "NORP"),
@@ -62,7 +63,7 @@ class TaskProtocol(OneCorpusProtocol):
     """Which test sentences are scored: all, or those with an entity of a type seen so far."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"P[1-9]\d{0,5}", self.permutation):
+        if not PERMUTATION.fullmatch(self.permutation):
             raise ValueError(f"permutation {self.permutation!r}: write P1, P2, P3 or the like")
 
     @abstractmethod
@@ -177,9 +178,14 @@ def _order(permutation: str, tasks: Tasks) -> list[int]:
                     f"no order is called {permutation!r}", location="scenario.protocol.permutation", hint=hint
                 )
             return [names.index(name) for name in orders[permutation]]
-    number = int(permutation[1:])
-    drawn: list[int] = np.random.RandomState(number).permutation(len(tasks)).tolist()
-    return sorted(drawn) if number == 1 else drawn
+    return drawn_order(permutation, len(tasks))
+
+
+def drawn_order(permutation: str, number: int) -> list[int]:
+    """An order of so many tasks or types: P1 as they are listed; P2 and so on drawn from the number."""
+    seed = int(permutation[1:])
+    drawn: list[int] = np.random.RandomState(seed).permutation(number).tolist()
+    return sorted(drawn) if seed == 1 else drawn
 
 
 def _coarse(kind: str) -> str:

@@ -1,4 +1,4 @@
-"""The three tables of progressive NER: every type by target, the forgetting of old types, and the new types."""
+"""The tables of progressive NER: every type by target, its precision and recall, forgetting, and the new types."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -28,12 +28,18 @@ class Line(NamedTuple):
 
 
 def progressions_tables(progressions: Sequence[Progression], runs: Sequence[Run]) -> Iterator[Table]:
-    """The three tables."""
+    """The four tables."""
     lines = list(dict.fromkeys(Line(one.corpus, one.target, name) for one in progressions for name in one.types))
     old = [line for line in lines if line.type not in (line.target, OVERALL)]
     new = [line for line in lines if line.type == line.target]
     source = provenance(runs_of([run for one in progressions for run in one.runs], runs))
     yield _table("Progressive NER, every type", (INIT_SUB_RAND, source), progressions, SCORES, lines)
+    read: dict[str, Score] = {
+        "P": lambda progress: _mean(progress.precision),
+        "R": lambda progress: _mean(progress.recall),
+    }
+    note = "In percent, after the new type (Sub.); P: precision, R: recall."
+    yield _table("Precision and recall", (note,), progressions, read, lines)
     lost: dict[str, Score] = {"": lambda progress: progress.forgetting}
     yield _table("Forgetting of old types", ("Init. minus Sub.: lower is better.",), progressions, lost, old)
     learned = {name: SCORES[name] for name in ("Sub.", "Rand.")}
