@@ -256,7 +256,14 @@ def test_a_difference_over_three_points_names_what_was_done_otherwise() -> None:
     causes = {one.cause: (one.ours, one.theirs) for one in pairs["dld(extend_ner)"].departures}
     assert causes["encoder"] == ("pretrained", "bert-base-cased")
     assert causes["updates"][1] == "10 epochs, batches of 8" and causes["loss"][1] == "formula not available"
-    assert {"head", "optimiser", "slices"} < causes.keys()
+    assert {"head", "slices"} < causes.keys()
+    weights = {"weighting": "word", "kd_weight": 1.0, "student_temperature": 1.0}
+    (record,) = summary([ran(50.0, plan, {"name": "extend_ner", **weights})]).runs
+    loss = next(one for one in departures(record) if one.cause == "loss")
+    assert (loss.ours, loss.theirs) == (
+        "weighting=word, student_temperature=1.0",
+        "weighting=mean, student_temperature=2.0",
+    )
     for text in (shown(report), as_markdown(report), html(contents(report))):
         assert "Differences over 3 points: what was done otherwise" in text
         assert "encoder: pretrained; theirs: bert-base-cased" in " ".join(text.split())

@@ -174,9 +174,8 @@ def departures(run: Run) -> tuple[Departure, ...]:
         "updates": (_updates(run), f"{20 if len(run.plan[-1]) > 1 else 10} epochs, batches of 8"),
         "slices": (_slices(run), "the repository's own draw"),
     }
-    return tuple(
-        Departure(cause=cause, ours=ours, theirs=theirs) for cause, (ours, theirs) in facts.items() if ours != theirs
-    )
+    differing = {cause: sides for cause, sides in facts.items() if sides[0] and sides[0] != sides[1]}
+    return tuple(Departure(cause=cause, ours=ours, theirs=theirs) for cause, (ours, theirs) in differing.items())
 
 
 def _encoder(run: Run) -> str:
@@ -196,7 +195,7 @@ def _loss(run: Run) -> tuple[str, str]:
     match method["name"]:
         case "extend_ner":
             theirs = {"weighting": "mean", "kd_weight": 1.0, "student_temperature": 2.0}
-            ours = {name: method[name] for name in theirs if name in method}
+            ours = {name: method[name] for name, value in theirs.items() if method.get(name, value) != value}
             return _listed(ours), _listed({name: theirs[name] for name in ours})
         case "self_training":
             return "entities as pseudo-labels", "a teacher of temperature 0.01"

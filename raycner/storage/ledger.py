@@ -285,6 +285,6 @@ def _numerics(store: ObjectStore, step: str) -> int | None:
     """The numerics in the specification of a step; None where the step is gone or says nothing of the kind."""
     try:
         numerics = json.loads(store.read(f"steps/{step}/step.json"))["spec"]["numerics"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, InputError, ValueError, KeyError, TypeError):
         return None
     return numerics if isinstance(numerics, int) else None
