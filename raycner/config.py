@@ -175,11 +175,26 @@ class EvalConfig:
     decoding: str | None = None
     """Decode otherwise than `model.head.decoding`, in the evaluation only: argmax, strict or constrained (tag heads),
     flat or nested (spans)."""
-    threshold: float | None = None
-    """Another `model.head.threshold`, in the evaluation only (spans)."""
+    threshold: float | Literal["prior", "dev", "dev_per_type"] | None = None
+    """The least confidence of an entity, in the evaluation only: a number; prior, the number of the head for a dev that
+    is too small to choose by; dev, the one of highest F1 on the step's dev; dev_per_type, one for each type. By default
+    `model.head.threshold` (spans), or none."""
     test: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Extra test sets by name, as settings over those of the scenario's corpus: `eval.test.news.path=news/test.conll`,
     or `eval.test.news={name: jsonl, path: news/test.jsonl}`. All sentences of a test set are scored."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.threshold, str | None) and not 0 < self.threshold < 1:
+            raise ValueError(
+                f"threshold {self.threshold}: a probability above 0 and below 1, or prior, dev, dev_per_type"
+            )
+        if self.threshold is not None and self.counting == "conlleval":
+            raise ValueError("conlleval counts tags, and a threshold leaves out entities: set one of the two")
+
+    @property
+    def chooses_thresholds(self) -> bool:
+        """Whether thresholds are chosen on dev."""
+        return self.threshold in ("dev", "dev_per_type")
 
     def head(self, trained: HeadConfig) -> HeadConfig:
         """The head that an evaluation reads. Raises `InputError` for a setting that the head does not have."""
@@ -192,8 +207,7 @@ class EvalConfig:
 
     def overrides(self, trained: HeadConfig) -> dict[str, Plain]:
         """The settings of the head that this evaluation changes."""
-        asked = {"decoding": self.decoding, "threshold": self.threshold}
-        return {key: value for key, value in asked.items() if value not in (None, getattr(trained, key, None))}
+        return {} if self.decoding in (None, getattr(trained, "decoding", None)) else {"decoding": self.decoding}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +290,9 @@ class RunConfig:
         if self.eval.calibration == "read_out" and not module.supports_calibration:
             raise _no_bias("eval.calibration", "read_out", self.model.head.name)
         self.eval.head(self.model.head)
+        if self.eval.chooses_thresholds and (self.optim.calibration, self.eval.calibration) != ("none", "none"):
+            what = f"eval.threshold={self.eval.threshold} is chosen for a read-out without calibration"
+            raise InputError(what, location="eval.threshold", hint="set calibration=none, or a number")
         self.test_layouts()
         if self.scenario.corpus.allows_overlap and not module.allows_overlap:
             line = f"head {self.model.head.name!r} predicts one tag per word, so its entities cannot overlap"

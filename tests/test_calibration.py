@@ -1,7 +1,9 @@
 """New-type bias calibration changes predictions, never weights, and is scored next to the raw counts."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from raycner.training.calibration import GRID, calibrate
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.counting import ReadOut, count_entities
 from raycner.training.loader import SplitLoader
+from raycner.training.teacher import Teacher
 
 LEARNING = ("optim.epochs=2", "optim.first.epochs=20", "scenario.corpus.sentences=240")
 
@@ -89,6 +92,50 @@ def test_one_pass_chooses_as_eleven_would(stores: dict[str, Path]) -> None:
     assert calibrate(network, None, experience.dev) == max(GRID, key=lambda delta: (scores[delta], -delta))
 
 
+@pytest.mark.parametrize("decoding", ["argmax", "strict", "constrained"])
+def test_calibration_costs_one_pass_over_half_of_dev(stores: dict[str, Path], decoding: str, tmp_path: Path) -> None:
+    """The student and its teacher read each batch once, encoder and head; no delta has a pass of its own."""
+    network, experience = overconfident(stores["none"])
+    network.head.decoding = decoding
+    passes: Counter[str] = Counter()
+    teacher = overconfident(stores["none"])[0]
+    for name, reader in (("student", network), ("teacher", teacher)):
+        encoder, head = reader.encoder, reader.head
+        encoder.register_forward_hook(lambda *_, name=name: passes.update([f"encoder of {name}"]))
+        forward = head.forward
+
+        def counted(*inputs: Any, name: str = name, forward: Any = forward) -> Any:
+            passes[f"head of {name}"] += 1
+            return forward(*inputs)
+
+        head.forward = counted
+    calibrate(network, Teacher(teacher, tmp_path), experience.dev)
+    (part,) = experience.dev
+    half = SplitLoader(replace(part, rows=part.rows[::2]), network)
+    batches = sum(1 for _ in half.batches())
+    readers = ("encoder of student", "head of student", "encoder of teacher", "head of teacher")
+    assert passes == Counter(dict.fromkeys(readers, batches))
+
+
+@pytest.mark.parametrize("decoding", ["argmax", "strict", "constrained"])
+def test_all_biases_together_read_as_each_alone(stores: dict[str, Path], decoding: str) -> None:
+    network, experience = overconfident(stores["none"])
+    network.head.decoding = decoding
+    batch = SplitLoader(experience.dev[0], network).batch(range(12))
+    with network.eval_mode():
+        together = network.read_out_each(network.states(batch), batch, GRID)
+        assert together == [network.predict(batch, new_type_bias=delta) for delta in GRID]
+    assert len({tuple(map(len, predictions)) for predictions in together}) > 2
+
+
+def test_a_dev_without_the_new_types_leaves_delta_at_zero(stores: dict[str, Path]) -> None:
+    network, experience = overconfident(stores["none"])
+    (part,) = experience.dev
+    without = [i for i, sentence in enumerate(part.sentences()) if not sentence.entities]
+    assert without and calibrate(network, None, experience.dev) > 0
+    assert calibrate(network, None, [replace(part, rows=part.rows[without])]) == 0
+
+
 def test_baking_in_moves_the_shift_into_every_output(stores: dict[str, Path]) -> None:
     network, experience = overconfident(stores["none"])
     batch = SplitLoader(experience.dev[0], network).batch(range(6))
@@ -115,9 +162,9 @@ def test_a_predictor_reads_as_calibrated(stores: dict[str, Path], monkeypatch: p
     biases: list[float] = []
     predict = Network.predict
 
-    def spy(network: Network, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+    def spy(network: Network, batch: Batch, *, new_type_bias: float = 0.0, **options: Any) -> list[Prediction]:
         biases.append(new_type_bias)
-        return predict(network, batch, new_type_bias=new_type_bias)
+        return predict(network, batch, new_type_bias=new_type_bias, **options)
 
     monkeypatch.setattr(Network, "predict", spy)
     Predictor.of("demo", str(stores["read_out"])).words([["Anna", "flew"]])

@@ -283,7 +283,7 @@ def test_a_step_can_be_read_out_otherwise(
     assert printed["micro"]["f1"] > 0.5 and printed["provenance"].startswith("Decoder strict; calibration none")
     assert "eval.decoding" in error_line(*words[1:], "eval.decoding=nosuch")
     assert "eval.counting: no such setting of this verb" in error_line(*words[1:], "eval.counting=conlleval")
-    assert "head 'linear' has no threshold" in error_line(*words[1:], "eval.threshold=0.5")
+    assert "threshold 1.0: a probability above 0" in error_line(*words[1:], "eval.threshold=1.0")
     file = str(write_columns(tmp_path / "a.conll"))
     assert "without decoding" in error_line(str(exported), file, "eval.decoding=argmax")
 

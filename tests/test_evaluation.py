@@ -201,10 +201,14 @@ def test_an_evaluation_is_named_by_what_it_reads() -> None:
     ("layers", "line"),
     [
         (["at.2.optim.calibration=read_out"], "at.2.optim.calibration: this setting was renamed"),
-        (["eval.threshold=0.5"], "eval.threshold: head 'linear' has no threshold; leave it out"),
+        (["eval.threshold=1"], "threshold 1.0: a probability above 0 and below 1, or prior, dev, dev_per_type"),
+        (["eval.threshold=0"], "threshold 0.0: a probability above 0"),
+        (["eval.threshold=0.5", "eval.counting=conlleval"], "conlleval counts tags, and a threshold leaves out"),
+        (["eval.threshold=dve"], "expected a number or prior or dev or dev_per_type or nothing"),
+        (["eval.threshold=dev", "eval.calibration=read_out"], "eval.threshold=dev is chosen for a read-out without"),
+        (["eval.threshold=dev_per_type", "optim.calibration=carried"], "set calibration=none, or a number"),
         (["eval.decoding=beam"], "eval.decoding"),
         (["eval.test.more={name: demo, sauce: x}"], "eval.test"),
-        (["method={name: finetuning}", "model.head.name=spans", "eval.threshold=2.0"], "threshold 2.0: a probability"),
     ],
 )
 def test_errors_are_one_line_with_a_hint(layers: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,12 +233,6 @@ def test_a_test_set_without_a_type_of_the_run_is_rejected(store: Path, tmp_path:
     (tmp_path / "food.conll").write_text(rows, encoding="utf-8")
     with pytest.raises(InputError, match=r"eval\.test\.more: annotates food: no type of the run"):
         again(store, f"eval.test.more={{name: columns, path: {tmp_path}/food.conll}}")
-
-
-def test_another_head_threshold_is_a_setting_of_the_evaluation() -> None:
-    head = RunConfig.load(["method={name: finetuning}", "model.head.name=spans"]).model.head
-    assert EvalConfig(threshold=0.3).head(head).threshold == 0.3  # type: ignore[attr-defined]
-    assert EvalConfig(threshold=0.5).overrides(head) == {}
 
 
 # ---- a store of the version before

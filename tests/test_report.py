@@ -317,8 +317,8 @@ def test_the_document_is_json_and_keeps_its_keys():
     assert set(document["runs"][0]["steps"][0]) == {
         *overall,
         *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
-        *("by_task", "conlleval", "tests", "pseudo", "epochs", "sentences", "seconds", "workers", "dtype", "version"),
-        "notes",
+        *("by_task", "conlleval", "tests", "thresholds", "pseudo", "epochs", "sentences", "seconds", "workers"),
+        *("dtype", "version", "notes"),
     }
     assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(document["comparisons"][0]["rows"][0]) == {

@@ -287,7 +287,7 @@ A, B_, C = Entity(0, 3, "animal"), Entity(2, 5, "city"), Entity(4, 6, "food")
     ],
 )
 def test_the_surest_span_keeps_its_words(scores: Prediction, expected: set[Entity]) -> None:
-    assert without_overlaps(scores) == {entity: scores[entity] for entity in expected}
+    assert without_overlaps(scores, scores) == {entity: scores[entity] for entity in expected}
 
 
 @pytest.mark.parametrize(("threshold", "expected"), [(0.3, {"animal", "city"}), (0.5, {"city"}), (0.9, set())])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from raycner.analysis.formatting import listed
 from raycner.analysis.scores import Run, Step, learns_tasks
+from raycner.storage.ledger import ThresholdRecord
 
 UNRECORDED = "not recorded"
 """The numerics of a run whose ledger and steps do not say them."""
@@ -57,6 +58,31 @@ def differing(runs: Mapping[str, Run]) -> dict[str, dict[str, str]]:
     names = dict.fromkeys(name for of_run in facts.values() for name in of_run)
     several = [name for name in names if len({of_run[name] for of_run in facts.values() if name in of_run}) > 1]
     return {key: {name: of_run[name] for name in several if name in of_run} for key, of_run in facts.items()}
+
+
+def threshold_note(thresholds: ThresholdRecord) -> str:
+    """How confident an entity must be, of each type.
+
+    As in "least confidence of an entity, chosen on dev: person 0.12 (by 41 entities), place 0.05 (by all types)".
+    """
+    chosen = ", chosen on dev" if thresholds.source else ""
+    values = {kind: f"{value:.3g}" for kind, value in thresholds.values.items()}
+    reasons = {kind: _reason(thresholds, kind) for kind in values}
+    if len({*zip(values.values(), reasons.values(), strict=True)}) == 1:
+        (listing,) = {f"{value}{reasons[kind]}" for kind, value in values.items()}
+    else:
+        listing = ", ".join(f"{kind} {value}{reasons[kind]}" for kind, value in values.items())
+    return f"least confidence of an entity{chosen}: {listing}"
+
+
+def _reason(thresholds: ThresholdRecord, kind: str) -> str:
+    """By what dev chose the threshold of a type."""
+    reasons = {
+        "type": f" (by {thresholds.support.get(kind, 0)} entities)",
+        "all": f" (by the {sum(thresholds.support.values())} entities of all types)",
+        "prior": " (the prior: dev shows too few entities)",
+    }
+    return reasons.get(thresholds.source.get(kind, ""), "")
 
 
 def _fact(noun: str, values: Iterable[object], plural: str = "") -> str:

@@ -16,7 +16,7 @@ from raycner.data import metrics
 from raycner.data.metrics import TypeCounts
 from raycner.data.scenarios.scenario import recorded
 from raycner.settings import spell
-from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord
+from raycner.storage.ledger import Counts, EpochRecord, PseudoRecord, RunLedger, StepRecord, ThresholdRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +112,8 @@ class Step(Overall, SetScores):
     calibrated: Calibrated | None
     conlleval: float | None
     """Micro-F1 as the conlleval script of 2004 counts BIOES tags; None unless it was asked for."""
+    thresholds: Mapping[str, float] | None
+    """The least confidence of an entity, by type; None where the head's own decided."""
     tests: Mapping[str, SetScores]
     """The scores on extra test sets, by name (`eval.test.NAME`); a set is left out where no type known after the step
     occurs in it."""
@@ -169,7 +171,7 @@ class Run:
     """How the head's output was decoded; None for a head with one decoder."""
     calibration: str
     threshold: str | None
-    """The least probability of a predicted entity; None for a head without one."""
+    """The least confidence of a predicted entity, or how it was chosen; None where there is none."""
     numerics: int | None
     """`NUMERICS` of the version that trained it; None where neither the ledger nor a step in the store says it."""
     steps: tuple[Step, ...]
@@ -210,7 +212,7 @@ def scores(ledger: RunLedger, label: str | None = None) -> Run:
         order=_order(settings["scenario"], ledger),
         decoder=_read_out(settings, "decoding"),
         calibration=_calibration(settings),
-        threshold=_read_out(settings, "threshold"),
+        threshold=_threshold(settings, records),
         numerics=ledger.numerics,
         steps=steps,
         average=_average(steps) if steps else None,
@@ -242,6 +244,20 @@ def _order(scenario: Mapping[str, Any], ledger: RunLedger) -> str:
     if learns_tasks(scenario):
         return str(scenario["protocol"]["permutation"])
     return ", ".join(types_of(step.new for step in ledger.planned))
+
+
+def _threshold(settings: Mapping[str, Any], records: Sequence[StepRecord]) -> str | None:
+    """How the thresholds of the last step were chosen; where it records none, the setting."""
+    if records and records[-1].thresholds is not None:
+        return threshold_name(records[-1].thresholds)
+    return _read_out(settings, "threshold")
+
+
+def threshold_name(thresholds: ThresholdRecord) -> str:
+    """A number, "prior 0.1", or how dev chose: "dev" or "dev per type"."""
+    value = next(iter(thresholds.values.values()), 0.0)
+    names = {"fixed": f"{value:g}", "prior": f"prior {value:g}", "dev": "dev", "dev_per_type": "dev per type"}
+    return names[thresholds.rule]
 
 
 def _calibration(settings: Mapping[str, Any]) -> str:
@@ -302,6 +318,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         old=_percent(old),
         new=_percent(new),
         calibrated=_calibrated(record),
+        thresholds=record.thresholds.values if record.thresholds else None,
         conlleval=None if record.conlleval is None else 100 * metrics.micro(record.conlleval),
         tests={name: _set_scores(extra) for name, extra in tests.items()},
         pseudo=None if record.pseudo is None else {name: _pseudo(stats) for name, stats in record.pseudo.items()},

@@ -31,7 +31,7 @@ def evaluate(
     types: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     decoding: str | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,

@@ -1,18 +1,19 @@
 """Evaluator: scores trained steps from their checkpoints, and keeps the counts in the store.
 
-An evaluation is named by what it reads, whatever the step: decoding, calibration, counting scheme, extra test sets. It
-is made when it is first asked for, on all ranks together, and never trains.
+An evaluation is named by what it reads, whatever the step: decoding, thresholds, calibration, counting scheme, extra
+test sets. It is made when it is first asked for, on all ranks together, and never trains.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal
 
 from raycner.config import RunConfig
 from raycner.data.scenarios.scenario import Experience, Split
 from raycner.evaluation.test_sets import every_sentence, open_test_sets
-from raycner.hashing import Plain, fingerprint, plain
+from raycner.evaluation.thresholds import threshold_settings, thresholds_of
+from raycner.hashing import Plain, fingerprint, omit_default_from_hash, plain
 from raycner.networks.devices import place
 from raycner.networks.network import Network
 from raycner.storage.evaluations import Evaluation, find_evaluation, write_evaluation
@@ -39,6 +40,8 @@ class EvaluationKey:
     counting: Counting = "strict"
     tests: Mapping[str, str] = field(default_factory=dict)
     """Extra test sets: name -> fingerprint of the corpus."""
+    threshold: Mapping[str, Plain] | None = omit_default_from_hash(default=None)
+    """How thresholds are chosen; None reads by the head's own."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -66,6 +69,7 @@ class Evaluator:
             calibration=asked.calibration,
             counting=asked.counting,
             tests=self.tests,
+            threshold=threshold_settings(asked, self.config.model.head),
         )
 
     def find(self, step: StepCheckpoint) -> EvaluationRecord | None:
@@ -101,11 +105,13 @@ class Evaluator:
     ) -> EvaluationRecord:
         network = self._network(step, spec)
         delta = self._delta(network, step, parent, spec, experience)
+        thresholds = thresholds_of(self.config.eval, network, experience.dev)
+        count = partial(_count, network, thresholds=thresholds.values if thresholds else None)
         raw, calibrated, published = ReadOut(), ReadOut(delta or 0.0), ReadOut(counting=self.key.counting)
-        dev = _count(network, experience.dev, {raw, calibrated})
-        test = _count(network, experience.test, {raw, calibrated, published})
+        dev = count(experience.dev, {raw, calibrated})
+        test = count(experience.test, {raw, calibrated, published})
         extra = {
-            name: _count(network, every_sentence(corpus, experience.inventory), {raw})[raw]
+            name: count(every_sentence(corpus, experience.inventory), {raw})[raw]
             for name, corpus in open_test_sets(self.store, self.tests).items()
         }
         return EvaluationRecord(
@@ -116,6 +122,7 @@ class Evaluator:
             else CalibrationRecord(delta=delta, dev=dev[calibrated], test=test[calibrated]),
             conlleval=None if published == raw else test[published],
             tests=extra or None,
+            thresholds=thresholds,
         )
 
     def _network(self, step: StepCheckpoint, spec: StepSpec) -> Network:
@@ -140,7 +147,9 @@ class Evaluator:
             return calibrate(network, Teacher(teacher, scratch), experience.dev)
 
 
-def _count(network: Network, splits: Sequence[Split], read_outs: set[ReadOut]) -> dict[ReadOut, Counts]:
+def _count(
+    network: Network, splits: Sequence[Split], read_outs: set[ReadOut], thresholds: Mapping[str, float] | None
+) -> dict[ReadOut, Counts]:
     ordered = sorted(read_outs)
     loaders = [SplitLoader(split, network) for split in splits]
-    return dict(zip(ordered, count_read_outs(network, loaders, ordered), strict=True))
+    return dict(zip(ordered, count_read_outs(network, loaders, ordered, thresholds=thresholds), strict=True))

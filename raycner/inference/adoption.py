@@ -22,8 +22,9 @@ from raycner.events import EventHandler
 from raycner.hashing import Plain, fingerprint, plain
 from raycner.inference.evaluate import is_hub_id
 from raycner.inference.pipeline_check import compare_with_pipeline, made_sentences
-from raycner.inference.predictor import DESCRIPTION, read_description, restore
+from raycner.inference.predictor import DESCRIPTION, read_description
 from raycner.inference.token_classifier import refuse_other_checkpoints
+from raycner.inference.trained_step import restore
 from raycner.networks.adopted_tagger import AdoptedTagger
 from raycner.networks.encoders.pretrained import identity
 from raycner.networks.hugging_face import HuggingFaceCheckpoint

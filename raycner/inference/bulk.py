@@ -40,10 +40,16 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """The fingerprint of the step, or the path of the exported folder. Raises `InputError` without such a step."""
+        """The fingerprint of the step, with the evaluation whose read-out it uses, or the path of the exported folder.
+
+        Raises `InputError` without such a step.
+        """
         if Path(self.step, DESCRIPTION).is_file():
             return str(Path(self.step).resolve())
-        return find_step(self.step, ObjectStore(self.store))[1].fingerprint
+        ledger, record = find_step(self.step, ObjectStore(self.store))
+        decoding = (ledger.config.get("eval") or {}).get("decoding")
+        read_by_its_head = (decoding, record.thresholds, record.calibration) == (None, None, None)
+        return record.fingerprint if read_by_its_head else f"{record.fingerprint}-{record.evaluation}"
 
     def everywhere(self) -> "Model":
         """The same address for workers, whose working folder is another."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from raycner.analysis.provenance import step_provenance
-from raycner.analysis.scores import scores
+from raycner.analysis.provenance import step_provenance, threshold_note
+from raycner.analysis.scores import scores, threshold_name
 from raycner.config import RunConfig
 from raycner.data.annotated import read_annotated
 from raycner.data.entities import Entity
@@ -20,10 +20,10 @@ from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
 from raycner.hashing import Plain
-from raycner.inference.predictor import DESCRIPTION, PredictedEntity, Predictor, restore
+from raycner.inference.predictor import DESCRIPTION, PredictedEntity, Predictor
 from raycner.inference.token_classifier import TokenClassifier
+from raycner.inference.trained_step import load_step
 from raycner.networks.encoders.encoder import Words
-from raycner.networks.network import Network
 from raycner.registry import suggest
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
@@ -66,7 +66,7 @@ def evaluate(
     types: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     decoding: str | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,
@@ -130,7 +130,7 @@ def evaluate_on(
     types: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     decoding: str | None = None,
-    threshold: float | None = None,
+    threshold: float | str | None = None,
     encoder: str | None = None,
     allow_pickle: bool = False,
     resamples: int = 1000,
@@ -156,6 +156,8 @@ def evaluate_on(
         sentences = [s.restricted(visible) for s, visible in zip(sentences, annotated.visible, strict=True)]
     sentences = [sentence.restricted(scored_types) for sentence in sentences]
     notes += _extra_types(sentences)
+    if isinstance(predictor, Predictor) and predictor.thresholds is not None:
+        notes.append(threshold_note(predictor.thresholds))
     if isinstance(predictor, TokenClassifier) and predictor.unread:
         notes.append(f"{predictor.unread} words lie beyond the longest input of the model; nothing is predicted there")
     report = entity_report(sentences, scored_types, resamples=resamples, seed=seed, most=most, examples=examples)
@@ -193,25 +195,11 @@ def load_predictor(
             raise InputError("neither an exported step nor a token classifier", location=address, hint=hint)
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
     try:
-        return _step(address, store, encoder, read_out or {})
+        return Predictor.of_step(load_step(address, ObjectStore(store), encoder, read_out))
     except InputError as error:
         if not is_hub_id(address) or "no run is called" not in error.what:
             raise
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
-
-
-def _step(address: str, store: str, encoder: str | None, read_out: Mapping[str, Plain]) -> Predictor:
-    """A step, read out as the evaluation of its run reads it."""
-    ledger, record = find_step(address, ObjectStore(store))
-    config = RunConfig.recorded(ledger.config)
-    head = replace(config.eval, **read_out).head(config.model.head)
-    if head == config.model.head:
-        return Predictor.of(address, store, encoder)
-    trained = restore(ObjectStore(store), ledger, record, encoder)
-    model = replace(trained.config, head=head)
-    network = Network.restore(model, trained.inventory, trained.encoder.memory(), trained.state_dict())
-    new_type_bias = record.calibration.delta if record.calibration else 0.0
-    return Predictor(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
 
 
 def _provenance(address: str, store: str, predictor: EntityPredictor) -> str:
@@ -221,6 +209,8 @@ def _provenance(address: str, store: str, predictor: EntityPredictor) -> str:
         return f"Decoder {decoder}." if decoder else ""
     ledger, record = find_step(address, ObjectStore(store))
     run = replace(scores(ledger), decoder=decoder)
+    if isinstance(predictor, Predictor) and predictor.thresholds is not None:
+        run = replace(run, threshold=threshold_name(predictor.thresholds))
     return step_provenance(run, run.steps[record.index])
 
 

@@ -8,7 +8,7 @@ Either folder has a model card. Weights are safetensors, and a folder is complet
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from raycner.analysis.provenance import threshold_note
 from raycner.analysis.scores import scores
 from raycner.config import EvalConfig, RunConfig
 from raycner.data.metrics import micro
@@ -23,13 +24,12 @@ from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, Rights, card
-from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS, restore
+from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS
+from raycner.inference.trained_step import TrainedStep, load_step
 from raycner.networks.network import ModelConfig, Network
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
-from raycner.storage.ledger import RunLedger, StepRecord
-from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
-from raycner.training.counting import ReadOut, count_entities
+from raycner.training.counting import ReadOut, count_read_outs
 from raycner.training.loader import SplitLoader
 
 
@@ -47,59 +47,70 @@ def export(
     Raises `InputError` when the folder is not empty, or when there is no such step.
     """
     with _whole(folder) as draft:
-        ledger, record = find_step(address, store)
-        network = restore(store, ledger, record, encoder)
-        new_type_bias = record.calibration.delta if record.calibration else 0.0
-        layer = network.head.as_linear(new_type_bias)
+        step = load_step(address, store, encoder)
+        network = step.network
+        layer = network.head.as_linear(step.new_type_bias)
         classifier = layer and network.encoder.classifier(layer.labels, layer.weight, layer.bias)
         if layer is None or classifier is None:
             form: Form = "predictor"
             differences: Sequence[str] = ()
-            _write_description(network, draft, new_type_bias, {"run": ledger.run, "step": record.index + 1})
+            _write_description(step, draft)
         else:
-            form, differences = "pipeline", (*layer.differences, *_cost_of_argmax(network, ledger, record, store))
+            form, differences = "pipeline", (*layer.differences, *_cost_of_a_pipeline(step, store))
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
-        text = card(scores(ledger), record.index, form, differences, rights)
+        notes = [*differences, *_threshold_note(step, form)]
+        text = card(scores(step.ledger), step.record.index, form, notes, rights)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return form
 
 
-def _cost_of_argmax(network: Network, ledger: RunLedger, record: StepRecord, store: ObjectStore) -> Iterator[str]:
-    """How a pipeline's reading scores on the step's own dev, and how the head's does: a sentence for the card.
+def _cost_of_a_pipeline(step: TrainedStep, store: ObjectStore) -> Iterator[str]:
+    """How a pipeline's reading scores on the step's own dev, and how raycner's does: a sentence for the card.
 
-    Nothing where the head reads as a pipeline does, or where the store has lost the corpus.
+    Nothing where both read alike, or where the store has lost the corpus.
     """
-    argmax = EvalConfig(decoding="argmax")
-    if not argmax.overrides(network.config.head):
+    network, record, argmax = step.network, step.record, EvalConfig(decoding="argmax")
+    if not argmax.overrides(network.config.head) and step.thresholds is None:
         return
-    config = RunConfig.recorded(ledger.config)
+    config = RunConfig.recorded(step.ledger.config)
     try:
-        scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
+        scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in step.ledger.corpora])
     except InputError:
         return
-    read_out = ReadOut(record.calibration.delta if record.calibration else 0.0)
+    read_out = ReadOut(step.new_type_bias)
     model = replace(network.config, head=argmax.head(network.config.head))
     pipeline = Network.restore(model, network.inventory, network.encoder.memory(), network.state_dict())
 
-    def score(reader: Network) -> float:
+    def score(reader: Network, thresholds: Mapping[str, float] | None) -> float:
         loaders = [SplitLoader(part, reader) for part in scenario[record.index].dev]
-        return 100 * micro(count_entities(reader, loaders, read_out=read_out), record.seen)
+        (counts,) = count_read_outs(reader, loaders, [read_out], thresholds=thresholds)
+        return 100 * micro(counts, record.seen)
 
-    ours, theirs = score(network), score(pipeline)
+    ours, theirs = score(network, step.thresholds.values if step.thresholds else None), score(pipeline, None)
     points = f"{abs(ours - theirs):.1f} points of micro-F1 {'less' if theirs <= ours else 'more'}"
     yield f"On dev of this step a pipeline reads {points}: {theirs:.1f} instead of {ours:.1f}."
 
 
-def _write_description(network: Network, folder: Path, new_type_bias: float, origin: dict[str, Any]) -> None:
+def _threshold_note(step: TrainedStep, form: Form) -> Iterator[str]:
+    """What a model card says of thresholds, if there are any."""
+    if step.thresholds is not None:
+        note = f"raycner's {threshold_note(step.thresholds)}."
+        yield note if form == "predictor" else f"{note} A pipeline has none, and finds the less confident ones too."
+
+
+def _write_description(step: TrainedStep, folder: Path) -> None:
     """The folder that `Predictor.load` reads."""
-    description = {
+    network = step.network
+    description: dict[str, Any] = {
         "schema": 1,
         "model": plain(network.config),
         "inventory": plain(network.inventory),
         "memory": network.encoder.memory(),
-        "new_type_bias": new_type_bias,
-        **origin,
+        "new_type_bias": step.new_type_bias,
+        "thresholds": plain(step.thresholds),
+        "run": step.ledger.run,
+        "step": step.record.index + 1,
     }
     for part in ("encoder", "head"):
         for key in ("path", "vectors"):

@@ -28,18 +28,16 @@ from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.data.passages import Passage
 from raycner.errors import InputError
 from raycner.hashing import Plain
+from raycner.inference.trained_step import TrainedStep, load_record, load_step
 from raycner.networks.devices import device, does_bf16
 from raycner.networks.encoders.encoder import Tokens, Words
 from raycner.networks.heads.head import Prediction
-from raycner.networks.hugging_face import on_this_machine
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
 from raycner.storage.aliases import AliasRecord
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts
-from raycner.storage.ledger import RunLedger, StepRecord
-from raycner.storage.run_names import find_step
+from raycner.storage.ledger import RunLedger, ThresholdRecord
 from raycner.storage.store import ObjectStore
-from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.loader import batches_without_gradient
 
 T = TypeVar("T")
@@ -65,9 +63,18 @@ class PredictedEntity:
 class Predictor:
     """A trained network for inference, in batches of similar length, on the GPU if there is one."""
 
-    def __init__(self, network: Network, *, name: str = "", new_type_bias: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        name: str = "",
+        new_type_bias: float = 0.0,
+        thresholds: ThresholdRecord | None = None,
+    ) -> None:
         self._name = name
         self._new_type_bias = new_type_bias
+        self.thresholds = thresholds
+        """The least confidence of an entity, by type; None where the head's own decides."""
         self._network = network.eval().to(device())
         self._network.bf16 = does_bf16(device())
 
@@ -80,26 +87,24 @@ class Predictor:
         """
         if Path(address, DESCRIPTION).is_file():
             return cls.load(address)
-        place = ObjectStore(store)
-        return cls._of_step(place, *find_step(address, place), encoder)
+        return cls.of_step(load_step(address, ObjectStore(store), encoder))
 
     @classmethod
     def promoted(cls, alias: AliasRecord, store: ObjectStore, encoder: str | None = None) -> Self:
         """The step that a record of an alias names, whatever the alias names now. Raises `InputError` as `of` does."""
-        return cls._of_step(store, RunLedger(store, alias.ledger), alias.record, encoder)
+        return cls.of_step(load_record(store, RunLedger(store, alias.ledger), alias.record, encoder))
 
     @classmethod
-    def _of_step(cls, store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None) -> Self:
-        network = restore(store, ledger, record, encoder)
-        new_type_bias = record.calibration.delta if record.calibration else 0.0
-        return cls(network, name=f"{ledger.run}:{record.index + 1}", new_type_bias=new_type_bias)
+    def of_step(cls, step: TrainedStep) -> Self:
+        """A step as its run's evaluation reads it, or as it was loaded to be read."""
+        return cls(step.network, name=step.name, new_type_bias=step.new_type_bias, thresholds=step.thresholds)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """The network of a folder that `raycner export` wrote for a Predictor. Raises `InputError` for any other."""
         exported, weights = read_description(Path(folder))
         network = Network.restore(exported.model, exported.inventory, exported.memory, weights)
-        return cls(network, name=str(folder), new_type_bias=exported.new_type_bias)
+        return cls(network, name=str(folder), new_type_bias=exported.new_type_bias, thresholds=exported.thresholds)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -174,7 +179,11 @@ class Predictor:
                 chunk = [parts[place] for place in places]
                 inputs = [Sentence(place, tuple(parts[place].words), frozenset()) for place in places]
                 batch = self._network.collate(inputs, [part.tokens for part in chunk], places)
-                outputs = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
+                outputs = self._network.predict(
+                    batch.to(self._network.device),
+                    new_type_bias=self._new_type_bias,
+                    thresholds=self.thresholds.values if self.thresholds else None,
+                )
                 for part, entities in zip(chunk, outputs, strict=True):
                     shifted = {_shifted(entity, part.start): confidence for entity, confidence in entities.items()}
                     predictions[part.sentence] |= shifted
@@ -215,6 +224,7 @@ class ExportedNetwork:
     inventory: TypeInventory
     memory: Plain
     new_type_bias: float
+    thresholds: ThresholdRecord | None
 
 
 def read_description(folder: Path) -> tuple[ExportedNetwork, dict[str, Tensor]]:
@@ -232,11 +242,13 @@ def read_description(folder: Path) -> tuple[ExportedNetwork, dict[str, Tensor]]:
         settings = description["model"][part]
         if settings.get("path") is not None:
             settings["path"] = str(folder / settings["path"])
+    thresholds = description.get("thresholds")
     exported = ExportedNetwork(
         model=build(ModelConfig, description["model"], "model"),
         inventory=build(TypeInventory, description["inventory"], f"{folder}/{DESCRIPTION}"),
         memory=description["memory"],
         new_type_bias=description.get("new_type_bias", _shift(weights)),
+        thresholds=build(ThresholdRecord, thresholds, f"{folder}/{DESCRIPTION}") if thresholds else None,
     )
     return exported, weights
 
@@ -244,35 +256,6 @@ def read_description(folder: Path) -> tuple[ExportedNetwork, dict[str, Tensor]]:
 def _shift(weights: Mapping[str, Tensor]) -> float:
     """The new-type bias of a folder that version 0.1 exported, which had it among the weights."""
     return float(weights["head.shift"].max()) if "head.shift" in weights else 0.0
-
-
-def restore(store: ObjectStore, ledger: RunLedger, record: StepRecord, encoder: str | None = None) -> Network:
-    """The network of a finished step. Raises `InputError` when the store no longer has it.
-
-    A ledger is data: a checkpoint that it names is read from this machine, and is never asked of a hub.
-    """
-    settings = dict(ledger.config["model"])
-    for part in ("encoder", "head"):
-        if settings[part].get("path") is not None:
-            settings[part] = {**settings[part], "path": encoder or _local(settings[part]["path"])}
-    if encoder is not None:
-        settings["encoder"] = {**settings["encoder"], "path": encoder}
-    checkpoint = StepCheckpoint.find(store, record.fingerprint)
-    if checkpoint is None:
-        what = f"step {record.index + 1} is no longer in the store, or damaged"
-        hint = "run it again: the same command trains the missing steps"
-        raise InputError(what, location=ledger.run, hint=hint)
-    return checkpoint.network(build(ModelConfig, settings, "model"))
-
-
-def _local(path: str) -> str:
-    """The checkpoint that a ledger names, on this machine."""
-    folder = on_this_machine(path)
-    if folder is None:
-        what = f"no encoder at {path!r} on this machine"
-        hint = "name a folder, or a hub id to download, with --encoder"
-        raise InputError(what, location="model.encoder.path", hint=hint)
-    return folder
 
 
 def confident(predicted: Sequence[PredictedEntity], least: float) -> list[PredictedEntity]:

@@ -85,15 +85,40 @@ class Network(nn.Module):
     def forward(self, batch: Batch) -> Any:
         return self.head(self.states(batch), batch)
 
-    def predict(self, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
-        """One prediction per sentence. The logits of the newest types are lowered by `new_type_bias`."""
-        return self.read_out(self.states(batch), batch, new_type_bias=new_type_bias)
+    def predict(
+        self, batch: Batch, *, new_type_bias: float = 0.0, thresholds: Mapping[str, float] | None = None
+    ) -> list[Prediction]:
+        """One prediction per sentence.
 
-    def read_out(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
+        The logits of the newest types are lowered by `new_type_bias`. `thresholds` are the least confidences of
+        entities, by type; None reads by the head's own.
+        """
+        return self.read_out(self.states(batch), batch, new_type_bias=new_type_bias, thresholds=thresholds)
+
+    def read_out(
+        self,
+        states: States,
+        batch: Batch,
+        *,
+        new_type_bias: float = 0.0,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> list[Prediction]:
         """`predict` from states. Raises `TypeError` for a bias if the head does not support calibration."""
         if new_type_bias and not self.head.supports_calibration:
             raise TypeError(f"{type(self.head).__name__} has no bias to lower by {new_type_bias}")
-        return self.head.predict(states, batch, new_type_bias=new_type_bias)
+        if thresholds is None:
+            return self.head.predict(states, batch, new_type_bias=new_type_bias)
+        lowest = min(thresholds.values(), default=1.0)
+        candidates = self.head.candidates(states, batch, lowest, new_type_bias=new_type_bias)
+        return [self.head.select(of_sentence, thresholds) for of_sentence in candidates]
+
+    def read_out_each(
+        self, states: States, batch: Batch, biases: Sequence[float], thresholds: Mapping[str, float] | None = None
+    ) -> list[list[Prediction]]:
+        """`read_out` under each of several new-type biases, for the cost of one where the head can."""
+        if thresholds is None and self.head.supports_calibration:
+            return self.head.predict_each(states, batch, biases)
+        return [self.read_out(states, batch, new_type_bias=bias, thresholds=thresholds) for bias in biases]
 
     def tokenize(self, sentences: Sequence[Words]) -> list[Tokens]:
         return self.encoder.tokenize(sentences)

@@ -5,7 +5,7 @@
     schema     1
     step       fingerprint of the step, whose weights lie at steps/STEP
     settings   how it was scored, as plain data; EVALUATION is their fingerprint
-    record     {dev, test, calibration, conlleval, tests}: counts as in a ledger (`storage/ledger.py`)
+    record     {dev, test, calibration, conlleval, tests, thresholds}: counts as in a ledger (`storage/ledger.py`)
 """
 
 import logging

@@ -10,20 +10,20 @@
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
-               version, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests}]: the steps that
-               are done, by index. `dev` and `test` count, for each type, [true positives, false positives, false
-               negatives] of the entities predicted on all types seen so far; every score is derived from them.
+               version, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests, thresholds}]: the
+               steps that are done, by index. `dev` and `test` count, for each type, [true positives, false positives,
+               false negatives] of the entities predicted on all types seen so far; every score is derived from them.
                `evaluation` names the evaluation of the step that these counts are copied from
-               (evaluations/STEP/EVALUATION.json).
-               `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval` counts like `test` as that script does,
-               `tests` has the counts of extra test sets by name, and `pseudo` has, by old type, {proposed, kept,
+               (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
+               counts like `test` as that script does, `tests` has the counts of extra test sets by name, `thresholds`
+               are the least confidences of the counted entities, and `pseudo` has, by old type, {proposed, kept,
                threshold, right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import ConfigDict
@@ -60,6 +60,19 @@ class CalibrationRecord:
     """In logits, chosen on dev."""
     dev: Counts
     test: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdRecord:
+    """The least confidence of an entity, by type, and how it was chosen."""
+
+    rule: Literal["fixed", "prior", "dev", "dev_per_type"]
+    values: Mapping[str, float]
+    source: Mapping[str, str] = field(default_factory=dict)
+    """Of each type, where dev chose: type, by its own entities; all, by those of all types; prior, by none, since these
+    are too few."""
+    support: Mapping[str, int] = field(default_factory=dict)
+    """Of each type, where dev chose: how many entities dev shows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +131,8 @@ class EvaluationRecord:
     """`test` as the conlleval script of 2004 counts BIOES tags; None where it is not asked for."""
     tests: Mapping[str, Counts] | None = None
     """Extra test sets, by name; None where there are none."""
+    thresholds: ThresholdRecord | None = None
+    """The thresholds that all counts were read with; None where the head's own were."""
 
 
 @dataclass(frozen=True, kw_only=True)

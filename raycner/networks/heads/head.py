@@ -87,6 +87,10 @@ class Head(nn.Module, ABC, Generic[Output]):
     """Whether the entities of a sentence may overlap."""
     reads_slots: ClassVar[bool] = False
     """Whether it reads other states than those of the words."""
+    lowest_threshold: ClassVar[float] = 0.0
+    """No lower threshold is chosen on dev: a head that scores every span would have too many candidates."""
+    prior_threshold: ClassVar[float] = 0.0
+    """The threshold where dev is too small to choose one; 0 keeps every entity of `predict`."""
     can_imprint: ClassVar[bool] = False
     """Whether it has `class_means` and `imprint`."""
     refused_inits: ClassVar[Mapping[str, str]] = {}
@@ -126,9 +130,27 @@ class Head(nn.Module, ABC, Generic[Output]):
         The logits of the newest types are lowered by `new_type_bias`, where the head supports calibration.
         """
 
+    def predict_each(self, states: States, batch: Batch, biases: Sequence[float]) -> list[list[Prediction]]:
+        """`predict` under each of several new-type biases; a head that decodes logits computes them once."""
+        return [self.predict(states, batch, new_type_bias=bias) for bias in biases]
+
     def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
         """What the conlleval script of 2004 reads in the prediction of each sentence, written as BIOES tags."""
         return [conlleval(entities) for entities in self.predict(states, batch, new_type_bias=new_type_bias)]
+
+    def candidates(
+        self, states: States, batch: Batch, lowest: float, *, new_type_bias: float = 0.0
+    ) -> list[Prediction]:
+        """All that thresholds of at least `lowest` may make an entity, by sentence; candidates may overlap."""
+        predictions = self.predict(states, batch, new_type_bias=new_type_bias)
+        return [{entity: p for entity, p in prediction.items() if p >= lowest} for prediction in predictions]
+
+    def select(self, candidates: Prediction, thresholds: Mapping[str, float]) -> Prediction:
+        """The entities that thresholds, one per type, make of the candidates of one sentence.
+
+        With equal thresholds, raising them removes entities and adds none.
+        """
+        return {entity: p for entity, p in candidates.items() if p >= thresholds[entity.type]}
 
     @abstractmethod
     def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:

@@ -12,6 +12,7 @@ best.
 Source: the progressive Seq2Seq tagger. Shapes: B sentences, T words, C tags, H width of the states, K beam.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -92,7 +93,12 @@ class DecodedTags(TagHead):
         own = (self._features(output) @ self.weight.T).argmax(-1)
         return targets.where(torch.rand_like(output[:, 0]) < self.teacher_forcing, own)
 
-    def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
+    def paths(self, states: States, batch: Batch, biases: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """A tag depends on those before it, so each bias needs a search of its own."""
+        best, confidences = zip(*(self._search(states, batch, bias) for bias in biases), strict=True)
+        return torch.stack(best), torch.stack(confidences)
+
+    def _search(self, states: States, batch: Batch, new_type_bias: float) -> tuple[Tensor, Tensor]:
         """The most probable tags found by beam search, and the probability of each given its prefix: two of [B, T].
 
         A sentence that has ended is padded with O at no cost until the longest of the batch has ended.

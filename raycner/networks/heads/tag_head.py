@@ -145,10 +145,24 @@ class TagHead(TagRows[TagOutput]):
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
         return self._decode(*self.path(states, batch, new_type_bias), batch)
 
+    def predict_each(self, states: States, batch: Batch, biases: Sequence[float]) -> list[list[Prediction]]:
+        return [self._decode(*path, batch) for path in zip(*self.paths(states, batch, biases), strict=True)]
+
     def path(self, states: States, batch: Batch, new_type_bias: float = 0.0) -> tuple[Tensor, Tensor]:
         """The best tag of each word, and its probability: two of [B, T]."""
-        probabilities = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
-        return decode(probabilities, batch.mask, self.tag_set, self.decoding)
+        best, confidence = self.paths(states, batch, [new_type_bias])
+        return best[0], confidence[0]
+
+    def paths(self, states: States, batch: Batch, biases: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """The best tag of each word under each of D biases, and its probability: two of [D, B, T].
+
+        The logits are computed once, and the paths of all biases are decoded together.
+        """
+        logits = self.forward(states, batch).logits
+        lowered = torch.stack([self.lowered(logits, bias) for bias in biases])  # [D, B, T, C]
+        masks = batch.mask.expand(len(biases), -1, -1)
+        best, confidence = decode(lowered.flatten(0, 1).softmax(-1), masks.flatten(0, 1), self.tag_set, self.decoding)
+        return best.view(masks.shape), confidence.view(masks.shape)
 
     def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
         """From the tags of BIOES themselves, which need not be well-formed."""

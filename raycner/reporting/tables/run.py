@@ -1,6 +1,6 @@
 """The tables of one run: step matrix, tasks, scores by type, extra test sets, and the pseudo-entities of a teacher."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from raycner.analysis.formatting import figure, short
 from raycner.analysis.provenance import provenance, step_provenance
@@ -161,8 +161,17 @@ def _matrix_notes(run: Run) -> tuple[str, ...]:
     if deltas := [step.calibrated.delta for step in run.steps if step.calibrated]:
         lowered = ", ".join(f"{delta:g}" for delta in deltas)
         notes.append(f"*: predicted with the bias of the step's new types lowered by {lowered}")
+    chosen = [step.thresholds for step in run.steps if step.thresholds]
+    if chosen and (run.threshold or "").startswith("dev"):
+        notes.append(f"thresholds after each step: {', '.join(map(_range, chosen))}")
     notes.append("old, new: macro over the types of earlier steps and of this one, averaged from step 2")
     return "; ".join(notes) + ".", provenance([run])
+
+
+def _range(thresholds: Mapping[str, float]) -> str:
+    """The threshold of all types, or the lowest and the highest."""
+    lowest, highest = min(thresholds.values()), max(thresholds.values())
+    return f"{lowest:.2g}" if lowest == highest else f"{lowest:.2g} to {highest:.2g}"
 
 
 def _has_tasks(run: Run) -> bool:
