@@ -150,6 +150,19 @@ def test_the_gap_is_never_learned_plus_forgotten() -> None:
     assert "by type" not in as_markdown(report) and not summary([run(SCORES, PLAN)]).gaps
 
 
+def test_the_bound_is_the_joint_row_most_like_the_system() -> None:
+    def joint(label: str, by: float, decoding: str) -> RunLedger:
+        head = {"name": "linear", "decoding": decoding}
+        return run(
+            shifted(by), PLAN, label=label, protocol="joint", head=head, method={"name": "finetuning"}, run=label
+        )
+
+    system = run(SCORES, PLAN, head={"name": "linear", "decoding": "argmax"})
+    bounds = [joint("strong", 12.0, "constrained"), joint("alike", 10.0, "argmax")]
+    (gaps,) = summary([*bounds, system]).gaps
+    assert (gaps.rows[0].bound, gaps.rows[0].overall.total) == ("alike, joint", pytest.approx(10))
+
+
 def test_each_run_is_held_against_the_joint_run_of_its_order() -> None:
     ledgers = [
         run(

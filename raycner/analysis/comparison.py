@@ -89,7 +89,8 @@ class Row:
     gap_tasks: float | None
     """The same of the mean over tasks after the last step."""
     bound: str | None
-    """The label of the joint row that the gaps are to: of the same model and read-out, as far as there is one."""
+    """The label of the joint row that the gaps are to: of the same model, read-out and optimisation, as far as there is
+    one."""
     significance: Significance | None
     """Against the best row that is not joint; None for that row, and without two shared seeds."""
     control_of: str | None = None
@@ -155,8 +156,14 @@ class _System:
         return {seed: run.average.macro for seed, run in self.runs.items() if run.finished and run.average}
 
     @property
-    def model(self) -> Any:
-        return next(iter(self.runs.values())).config["model"]
+    def config(self) -> Mapping[str, Any]:
+        return next(iter(self.runs.values())).config
+
+    def likeness(self, other: "_System") -> tuple[bool, bool, bool]:
+        """Whether two systems have the same model, read-out and optimisation: the most alike compare largest."""
+        ours, theirs = self.config, other.config
+        same_read_out = self.row.read_out == other.row.read_out
+        return ours["model"] == theirs["model"], same_read_out, ours["optim"] == theirs["optim"]
 
 
 def _comparison(runs: Sequence[Run]) -> Comparison:
@@ -250,7 +257,7 @@ def _with_gaps(system: _System, bounds: Sequence[_System]) -> Row:
     same = [bound for bound in bounds if bound.row.read_out.get("numerics") == system.row.read_out.get("numerics")]
     if system.row.joint or not same:
         return system.row
-    bound = max(same, key=lambda bound: (bound.model == system.model, bound.row.read_out == system.row.read_out)).row
+    bound = max(same, key=system.likeness).row
     return replace(
         system.row,
         gap_average=difference(bound.average_macro, system.row.average_macro),

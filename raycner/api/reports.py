@@ -74,9 +74,9 @@ def compare(
         raycner.compare("jobs/demo.yaml", {"plain": ["method.name=finetuning"], "kd": ["method.name=extend_ner"]})
 
     `rows` is a YAML file or the same as a mapping: a name, and the config files and overrides that it adds to the job.
-    `orders` are values of `scenario.protocol.permutation`. `parallel` is how many runs go at once, on the cluster at
-    RAY_ADDRESS or on this machine; each then has the CPUs and GPUs of one worker. Raises `InputError` when a row cannot
-    be run on the job.
+    `orders` are P1, P2 and so on, of the tasks or of the types of `scenario.order`. `parallel` is how many runs
+    go at once, on the cluster at RAY_ADDRESS or on this machine; each then has the CPUs and GPUs of one worker. Raises
+    `InputError` when a row cannot be run on the job.
     """
     from raycner.api.jobs import load_settings
     from raycner.orchestration.parallel_runs import run_in_parallel
