@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from statistics import fmean
 from typing import Any
 
+from raycner.analysis.consistency import require_consistent
 from raycner.data import metrics
 from raycner.data.metrics import TypeCounts
 from raycner.data.scenarios.scenario import recorded
@@ -194,12 +195,13 @@ class Run:
 
 
 def scores(ledger: RunLedger, label: str | None = None) -> Run:
-    """Every score of a run; `label` replaces the name of its method."""
+    """Every score of a run; `label` replaces the name of its method. Raises `InputError` for an inconsistent ledger."""
+    settings = recorded(ledger.config)
+    require_consistent(ledger, settings)
     records = ledger.records()
     series, tasks = [record.test for record in records], [record.new for record in records]
     steps = tuple(_step(record, tasks[: number + 1]) for number, record in enumerate(records))
     forgetting = {name: 100 * lost for name, lost in metrics.forgetting(series).items()} if series else {}
-    settings = recorded(ledger.config)
     return Run(
         run=ledger.run,
         label=label or ledger.label,

@@ -15,7 +15,8 @@ Schema 2 renamed `duels` to `significance`, and `interference` of rows and order
 under `config` and `scenario`, have the names of this version, whatever version wrote the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from raycner.analysis.comparison import Comparison, compare
@@ -25,6 +26,7 @@ from raycner.analysis.progressions import Progression, progressions
 from raycner.analysis.published import Published, published
 from raycner.analysis.scores import Run, scores
 from raycner.analysis.significance import Contrast, PairedTests, placed, significance
+from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.storage.ledger import RunLedger
 
@@ -54,8 +56,11 @@ class Summary:
 
 
 def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None) -> Summary:
-    """The scores of the ledgers; `names` gives runs another label than their method."""
-    runs = tuple(scores(ledger, (names or {}).get(ledger.run)) for ledger in ledgers)
+    """The scores of the ledgers; `names` gives runs another label than their method.
+
+    A ledger that is inconsistent is left out with a warning.
+    """
+    runs = tuple(_consistent(ledgers, names or {}))
     comparisons = compare(runs)
     return Summary(
         runs=runs,
@@ -64,6 +69,14 @@ def summary(ledgers: Sequence[RunLedger], names: Mapping[str, str] | None = None
         progressions=progressions(comparisons, runs),
         gaps=gaps(comparisons, runs),
     )
+
+
+def _consistent(ledgers: Sequence[RunLedger], names: Mapping[str, str]) -> Iterator[Run]:
+    for ledger in ledgers:
+        try:
+            yield scores(ledger, names.get(ledger.run))
+        except InputError as error:
+            logging.getLogger(__name__).warning("ignored: %s", error)
 
 
 def with_published(summary: Summary) -> Summary:
