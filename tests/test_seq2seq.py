@@ -28,7 +28,7 @@ THREE = TWO.grow(("food",))
 
 def decoder(inventory: TypeInventory = TWO, width: int = WIDTH, **settings: Any) -> DecodedTags:
     torch.manual_seed(0)
-    head = Seq2Seq(**{"init_std": 1.0, **settings}).build(width)
+    head = Seq2Seq(**{"init_std": 1.0, "decoding": "argmax", **settings}).build(width)
     head.grow(inventory, GrowthConfig())
     with torch.no_grad():
         for parameter in head.parameters():
