@@ -149,3 +149,13 @@ def test_the_page_of_results_repeats_the_notes(trained: str, tmp_path: Path) -> 
     (note, *_) = report.runs[0].ledger.corpora[0].notes
     page = (tmp_path / "report.html").read_text()
     assert "What was read of the corpora" in page and note in page
+
+
+def test_what_a_protocol_cannot_divide_is_shown_all_the_same(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "dev.conll").write_text(TEST)
+    words = ["scenario.corpus.name=columns", f"scenario.corpus.path={folder}", "scenario.order=[PER, DATE]"]
+    assert main(["prepare", *words, f"store={tmp_path / 'store'}"]) == 2
+    shown = capsys.readouterr()
+    assert "longest sentence" in shown.out and "DATE" in shown.err

@@ -14,9 +14,11 @@ from raycner.api.progress import Progress, event_handler
 from raycner.console import TextConsole
 from raycner.data.inspection import CORPUS, CorpusContents, Reach, as_it_is, of_corpus, recognised_layout
 from raycner.data.layouts.layout import FileLayout, build_layout
+from raycner.data.scenarios.scenario import Scenario
 from raycner.data.sentence_table import SentenceTable
 from raycner.data.sources import Part
 from raycner.errors import InputError
+from raycner.events import Message
 from raycner.reporting.corpus_document import document
 
 if TYPE_CHECKING:
@@ -61,28 +63,37 @@ def inspect_job(
 ) -> "Inspection":
     """Read the corpora of a job into its store, and say what was read.
 
-    `encoder` is compared with the sentences; without one, the job's own if it is a folder. Raises `InputError` for what
-    what cannot be read.
+    `encoder` is compared with the sentences; without one, the job's own if it is a folder. Raises `InputError` for
+    what cannot be read; what the protocol cannot divide is read, and `problem` says why it cannot.
     """
     from raycner.orchestration import run_steps
 
     config = load_config(job, overrides, settings)
+    scenario = config.scenario
     with event_handler(progress) as handler:
-        _, scenario = run_steps.prepare(config, handler)
+        store = run_steps.open_store(config)
+        corpora = Scenario.read(scenario, store, lambda line: handler(Message(line)))
     network = _encoder(config.model.encoder, encoder)
-    layouts = config.scenario.protocol.corpora(config.scenario.corpus)
-    corpora = {corpus.source: (layout, corpus) for layout, corpus in zip(layouts, scenario.corpora, strict=True)}
-    return Inspection(
-        [(of_corpus(layout, corpus), _reach(network, corpus.parts)) for layout, corpus in corpora.values()]
-    )
+    try:
+        Scenario(scenario, corpora)
+        problem = None
+    except InputError as error:
+        problem = error
+    layouts = scenario.protocol.corpora(scenario.corpus)
+    distinct = {corpus.source: (layout, corpus) for layout, corpus in zip(layouts, corpora, strict=False)}
+    pairs = [(of_corpus(layout, corpus), _reach(network, corpus.parts)) for layout, corpus in distinct.values()]
+    return Inspection(pairs, problem)
 
 
 class Inspection:
     """What was read of corpora: tables, a frame, a document, and one page."""
 
-    def __init__(self, corpora: Sequence[tuple[CorpusContents, Reach | None]]) -> None:
-        """Each with what an encoder cannot read of it, where there is one."""
-        self.corpora = tuple(corpora)
+    def __init__(
+        self, corpora: Sequence[tuple[CorpusContents, Reach | None]], problem: InputError | None = None
+    ) -> None:
+        """Each with what an encoder cannot read of it, where there is one. `problem` is why the protocol of a job
+        cannot divide them."""
+        self.corpora, self.problem = tuple(corpora), problem
 
     @cached_property
     def data(self) -> dict[str, Any]:

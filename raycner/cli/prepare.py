@@ -29,4 +29,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.inspections import inspect_job
 
     progress = TextConsole(stderr=True) if args.json else console
-    print_inspection(inspect_job(args.configs, encoder=args.encoder, progress=progress), args, console)
+    inspection = inspect_job(args.configs, encoder=args.encoder, progress=progress)
+    print_inspection(inspection, args, console)
+    if inspection.problem is not None:
+        raise inspection.problem

@@ -43,15 +43,17 @@ class StepResult:
 
 
 def prepare(config: RunConfig, emit: EventHandler) -> tuple[ObjectStore, Scenario]:
-    """The store, and the scenario over its corpora, which are read into the store if it lacks them.
+    """The store, and the scenario over its corpora, which are read into the store if it lacks them."""
+    store = open_store(config)
+    return store, Scenario.prepare(config.scenario, store, lambda line: emit(Message(line)))
 
-    Raises `InputError` where the store would not outlive a job of `ray job submit`.
-    """
+
+def open_store(config: RunConfig) -> ObjectStore:
+    """The store of a run. Raises `InputError` where it would not outlive a job of `ray job submit`."""
     if SUBMITTED in os.environ and "://" not in config.store and not Path(config.store).expanduser().is_absolute():
         what = f"a submitted job runs in a temporary copy of its folder, and {config.store!r} would be removed with it"
         raise InputError(what, location="store", hint="use a URI, or an absolute path that all nodes share")
-    store = ObjectStore(config.store)
-    return store, Scenario.prepare(config.scenario, store, lambda line: emit(Message(line)))
+    return ObjectStore(config.store)
 
 
 def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:

@@ -80,10 +80,15 @@ class Scenario(Sequence[Experience]):
     @classmethod
     def prepare(cls, config: ScenarioConfig, store: ObjectStore, emit: Callable[[str], None] = print) -> "Scenario":
         """Read the corpora that the store lacks, and divide them into experiences."""
+        return cls(config, cls.read(config, store, emit))
+
+    @staticmethod
+    def read(config: ScenarioConfig, store: ObjectStore, emit: Callable[[str], None] = print) -> list[Corpus]:
+        """The corpora of a scenario, those of its protocol first; those that the store lacks are read."""
         corpora = [prepare(layout, store, emit) for layout in config.protocol.corpora(config.corpus)]
         if config.reservoir.path:
             corpora.append(prepare_reservoir(config.reservoir, store, emit))
-        return cls(config, corpora)
+        return corpora
 
     @classmethod
     def open(cls, config: ScenarioConfig, store: ObjectStore, fingerprints: Sequence[str]) -> "Scenario":
