@@ -127,7 +127,7 @@ class OptimConfig:
         return replace(self, first=FirstStepConfig(), **(own if index == 0 else {}))
 
     def for_sentences(self, sentences: int) -> "OptimConfig":
-        """The values of a step of N sentences, with nothing left open.
+        """The values of a step of N sentences, with nothing left open: `updates` is 0, for it is spent.
 
             batch size  b = N * epochs / updates, within 8 ... 32
             epochs      e = updates * b / N, rounded up, within 3 ... 30
@@ -145,7 +145,7 @@ class OptimConfig:
             self,
             epochs=epochs,
             batch_size=size,
-            updates=OptimConfig.updates,
+            updates=0,
             lr=scale * self.lr,
             head_lr=scale * self.head_lr,
         )

@@ -393,7 +393,7 @@ def test_a_step_makes_enough_updates_whatever_its_size(
     optim = given.for_sentences(sentences)
     assert (optim.epochs, optim.batch_size) == (epochs, batch_size)
     assert (optim.lr, optim.head_lr) == (pytest.approx(scale * given.lr), pytest.approx(scale * given.head_lr))
-    assert optim.for_sentences(sentences) == optim, "nothing is left open"
+    assert optim.for_sentences(sentences) == optim and optim.updates == 0, "nothing is left open"
 
 
 def test_a_step_may_override_settings_of_the_run() -> None:
