@@ -1,5 +1,6 @@
 """Reports: several runs side by side, and tables of systems that are run to be compared."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import cached_property, partial
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from raycner.events import EventHandler
     from raycner.orchestration.table_rows import Entry, Row
     from raycner.storage.ledger import RunLedger
+
+log = logging.getLogger(__name__)
 
 
 def report(
@@ -91,9 +94,14 @@ def compare(
             ledgers = run_in_parallel({str(entry): entry.config for entry in planned}, parallel, handler)
         else:
             ledgers = tuple(_run_each(planned, handler))
-    runs = [Run(ledger, ObjectStore(entry.config.store)) for entry, ledger in zip(planned, ledgers, strict=True)]
-    labels = {run.name: entry.row for entry, run in zip(planned, runs, strict=True)}
-    return Report(runs, labels=labels, contrasts=_contrasts(table), published=published)
+    runs: dict[str, Run] = {}
+    labels: dict[str, str] = {}
+    for entry, ledger in zip(planned, ledgers, strict=True):
+        if ledger.run in runs:
+            log.warning("row %r has the steps of %r on this job: it is left out", entry.row, labels[ledger.run])
+            continue
+        runs[ledger.run], labels[ledger.run] = Run(ledger, ObjectStore(entry.config.store)), entry.row
+    return Report(runs.values(), labels=labels, contrasts=_contrasts(table), published=published)
 
 
 def _run_each(planned: "Sequence[Entry]", emit: "EventHandler") -> "Iterator[RunLedger]":
