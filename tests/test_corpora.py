@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -576,6 +577,34 @@ def test_a_damaged_corpus_is_read_again(harm: str, folder: Path, store: ObjectSt
         store.write(f"{key}/train.arrow", b"ARROW1")
     assert sentences_of(read(folder, store)) == SENTENCES
     assert store.damage(key) == ""
+
+
+def forged_offsets(table: pa.Table) -> pa.Table:
+    words = table["words"].combine_chunks()
+    offsets = pa.array([0, 1 << 30, *words.offsets.to_pylist()[2:]], pa.int32())
+    return table.set_column(1, "words", pa.ListArray.from_arrays(offsets, words.values))
+
+
+@pytest.mark.parametrize(
+    ("forge", "expected"),
+    [(forged_offsets, "not a corpus"), (lambda table: table.drop(["entities"]), "the columns of train are id: int64")],
+)
+def test_a_forged_corpus_is_refused(
+    forge: Callable[[pa.Table], pa.Table], expected: str, folder: Path, store: ObjectStore, tmp_path: Path
+) -> None:
+    """Its checksums are right: whoever may write to a store can write these too."""
+    corpus = read(folder, store)
+    forged = tmp_path / "forged"
+    shutil.copytree(store.local(f"corpora/{corpus.fingerprint}"), forged, ignore=shutil.ignore_patterns("MANIFEST"))
+    table = forge(map_table(forged / "train.arrow"))
+    (forged / "train.arrow").unlink()
+    with ipc.new_stream(str(forged / "train.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    store.push(forged, f"corpora/{corpus.fingerprint}")
+    assert not store.damage(f"corpora/{corpus.fingerprint}")
+    with pytest.raises(InputError, match=expected):
+        Corpus.open(store, corpus.fingerprint)
+    assert sentences_of(read(folder, store)) == SENTENCES, "its source is read again"
 
 
 # ---- where raw files are

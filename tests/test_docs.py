@@ -115,6 +115,14 @@ def test_the_messages_that_are_explained_exist() -> None:
         assert max(parts, key=len).strip(" ?") in source, message
 
 
+def test_every_promise_names_a_test() -> None:
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    tests = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(tests) > 30
+    for file, name in tests:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
 @pytest.mark.parametrize("module", [module for _, module in python_api.PAGES.values()])
 def test_a_public_module_documents_all_that_it_offers(module: str) -> None:
     loaded = importlib.import_module(module)

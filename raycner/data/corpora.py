@@ -17,7 +17,7 @@ from raycner.data.arrow_files import map_table, read_batches
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
 from raycner.data.recognition import BY_CONTENT, recognised
-from raycner.data.sentence_table import SentenceTable, SentenceWriter, read_sentences
+from raycner.data.sentence_table import SCHEMA, SentenceTable, SentenceWriter, read_sentences
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
 from raycner.hashing import canonical, plain
@@ -74,7 +74,7 @@ class Corpus:
     def open(cls, store: ObjectStore, fingerprint: str) -> "Corpus":
         """The corpus that the store holds under this fingerprint, with the notes of whoever prepared it first."""
         try:
-            return cls(store.local(_key(fingerprint)))
+            return _stored(store, fingerprint)
         except FileNotFoundError:
             hint = "prepare it again from its source"
             raise InputError(f"there is no corpus {fingerprint}", location=str(store.uri), hint=hint) from None
@@ -117,10 +117,31 @@ def prepare(layout: Layout, store: ObjectStore, emit: Callable[[str], None] = pr
     index_key = f"corpora/sources/{_source_key(layout, files)}.json"
     with suppress(FileNotFoundError, InputError):  # what was removed or damaged is read again
         entry = _SOURCES.read(store, index_key)
-        return Corpus(store.local(_key(entry.fingerprint)), notes=entry.notes, source=layout.source)
+        return _stored(store, entry.fingerprint, notes=entry.notes, source=layout.source)
     prepared = _read(layout, files, notes, store, emit)
     _SOURCES.write(store, index_key, SourceEntry(prepared.fingerprint, prepared.notes))
     return prepared
+
+
+def _stored(
+    store: ObjectStore, fingerprint: str, *, notes: Sequence[str] | None = None, source: str | None = None
+) -> Corpus:
+    """A corpus of the store. Its tables are validated: checksums do not show who wrote them.
+
+    Raises FileNotFoundError where there is none, `InputError` where its files are no corpus.
+    """
+    key = _key(fingerprint)
+    folder = store.local(key)
+    try:
+        for part in PARTS:
+            table = map_table(_part_path(folder, part))
+            table.validate(full=True)
+            if not table.schema.equals(SCHEMA):
+                raise ValueError(f"the columns of {part} are {', '.join(map(str, table.schema))}")
+        return Corpus(folder, notes=notes, source=source)
+    except (ValueError, LookupError, TypeError) as error:
+        what = f"not a corpus ({str(error).partition(chr(10))[0]})"
+        raise InputError(what, location=f"{store}/{key}", hint="remove it, and prepare it again") from None
 
 
 def _read(
