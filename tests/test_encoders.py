@@ -20,7 +20,6 @@ from raycner.networks.encoders.encoder import EncoderConfig, pick
 from raycner.networks.encoders.pretrained import Pretrained, TouchedEmbedding
 from raycner.networks.heads.cosine import Cosine
 from raycner.networks.heads.linear import Linear
-from raycner.networks.losses import IGNORE
 from raycner.networks.network import ModelConfig, Network
 
 SENTENCES = [
@@ -141,26 +140,7 @@ def test_any_words_are_read(sentences: list[list[str]], tiny_bert: str) -> None:
 MADE: dict[str, Network] = {}
 
 
-def test_words_beyond_the_window_have_no_state_and_no_loss(tiny_bert: str) -> None:
-    made = network(Pretrained(path=tiny_bert, max_length=12))
-    long = ["abcd", "ef", "ghijkl", "m", "n"]  # [CLS] 4 2 6: eleven slots are words', so the third is cut and stays
-    tokens = made.tokenize([long])[0]
-    assert (len(tokens), tokens.starts.tolist()) == (12, [1, 5, 7, -1, -1])
-    cut_batch = batch(made, [long, ["a"] * 3])
-    assert cut_batch.mask.tolist() == [[True, True, True, False, False], [True, True, True, False, False]]
-    sentence = Sentence(0, tuple(long), frozenset({Entity(2, 5, "animal")}))
-    cut = made.collate([sentence], [tokens], [0])
-    assert cut.targets.tolist() == [[0, 0, 1, IGNORE, IGNORE]]
-    with made.eval_mode():
-        states = made.states(cut)
-        assert not states.words[0, 3:].any()
-        with torch.no_grad():
-            made.head.rows.zero_()
-            made.head.rows[2, -1] = 9.0
-        assert made.predict(cut)[0].keys() == {Entity(0, 3, "animal")}, "words without a state are O"
-
-
-def test_no_sentence_is_longer_than_the_encoder_can_read(tiny_bert: str, tmp_path: Path) -> None:
+def test_no_row_is_longer_than_the_encoder_can_read(tiny_bert: str, tmp_path: Path) -> None:
     from transformers import AutoModel, AutoTokenizer
 
     AutoModel.from_pretrained(tiny_bert).save_pretrained(tmp_path)
@@ -169,7 +149,7 @@ def test_no_sentence_is_longer_than_the_encoder_can_read(tiny_bert: str, tmp_pat
     boundless.save_pretrained(tmp_path)
     for path in (tiny_bert, tmp_path):
         made = network(Pretrained(path=str(path)))
-        assert len(made.tokenize([["word"] * 60])[0]) == 96
+        assert made.encoder.collate(made.tokenize([["word"] * 60]))["ids"].shape == (4, 96)
         assert torch.isfinite(words_of(made, [["word"] * 60])).all()
 
 

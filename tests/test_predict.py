@@ -125,19 +125,16 @@ def test_a_head_that_reads_its_batch_predicts_what_it_is_scored_on(
     assert any(predicted)
 
 
-def test_what_is_too_long_for_the_encoder_is_read_in_parts(tiny_bert: str) -> None:
+def test_what_is_too_long_for_the_encoder_is_read_to_its_end(tiny_bert: str) -> None:
     torch.manual_seed(1)
     network = Network(build(ModelConfig, {"encoder": {"name": "pretrained", "path": tiny_bert}}))
     network.start_step(TypeInventory().grow(("x", "y")), [["Ada"]])
     network.finalize()
     predictor = Predictor(network)
     long = ["Ada", "Bo", "Finch", "."] * 60
-    (entities,) = predictor.words([long])
+    entities, nothing, short = predictor.words([long, [], long[:4]])
     assert entities[-1].end > 200, "the end of the sentence was not read"
-    whole = [sum(len(word) for word in long[:end]) for end in range(len(long))]
-    reach = next(end for end in range(4, len(long), 4) if whole[end + 4] > 96 - 2)
-    (alone,) = predictor.words([long[:reach]])
-    assert alone == [f for f in entities if f.end <= reach]
+    assert nothing == [] and predictor.words([long, long[:4]]) == [entities, short]
 
 
 def test_the_package_offers_it() -> None:

@@ -153,7 +153,7 @@ def test_a_tokenizer_is_identified_by_its_output(tiny_bert: str, encoder: Transf
     assert same.tokenizer_digest() == encoder.tokenizer_digest()
     same.tokenize([["Oslo", "Bo"]])
     assert copy.deepcopy(same).tokenizer_digest() == encoder.tokenizer_digest()
-    assert shorter.tokenizer_digest() != encoder.tokenizer_digest()
+    assert shorter.tokenizer_digest() == encoder.tokenizer_digest(), "windows are cut after tokens are read"
     larger = Pretrained(path=tiny_bert).build(fresh=False)
     larger.tokenizer.add_tokens(["Oslo"])
     assert larger.tokenizer_digest() != encoder.tokenizer_digest()

@@ -293,7 +293,7 @@ def _note_sentences(folder: Path, notes: list[str]) -> None:
         if lengths:
             notes.append(
                 f"{part}: {len(lengths)} sentences of more than {LONG_SENTENCE} words, the longest of {max(lengths)}; "
-                "words beyond the encoder's reach (model.encoder.max_length) are predicted O"
+                "an encoder reads what is longer than model.encoder.max_length in overlapping windows"
             )
 
 

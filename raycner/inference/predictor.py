@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self, TextIO, TypeVar, cast, overload
+from typing import Self, TextIO, TypeVar, cast, overload
 
 import numpy as np
 from rich.console import Console
@@ -24,13 +24,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from raycner.data.entities import Entity, Sentence, TypeInventory
+from raycner.data.entities import Sentence, TypeInventory
 from raycner.data.passages import Passage
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.inference.trained_step import TrainedStep, load_record, load_step
 from raycner.networks.devices import device, does_bf16
-from raycner.networks.encoders.encoder import Tokens, Words
+from raycner.networks.encoders.encoder import Words
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
@@ -45,7 +45,6 @@ PASSAGES_AT_A_TIME = 4096
 """Passages in memory at a time, sorted by length together."""
 DESCRIPTION, WEIGHTS, ENCODER = "raycner.json", "weights.safetensors", "encoder"
 """The files of an exported folder: the description of the network, its weights, and its encoder without weights."""
-FULL_STOPS = frozenset(".!?\u3002\uff01\uff1f")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -165,17 +164,15 @@ class Predictor:
                 yield passage, _entities(passage, [next(predictions) for _ in passage.sentences])
 
     def _predict(self, sentences: Sequence[Words]) -> list[Prediction]:
-        """One prediction per sentence; a sentence that is too long for the encoder is split into parts."""
-        parts = [
-            _Part(number, start, words, tokens)
-            for number, of_sentence in enumerate(self._network.tokenize(sentences))
-            for start, words, tokens in self._parts(sentences[number], of_sentence)
-        ]
+        """One prediction per sentence."""
+        tokens = self._network.tokenize(sentences)
+        lengths = np.asarray([len(of_sentence) for of_sentence in tokens], dtype=np.int64)
+        filled = np.flatnonzero([len(words) > 0 for words in sentences])
         predictions: list[Prediction] = [{} for _ in sentences]
-        lengths = np.asarray([len(part.tokens) for part in parts], dtype=np.int64)
         with self._network.eval_mode():
-            for positions in batches_without_gradient(self._network, np.arange(len(parts)), lengths):
+            for positions in batches_without_gradient(self._network, filled, lengths):
                 places = positions.tolist()
+<<<<<<< HEAD
                 chunk = [parts[place] for place in places]
                 inputs = [Sentence(place, tuple(parts[place].words), frozenset()) for place in places]
                 batch = self._network.collate(inputs, [part.tokens for part in chunk], places)
@@ -187,33 +184,14 @@ class Predictor:
                 for part, entities in zip(chunk, outputs, strict=True):
                     shifted = {_shifted(entity, part.start): confidence for entity, confidence in entities.items()}
                     predictions[part.sentence] |= shifted
+=======
+                inputs = [Sentence(place, tuple(sentences[place]), frozenset()) for place in places]
+                batch = self._network.collate(inputs, [tokens[place] for place in places], places)
+                outputs = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
+                for place, prediction in zip(places, outputs, strict=True):
+                    predictions[place] = prediction
+>>>>>>> 78642b7 (Long sentences are read in overlapping windows, in training, scoring and prediction alike)
         return predictions
-
-    def _parts(self, words: Words, tokens: Tokens) -> Iterator[tuple[int, Words, Tokens]]:
-        """A sentence in parts that fit into the encoder: the first word of each, its words and their tokens."""
-        longest = _encoded_words(tokens)
-        if words and longest == len(words):
-            yield 0, words, tokens
-            return
-        start = 0
-        while start < len(words):
-            part = words[start : start + longest]
-            (of_part,) = self._network.tokenize([part])
-            if start + _encoded_words(of_part) < len(words):
-                part = part[: _split_point(part, _encoded_words(of_part))]
-                (of_part,) = self._network.tokenize([part])
-            yield start, part, of_part
-            start += len(part)
-
-
-class _Part(NamedTuple):
-    """Some words of a sentence that fit into the encoder."""
-
-    sentence: int
-    start: int
-    """The first of these words, counted in the sentence."""
-    words: Words
-    tokens: Tokens
 
 
 @dataclass(frozen=True)
@@ -313,18 +291,3 @@ def _entities(passage: Passage, predictions: Sequence[Prediction]) -> list[Predi
                 text = passage.text[start:end]
             entities.append(PredictedEntity(start, end, entity.type, prediction[entity], text))
     return entities
-
-
-def _encoded_words(tokens: Tokens) -> int:
-    """How many words, from the first, the encoder has a state for."""
-    return int((tokens.starts >= 0).sum())
-
-
-def _split_point(words: Words, longest: int) -> int:
-    """The length of the first part: up to the last full stop in the second half of the longest one, if any."""
-    ends = (end for end in range(longest, longest // 2, -1) if words[end - 1] in FULL_STOPS)
-    return next(ends, longest)
-
-
-def _shifted(entity: Entity, words: int) -> Entity:
-    return Entity(entity.start + words, entity.end + words, entity.type)

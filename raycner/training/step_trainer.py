@@ -33,6 +33,7 @@ from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
 from raycner.training.fusion import fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
+from raycner.training.long_sentences import window_notes
 from raycner.training.plan import StepSpec
 from raycner.training.reservoir import draw
 from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
@@ -235,16 +236,19 @@ class StepTrainer:
                 forward_sync_buffers=False,  # buffers never change in training: a frozen embedding table is one
             )
         optim, notes = applicable(spec.optim, experience)
+        loader, dev = SplitLoader(train, network), tuple(SplitLoader(part, network) for part in experience.dev)
+        test = (SplitLoader(part, network) for part in experience.test)
+        parts = {"train": (loader,), "dev": dev, "test": test}
         return cls(
             spec=spec,
             optim=optim,
             network=network,
             learner=learner,
             optimizer=_optimizer(network, optim),
-            loader=SplitLoader(train, network),
-            dev=tuple(SplitLoader(part, network) for part in experience.dev),
+            loader=loader,
+            dev=dev,
             callback=callback,
-            notes=notes,
+            notes=(*notes, *window_notes(parts, network.encoder.max_length)),
         )
 
     def cache_states(self, scratch: Path) -> None:

@@ -4,6 +4,7 @@ Shapes: B sentences, T words, L slots (pieces or words), H width.
 """
 
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class Tokens(NamedTuple):
     ids: NDArray[np.int64]
     """[L] piece ids, or word ids."""
     starts: NDArray[np.int64]
-    """[T] the slot of each word's first piece; -1 for a word beyond the maximal length."""
+    """[T] the slot of each word's first piece; -1 for a word without one."""
     words: Words = ()
     """The words themselves, if the encoder reads characters."""
 
@@ -74,6 +75,8 @@ class Encoder(nn.Module, ABC):
     """H."""
     mixed: bool
     """Whether it may compute in bf16 on devices that do so well."""
+    max_length: int = sys.maxsize
+    """The most slots that it reads at once. It reads a longer sentence in overlapping windows."""
     slots_are_words: ClassVar[bool] = False
     """Whether each word is one slot, so that the length of a sentence is known before it is tokenised."""
 

@@ -1,6 +1,7 @@
 """Pretrained transformers of Hugging Face: each word is tokenised separately, and its first piece gives its state.
 
-Shapes: B sentences, T words, L pieces, H width.
+Shapes: B sentences, T words, L pieces, R rows of W pieces, H width. The rows are the sentences, unless one of them is
+longer than the encoder's input: see `windows.py`.
 """
 
 import copy
@@ -22,6 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash
+from raycner.networks.encoders import windows
 from raycner.networks.encoders.encoder import (
     ENCODERS,
     Encoder,
@@ -71,7 +73,8 @@ class Pretrained(EncoderConfig):
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
     max_length: int = 512
-    """In pieces. Words beyond it have no state and are predicted O."""
+    """The most pieces that the encoder reads at once, or fewer where the checkpoint allows fewer. Longer sentences are
+    read in overlapping windows of this length."""
     projection: bool = omit_default_from_hash(False)
     """Keep the layers that a token classifier has between its encoder and its last one (ModernBERT)."""
     allow_pickle: bool = not_hashed(default=False)
@@ -173,6 +176,9 @@ class Transformer(Encoder):
         bare = self.tokenizer(["a"], is_split_into_words=True, add_special_tokens=False)["input_ids"]
         at = next(i for i in range(len(template)) if template[i : i + len(bare)] == bare)
         self.prefix, self.suffix = template[:at], template[at + len(bare) :]
+        if self.max_length <= len(template) - len(bare):
+            what = f"{self.max_length} pieces leave no room for a word between the special ones of {config.path!r}"
+            raise InputError(what, location="model.encoder.max_length", hint=f"set {len(template) + 1} or more")
         self._pieces: dict[str, list[int]] = {}
         if config.embeddings == "frozen":
             model.get_input_embeddings().weight.requires_grad_(False)
@@ -207,36 +213,47 @@ class Transformer(Encoder):
         if backend is None:
             return None
         libraries = version("tokenizers"), version("transformers")
-        rules = (libraries, backend.to_str(), self.prefix, self.suffix, self.max_length, self.tokenizer.unk_token_id)
+        rules = (libraries, backend.to_str(), self.prefix, self.suffix, self.tokenizer.unk_token_id)
         return hashlib.sha256(repr(rules).encode()).hexdigest()
 
     def _assemble(self, words: Words) -> Tokens:
         pieces = [self._pieces[word] for word in words]
         starts = len(self.prefix) + np.cumsum([0, *map(len, pieces)], dtype=np.int64)[:-1]
-        room = self.max_length - len(self.suffix)
-        ids = [*self.prefix, *(piece for word in pieces for piece in word)][:room] + self.suffix
-        return Tokens(np.asarray(ids, dtype=np.int64), np.where(starts < room, starts, -1))
+        ids = [*self.prefix, *(piece for word in pieces for piece in word), *self.suffix]
+        return Tokens(np.asarray(ids, dtype=np.int64), starts)
 
     def collate(self, sentences: Sequence[Tokens]) -> dict[str, Tensor]:
-        ids = [torch.from_numpy(tokens.ids) for tokens in sentences]
         starts = [torch.from_numpy(tokens.starts) for tokens in sentences]
+        inputs = {"starts": pad_sequence(starts, batch_first=True, padding_value=-1)}
+        rows = [tokens.ids for tokens in sentences]
+        if max(map(len, rows)) > self.max_length:
+            rows, inputs["places"] = windows.cut(rows, self.max_length, len(self.prefix), len(self.suffix))
+        ids = [torch.from_numpy(row) for row in rows]
         lengths = torch.tensor([len(i) for i in ids])
-        return {
+        return inputs | {
             "ids": pad_sequence(ids, batch_first=True, padding_value=self.pad),
             "attend": torch.arange(int(lengths.max()))[None] < lengths[:, None],
-            "starts": pad_sequence(starts, batch_first=True, padding_value=-1),
         }
 
     def forward(self, inputs: Mapping[str, Tensor]) -> States:
-        output = self.model(inputs["ids"], attention_mask=inputs["attend"].long(), output_hidden_states=True)
-        slots, starts = self.projection(output.last_hidden_state), inputs["starts"]
+        ids, attend, starts = inputs["ids"], inputs["attend"], inputs["starts"]
+        if (places := inputs.get("places")) is None:
+            slots, *layers = self._encode(ids, attend)
+        else:
+            slots, *layers = (windows.stitch(layer, places) for layer in windows.encode(self._encode, ids, attend))
+            ids, attend = windows.stitch(ids, places), places >= 0
         if self.config.output_dropout:
             slots = F.dropout(slots, self.config.output_dropout, self.training)
-        states = States(pick(slots, starts), slots, tuple(output.hidden_states), starts, inputs["attend"])
+        states = States(pick(slots, starts), slots, tuple(layers), starts, attend)
         if not self.shares_vectors:
             return states
-        vectors = self.model.get_input_embeddings()(inputs["ids"].gather(1, starts.clamp(min=0)))
+        vectors = self.model.get_input_embeddings()(ids.gather(1, starts.clamp(min=0)))
         return states._replace(vectors=vectors * (starts >= 0)[..., None])
+
+    def _encode(self, ids: Tensor, attend: Tensor) -> tuple[Tensor, ...]:
+        """The states [R, W, H] of rows [R, W], and those after every layer."""
+        output = self.model(ids, attention_mask=attend.long(), output_hidden_states=True)
+        return self.projection(output.last_hidden_state), *output.hidden_states
 
     @torch.no_grad()
     def vectors(self, texts: Sequence[str]) -> Tensor:
