@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,9 +21,11 @@ from raycner.inference.evaluate import evaluate
 from raycner.networks.batch import Batch
 from raycner.networks.encoders import windows
 from raycner.networks.encoders.pretrained import Pretrained
+from raycner.networks.heads import HEADS as HEAD_KINDS
 from raycner.networks.network import ModelConfig, Network
 from raycner.orchestration.runner import run
 from raycner.settings import build
+from raycner.training.long_sentences import left_out_notes
 
 REACH = 24
 HEADS: dict[str, dict[str, Any]] = {
@@ -207,3 +209,29 @@ def test_run_evaluate_and_predict_read_alike(
     right = {kind: sum(p in gold for p in predicted if p[2] == kind) for kind in ("x", "y")}
     assert right == {kind: tp for kind, (tp, _, _) in counts.items()}
     assert len(predicted) == sum(tp + fp for tp, fp, _ in counts.values())
+
+
+@pytest.mark.parametrize(
+    ("head", "note"),
+    [
+        (
+            {"name": "spans", "max_width": 1},
+            (2, "wider than 1 words"),
+        ),
+        (
+            {"name": "triplets"},
+            (9, "after the first 341 of a sentence"),
+        ),
+        ({"name": "spans"}, None),
+        ({"name": "linear"}, None),
+    ],
+)
+def test_entities_without_a_target_are_counted(head: dict[str, Any], note: tuple[int, str] | None) -> None:
+    class Split:
+        def sentences(self) -> list[Sentence]:
+            many = [Entity(i, i + 1, "x") for i in range(350)]
+            return [Sentence(0, ("w",) * 400, frozenset([*many[2:], Entity(0, 2, "x"), Entity(380, 385, "y")]))]
+
+    made = HEAD_KINDS[head.pop("name")](**head).build(32)
+    line = "train: {} entities are not learned, nor are such predicted: those {}"
+    assert [*left_out_notes(cast(Any, Split()), made)] == ([line.format(*note)] if note else [])

@@ -1,10 +1,13 @@
-"""Long sentences: what of a step is read in windows, because it is longer than the encoder reads at once."""
+"""Long sentences: what of a step is read in windows, and which entities have no target, whatever the windows."""
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
+from raycner.data.scenarios.scenario import Split
+from raycner.networks.heads.head import Head
 from raycner.training.loader import SplitLoader
 
 
@@ -19,6 +22,13 @@ def window_notes(parts: Mapping[str, Iterable[SplitLoader]], max_length: int) ->
                 f"{name}: {sentences} sentences of more than {max_length} pieces are read in overlapping windows; "
                 f"{words} words and {entities} entities lie beyond the first {max_length} pieces"
             )
+
+
+def left_out_notes(train: Split, head: Head[Any]) -> Iterator[str]:
+    """A note on the entities of the training sentences that the head cannot learn."""
+    number = sum(map(head.left_out, train.sentences())) if head.limit else 0
+    if number:
+        yield f"train: {number} entities are not learned, nor are such predicted: those {head.limit}"
 
 
 def beyond(loader: SplitLoader, max_length: int) -> tuple[int, int, int]:

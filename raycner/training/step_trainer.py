@@ -6,7 +6,7 @@ Knows torch.distributed, not Ray.
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
 from raycner.training.fusion import fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
-from raycner.training.long_sentences import window_notes
+from raycner.training.long_sentences import left_out_notes, window_notes
 from raycner.training.plan import StepSpec
 from raycner.training.reservoir import draw
 from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
@@ -238,7 +238,7 @@ class StepTrainer:
         optim, notes = applicable(spec.optim, experience)
         loader, dev = SplitLoader(train, network), tuple(SplitLoader(part, network) for part in experience.dev)
         test = (SplitLoader(part, network) for part in experience.test)
-        parts = {"train": (loader,), "dev": dev, "test": test}
+        parts: dict[str, Iterable[SplitLoader]] = {"train": (loader,), "dev": dev, "test": test}
         return cls(
             spec=spec,
             optim=optim,
@@ -248,7 +248,11 @@ class StepTrainer:
             loader=loader,
             dev=dev,
             callback=callback,
-            notes=(*notes, *window_notes(parts, network.encoder.max_length)),
+            notes=(
+                *notes,
+                *window_notes(parts, network.encoder.max_length),
+                *left_out_notes(experience.train, network.head),
+            ),
         )
 
     def cache_states(self, scratch: Path) -> None:

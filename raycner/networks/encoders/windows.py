@@ -63,10 +63,10 @@ def window_starts(pieces: int, room: int) -> Numbers:
 
 def _places(firsts: Numbers, length: int, room: int, prefix: int, suffix: int) -> tuple[Numbers, Numbers]:
     """The window of each slot of a sentence, and its column there."""
-    slots = np.arange(length)
+    slots = np.arange(length, dtype=np.int64)
     pieces = slots - prefix
     borders = (firsts[:-1] + room + firsts[1:]) / 2  # half-way between the end of a window and the start of the next
-    windows = np.searchsorted(borders, pieces + 0.5)
+    windows = np.searchsorted(borders, pieces + 0.5).astype(np.int64)
     windows[length - suffix :] = len(firsts) - 1
     return windows, slots - firsts[windows]
 

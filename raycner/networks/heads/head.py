@@ -101,6 +101,15 @@ class Head(nn.Module, ABC, Generic[Output]):
     def num_old(self) -> int:
         """The number of output columns before the newest step: those of the teacher's head."""
 
+    @property
+    def limit(self) -> str:
+        """Which entities it neither learns nor predicts, as in "wider than 8 words"; empty where there are none."""
+        return ""
+
+    def left_out(self, sentence: Sentence) -> int:  # noqa: ARG002
+        """How many entities of a sentence are beyond `limit`."""
+        return 0
+
     @abstractmethod
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         """[B, T] or a shape of its own; IGNORE where there is no word."""

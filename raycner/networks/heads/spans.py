@@ -56,6 +56,13 @@ class SpanHead(GrowingRows[SpanOutput]):
     def count(self, inventory: TypeInventory) -> int:
         return len(inventory)
 
+    @property
+    def limit(self) -> str:
+        return f"wider than {self.config.max_width} words" if self.config.max_width else ""
+
+    def left_out(self, sentence: Sentence) -> int:
+        return sum(0 < self.config.max_width < entity.end - entity.start for entity in sentence.entities)
+
     def draw(self, count: int) -> Tensor:
         """[count, 2 K (H + 1)] from N(0, 2 / H), as in the published code, with a bias of zero."""
         rows = torch.zeros(count, 2 * self.config.vector, self.width + 1)

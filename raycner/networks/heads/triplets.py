@@ -84,6 +84,13 @@ class TripletHead(GrowingRows[TripletOutput]):
     def count(self, inventory: TypeInventory) -> int:
         return len(inventory)
 
+    @property
+    def limit(self) -> str:
+        return f"after the first {self._max_symbols // 3} of a sentence"
+
+    def left_out(self, sentence: Sentence) -> int:
+        return max(0, len(sentence.entities) - self._max_symbols // 3)
+
     def draw(self, count: int) -> Tensor:
         """[count, H] new vectors of symbols."""
         return self.config.init_std * torch.randn(count, self.width)
