@@ -172,25 +172,15 @@ class Predictor:
         with self._network.eval_mode():
             for positions in batches_without_gradient(self._network, filled, lengths):
                 places = positions.tolist()
-<<<<<<< HEAD
-                chunk = [parts[place] for place in places]
-                inputs = [Sentence(place, tuple(parts[place].words), frozenset()) for place in places]
-                batch = self._network.collate(inputs, [part.tokens for part in chunk], places)
+                inputs = [Sentence(place, tuple(sentences[place]), frozenset()) for place in places]
+                batch = self._network.collate(inputs, [tokens[place] for place in places], places)
                 outputs = self._network.predict(
                     batch.to(self._network.device),
                     new_type_bias=self._new_type_bias,
                     thresholds=self.thresholds.values if self.thresholds else None,
                 )
-                for part, entities in zip(chunk, outputs, strict=True):
-                    shifted = {_shifted(entity, part.start): confidence for entity, confidence in entities.items()}
-                    predictions[part.sentence] |= shifted
-=======
-                inputs = [Sentence(place, tuple(sentences[place]), frozenset()) for place in places]
-                batch = self._network.collate(inputs, [tokens[place] for place in places], places)
-                outputs = self._network.predict(batch.to(self._network.device), new_type_bias=self._new_type_bias)
                 for place, prediction in zip(places, outputs, strict=True):
                     predictions[place] = prediction
->>>>>>> 78642b7 (Long sentences are read in overlapping windows, in training, scoring and prediction alike)
         return predictions
 
 
