@@ -178,7 +178,9 @@ class Transformer(Encoder):
         self.prefix, self.suffix = template[:at], template[at + len(bare) :]
         if self.max_length <= len(template) - len(bare):
             what = f"{self.max_length} pieces leave no room for a word between the special ones of {config.path!r}"
-            raise InputError(what, location="model.encoder.max_length", hint=f"set {len(template) + 1} or more")
+            raise InputError(
+                what, location="model.encoder.max_length", hint=f"set {len(template) - len(bare) + 1} or more"
+            )
         self._pieces: dict[str, list[int]] = {}
         if config.embeddings == "frozen":
             model.get_input_embeddings().weight.requires_grad_(False)

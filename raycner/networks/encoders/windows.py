@@ -79,7 +79,7 @@ def encode(encoder: Callable[[Tensor, Tensor], Layers], ids: Tensor, attend: Ten
     of_part: Callable[[Tensor, Tensor], Layers] = encoder
     if torch.is_grad_enabled():
         of_part = partial(checkpoint, encoder, use_reentrant=False)
-    parts = [of_part(*rows) for rows in zip(ids.split(size), attend.split(size), strict=True)]
+    parts = [of_part(*rows) for rows in zip(torch.split(ids, size), torch.split(attend, size), strict=True)]
     return tuple(torch.cat(layer) for layer in zip(*parts, strict=True))
 
 
