@@ -137,7 +137,7 @@ def _stored(
             table = map_table(_part_path(folder, part))
             table.validate(full=True)
             if not table.schema.equals(SCHEMA):
-                raise ValueError(f"the columns of {part} are {', '.join(map(str, table.schema))}")
+                raise ValueError(f"the columns of {part} are {', '.join(table.schema.names)}")
         return Corpus(folder, notes=notes, source=source)
     except (ValueError, LookupError, TypeError) as error:
         what = f"not a corpus ({str(error).partition(chr(10))[0]})"
@@ -162,7 +162,7 @@ def _read(
         description = {"fingerprint": fingerprint, "types": types, "notes": notes, "source": layout.source}
         (folder / "corpus.json").write_text(json.dumps(description, ensure_ascii=False, indent=1), encoding="utf-8")
         _commit(folder, _key(fingerprint), store, emit)
-    return Corpus(store.local(_key(fingerprint)), notes=notes, source=layout.source)
+    return _stored(store, fingerprint, notes=notes, source=layout.source)
 
 
 def read_as_it_is(
