@@ -8,6 +8,7 @@ import yaml
 
 from raycner.errors import InputError
 from raycner.hashing import Plain
+from raycner.shipped import local_or_shipped
 
 LONGEST = 1 << 20
 """Characters of a document."""
@@ -50,9 +51,9 @@ def load(text: str) -> Plain:
 
 
 def load_file(path: str, hint: str) -> Plain:
-    """The value of a file. Raises `InputError` with `hint` where it cannot be read or holds no document."""
+    """The value of a file, local or shipped. Raises `InputError` with `hint` where it is no document to read."""
     try:
-        with Path(path).open("rb") as file:
+        with Path(local_or_shipped(path)).open("rb") as file:
             content = file.read(LONGEST + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -30,6 +30,7 @@ from raycner.config import RunConfig, read
 from raycner.errors import InputError
 from raycner.hashing import Plain, fingerprint, plain
 from raycner.settings import spell
+from raycner.shipped import local_or_shipped
 
 Settings = Mapping[str, Plain]
 """Dotted name -> value."""
@@ -189,11 +190,12 @@ class SearchPlan:
 
 
 def load(path: str) -> Study:
-    """The STUDY of a file."""
-    if not Path(path).is_file():
+    """The STUDY of a file, local or shipped."""
+    file = local_or_shipped(path)
+    if not Path(file).is_file():
         raise InputError("there is no such file", location=path, hint="name a file of search_spaces/")
     try:
-        study = runpy.run_path(path).get("STUDY")
+        study = runpy.run_path(file).get("STUDY")
     except InputError as error:
         raise InputError(error.what, location=f"{path}: {error.location}", hint=error.hint) from None
     except Exception as error:
