@@ -16,7 +16,7 @@ import raycner
 PACKAGE = Path(raycner.__file__).parent
 LAYERS = [
     ("errors", "version"),
-    ("addresses", "console"),
+    ("addresses", "console", "shipped"),
     ("hashing", "registry", "plugins"),
     ("renames",),
     ("yaml_text",),
