@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from raycner.api.adoption import adopt
     from raycner.api.aliases import Alias, Aliases, aliases, history, promote, rollback
     from raycner.api.evaluations import Evaluation, evaluate
+    from raycner.api.first_job import init
     from raycner.api.gates import Judgement, gate
     from raycner.api.inspections import Inspection, inspect, inspect_job
     from raycner.api.planning import plan, prepare
@@ -44,6 +45,7 @@ __all__ = [
     "forecast",
     "gate",
     "history",
+    "init",
     "inspect",
     "inspect_job",
     "load_run",
@@ -81,6 +83,7 @@ _MODULES = {
     "forecast": "raycner.api.searches",
     "gate": "raycner.api.gates",
     "history": "raycner.api.aliases",
+    "init": "raycner.api.first_job",
     "inspect": "raycner.api.inspections",
     "inspect_job": "raycner.api.inspections",
     "load_run": "raycner.api.runs",

@@ -28,6 +28,7 @@ COUNTERPARTS = {
     "aliases": "aliases",
     "history": "history",
     "serve": "serve",
+    "init": "init",
     "inspect": "inspect",
     "prepare": "prepare",
     "plan": "plan",

@@ -15,6 +15,7 @@ PAGES = {
     "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),
     "study": ("Studies", "raycner.tuning.study"),
+    "first_job": ("First jobs", "raycner.api.first_job"),
     "inspections": ("Inspections", "raycner.api.inspections"),
     "planning": ("Corpora and plans", "raycner.api.planning"),
     "stores": ("Stores", "raycner.api.stores"),

@@ -34,12 +34,12 @@ def add_parser(verbs: Verbs) -> None:
 def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.inspections import inspect
 
-    path, settings = _path_and_settings(args.files)
+    path, settings = path_and_settings(args.files)
     layout = settings.pop("name", None)
     print_inspection(inspect(path, layout=layout, reading=settings, encoder=args.encoder), args, console)
 
 
-def _path_and_settings(words: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
+def path_and_settings(words: Sequence[str]) -> tuple[str | None, dict[str, Any]]:
     """The path among the words of a command line, and the settings of the layout."""
     from raycner.settings import parse
 

@@ -21,6 +21,7 @@ from raycner.cli import (
     extend,
     gate,
     history,
+    init,
     inspect,
     plan,
     predict,
@@ -40,7 +41,7 @@ from raycner.registry import suggest
 from raycner.version import __version__
 
 VERBS = (
-    *(inspect, prepare, plan, run, compare, search, report, store, evaluate, predict, export),
+    *(init, inspect, prepare, plan, run, compare, search, report, store, evaluate, predict, export),
     *(adopt, extend, gate, promote, rollback, aliases, history, serve),
 )
 """In the order of `raycner --help`."""
