@@ -6,6 +6,7 @@ import logging
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -255,6 +256,7 @@ def values(hint: Any) -> st.SearchStrategy[Any]:
         int: st.integers(1, 9),
         float: st.floats(0.015625, 0.984375),
         Any: st.integers(),
+        date: st.dates(min_value=date(2100, 1, 1)),
         str: st.sampled_from(["a", "b/c", "7", "true", "naïve 😀", ""]),
     }
     return plainly[hint]

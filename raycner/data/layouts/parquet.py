@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -109,15 +109,17 @@ class _Features:
 
 
 @dataclass(frozen=True)
-class _ClassLabel:
-    names: list[str]
+class _Value:
+    """The feature of one tag; tags that are text have no names."""
+
+    names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class _Tags:
-    """The feature of a column of numbered tags."""
+    """The feature of a column of tags."""
 
-    feature: _ClassLabel
+    feature: _Value
 
 
 _FEATURES, _TAGS = TypeAdapter(_Features), TypeAdapter(_Tags)
