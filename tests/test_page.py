@@ -20,7 +20,7 @@ from raycner.analysis.summary import summary, with_published, with_significance
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.hashing import plain
-from raycner.reporting.html.page import Section, contents, export, html, write
+from raycner.reporting.html.page import MOST_ROWS, MOST_SEEDS, Section, contents, export, html, write
 from raycner.reporting.tables.search import scores_by_step
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
@@ -296,6 +296,40 @@ def test_the_settings_on_the_page_run_again(tmp_path: Path):
     assert f"raycner run {file.name}" in page
     assert RunConfig.load([str(file)]) == config
     assert yaml.safe_load(file.read_text()) == plain(config)
+
+
+def with_weights(count: int, **settings: Any) -> list[RunLedger]:
+    """So many rows of one run each."""
+    ledgers = [with_epochs(run(SCORES, PLAN, method={"name": "dld", "weight": n}, **settings)) for n in range(count)]
+    return [RunLedger(one._store, replace(one._page, run=f"{one.run}-{n}")) for n, one in enumerate(ledgers)]
+
+
+def test_of_many_runs_the_first_rows_are_drawn_and_the_rest_is_said_to_be_left_out():
+    (section,) = contents(summary(with_weights(400)))
+    drawn = [part for part in section.parts if part.recipes]
+    assert len(drawn) == MOST_ROWS
+    assert len(list(section.all_plots())) == 4 + 3 * MOST_ROWS
+    assert len(section.tables[0].rows) == 400
+    left_out = f"Left out: the plots, the tables by type and the settings of the last {400 - MOST_ROWS} rows"
+    assert [line for line in section.paragraphs if line.startswith(left_out)]
+    assert "Left out" not in html(contents(summary(with_weights(MOST_ROWS))))
+
+
+def test_small_scenarios_are_drawn_in_full_and_large_ones_share_the_rest():
+    small, large = with_weights(2, protocol="one"), with_weights(40, protocol="two")
+    sections = contents(summary([*small, *large, *with_weights(40, protocol="three")]))
+    assert [sum(bool(part.recipes) for part in one.parts) for one in sections] == [2, 14, 14]
+    many = [one for number in range(MOST_ROWS + 10) for one in with_weights(1, protocol=f"p{number}")]
+    assert sum(bool(part.recipes) for one in contents(summary(many)) for part in one.parts) == MOST_ROWS
+
+
+def test_of_many_seeds_the_first_have_details():
+    ledgers = [with_epochs(run(SCORES, PLAN, seed=seed)) for seed in range(MOST_SEEDS + 2)]
+    (section,) = contents(summary(ledgers))
+    row = section.parts[0]
+    assert "Left out: the tables by type and the settings of the last 2 seeds." in row.paragraphs
+    assert len(row.recipes) == MOST_SEEDS == len(row.parts[0].tables)
+    assert "thin: each seed" not in next(plot.caption for plot in row.plots if plot.name.endswith("losses"))
 
 
 def test_text_from_files_is_escaped():

@@ -51,6 +51,12 @@ HEADING = "Results"
 OPENING = "Continual named entity recognition: scores are in percent, on test unless stated otherwise."
 BY_TYPE, PSEUDO = "Precision, recall and support by type", "Pseudo-entities of the teacher by type"
 READ = "What was read of the corpora"
+MOST_ROWS, MOST_STEPS, MOST_SEEDS = 30, 288, 5
+"""The rows, of all scenarios together, that have plots and a section; their steps, if each had as many as the longest;
+and the seeds of a row whose details are shown. Every row is in the tables.
+
+A plot takes a quarter of a second and, of 18 steps, a quarter of a megabyte.
+"""
 
 
 class Recipe(NamedTuple):
@@ -98,8 +104,9 @@ def contents(summary: Summary, searched: Sequence[SearchRecord] = ()) -> list[Se
     """The sections of the page: scenarios, tables over several of them, searches."""
     runs = {run.run: run for run in summary.runs}
     theirs = summary.published or [None] * len(summary.comparisons)
-    pairs = enumerate(zip(summary.comparisons, theirs, strict=True), start=1)
-    sections = [_scenario(f"scenario-{number}", *pair, runs) for number, pair in pairs]
+    shares = _shares(summary.comparisons)
+    scenarios = enumerate(zip(summary.comparisons, theirs, shares, strict=True), start=1)
+    sections = [_scenario(f"scenario-{number}", *scenario, runs) for number, scenario in scenarios]
     tables = [orders_table(orders, summary.runs) for orders in summary.orders]
     if summary.progressions:
         tables += progressions_tables(summary.progressions, summary.runs)
@@ -148,27 +155,54 @@ def _writing(path: Path) -> Iterator[None]:
         raise InputError(what, location=str(path), hint="name a place that you may write to") from None
 
 
-def _scenario(anchor: str, comparison: Comparison, published: Published | None, by_name: Mapping[str, Run]) -> Section:
-    rows = comparison.rows
-    runs = [by_name[name] for row in rows for name in row.runs]
-    figures: list[Plot] = []
-    if any(len(row.curve) > 1 for row in rows):
-        figures += [plots.curve(f"{anchor}-{measure}", comparison, measure, published) for measure in MEASURES]
-    if any(row.finished and row.forgetting for row in rows):
-        figures.append(plots.retention(f"{anchor}-old-and-new", comparison, runs))
-        figures.append(plots.forgetting(f"{anchor}-forgetting", comparison))
+def _shares(comparisons: Sequence[Comparison]) -> list[int]:
+    """How many rows of each scenario are drawn: all of the small ones, equally many of the large ones."""
+    shares, rows = [0] * len(comparisons), [len(comparison.rows) for comparison in comparisons]
+    left = min(MOST_ROWS, MOST_STEPS // max((len(comparison.plan) for comparison in comparisons), default=1))
+    for place, scenario in enumerate(sorted(range(len(rows)), key=rows.__getitem__)):
+        shares[scenario] = min(rows[scenario], left // (len(rows) - place))
+        left -= shares[scenario]
+    return shares
+
+
+def _scenario(
+    anchor: str, comparison: Comparison, published: Published | None, share: int, by_name: Mapping[str, Run]
+) -> Section:
+    runs = [by_name[name] for row in comparison.rows for name in row.runs]
+    drawn = replace(comparison, rows=comparison.rows[:share])
     parts = [_published(f"{anchor}-published", published, comparison)] if published else []
-    parts += [_row(f"{anchor}-{n}", row, [by_name[name] for name in row.runs]) for n, row in enumerate(rows, start=1)]
+    parts += [
+        _row(f"{anchor}-{n}", row, [by_name[name] for name in row.runs]) for n, row in enumerate(drawn.rows, start=1)
+    ]
     parts += _corpora(f"{anchor}-corpora", runs)
     types = f"Types, in the order they are learned: {'; '.join(', '.join(names) for names in comparison.plan)}."
     return Section(
         title=title(comparison),
         anchor=anchor,
-        paragraphs=[types, *remarks(comparison, runs)],
+        paragraphs=[types, *remarks(comparison, runs), *_undrawn(len(comparison.rows) - share)],
         tables=[ranking(comparison, runs)],
-        plots=figures,
+        plots=_scenario_plots(anchor, drawn, published, runs),
         parts=parts,
     )
+
+
+def _scenario_plots(anchor: str, drawn: Comparison, published: Published | None, runs: Sequence[Run]) -> list[Plot]:
+    """Plots of all drawn rows of a scenario."""
+    figures: list[Plot] = []
+    if any(len(row.curve) > 1 for row in drawn.rows):
+        figures += [plots.curve(f"{anchor}-{measure}", drawn, measure, published) for measure in MEASURES]
+    if any(row.finished and row.forgetting for row in drawn.rows):
+        figures.append(plots.retention(f"{anchor}-old-and-new", drawn, runs))
+        figures.append(plots.forgetting(f"{anchor}-forgetting", drawn))
+    return figures
+
+
+def _undrawn(rows: int) -> list[str]:
+    """What is left out of a scenario."""
+    if not rows:
+        return []
+    left_out = f"Left out: the plots, the tables by type and the settings of the last {many(rows, 'row')} of the table."
+    return [f"{left_out} A report on them alone (`raycner report RUN... --html FILE`) has them."]
 
 
 def _corpora(anchor: str, runs: Sequence[Run]) -> list[Section]:
@@ -198,26 +232,33 @@ def _published(anchor: str, published: Published, comparison: Comparison) -> Sec
 def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
     """The runs of a row; their tables are by seed."""
     started = [run for run in runs if run.steps]
+    detailed = started[:MOST_SEEDS]
     figures = [plots.heatmap(f"{anchor}-types", started)] if started else []
     if any(step.epochs for run in started for step in run.steps):
         figures.append(plots.terms(f"{anchor}-losses", started))
-    by_type = [_type_table(run) for run in started]
+    by_type = [_type_table(run) for run in detailed]
     parts = [Section(title=BY_TYPE, anchor=f"{anchor}-by-type", tables=by_type, folded=True)] if by_type else []
     taught = [run for run in started if any(step.pseudo for step in run.steps)]
     if taught:
         figures.append(plots.pseudo(f"{anchor}-teacher", started))
-        tables = [replace(pseudo_table(run), title=f"Seed {run.seed}") for run in taught]
+        tables = [replace(pseudo_table(run), title=f"Seed {run.seed}") for run in taught[:MOST_SEEDS]]
         parts.append(Section(title=PSEUDO, anchor=f"{anchor}-pseudo", tables=tables, folded=True))
     name = row_cell(row)
     return Section(
         title=name.text,
         anchor=anchor,
-        paragraphs=[*([", ".join(name.details)] if name.details else []), *_notes(started)],
-        tables=[_extra_test_table(run) for run in started if extra_test_sets(run)],
+        paragraphs=[*([", ".join(name.details)] if name.details else []), *_undetailed(runs), *_notes(detailed)],
+        tables=[_extra_test_table(run) for run in detailed if extra_test_sets(run)],
         plots=figures,
         parts=parts,
-        recipes=list(map(_recipe, runs)),
+        recipes=list(map(_recipe, runs[:MOST_SEEDS])),
     )
+
+
+def _undetailed(runs: Sequence[Run]) -> list[str]:
+    """What is left out of a row."""
+    rest = len(runs) - MOST_SEEDS
+    return [f"Left out: the tables by type and the settings of the last {many(rest, 'seed')}."] if rest > 0 else []
 
 
 def _notes(runs: Sequence[Run]) -> Iterator[str]:
@@ -281,6 +322,7 @@ def _inline(plot: Plot) -> Picture:
     text = plot.svg()
     text = text[text.index("<svg") :]
     text = re.sub(r"<style.*?</style>|<defs>\s*</defs>| xmlns(:\w+)?=\"[^\"]*\"| version=\"1.1\"", "", text, flags=re.S)
+    text = re.sub(r" font-family: [^;\"]*;|(?<=\n) +", "", text)  # the page has its own font
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{plot.name}-", text)
     for colour, name in COLOURS.items():
         text = text.replace(colour, f"var(--{name})")

@@ -40,6 +40,8 @@ from raycner.settings import spell
 COLOURS, MARKERS = (BLUE, ORANGE, GREEN, PINK, AMBER, SKY), "os^Dv<>P"
 DASHES = ("-", (0, (3, 1.2)), (0, (1.2, 1)))
 LONGEST_LABEL, LONGEST_TYPE = 54, 20
+MOST_THIN = 5
+"""Seeds that have a line each, below that of their mean; of more, the mean alone is drawn."""
 
 
 def curve(name: str, comparison: Comparison, measure: Measure, published: Published | None = None) -> Plot:
@@ -175,8 +177,9 @@ def _cell(axes: Axes, left: float, top: float, score: float | None, *, bold: boo
 def terms(name: str, runs: Sequence[Run]) -> Plot:
     """Every term of the loss over time, and F1 on dev; one small plot a term."""
     caption = "Loss terms and micro-F1 on dev over the epochs of all steps; each term is its own mean, unweighted"
-    caption += f"; mean of {len(runs)} seeds, thin: each seed." if len(runs) > 1 else "."
-    return Plot(name, caption, partial(_terms, runs))
+    if len(runs) > 1:
+        caption += f"; mean of {len(runs)} seeds{', thin: each seed' if len(runs) <= MOST_THIN else ''}"
+    return Plot(name, f"{caption}.", partial(_terms, runs))
 
 
 def _terms(runs: Sequence[Run]) -> Figure:
@@ -205,8 +208,8 @@ def _terms(runs: Sequence[Run]) -> Figure:
 
 
 def _draw_epochs(axes: Axes, start: int, seeds: Sequence[Sequence[float | None]], colour: str) -> None:
-    """The values of the epochs of one step: the mean of seeds, and each of several seeds thinly."""
-    if len(seeds) > 1:
+    """The values of the epochs of one step: the mean of seeds, and each of a few seeds thinly."""
+    if 1 < len(seeds) <= MOST_THIN:
         for seed in seeds:
             axes.plot(range(start, start + len(seed)), _gaps(seed), color=colour, alpha=0.3, linewidth=0.6)
     longest = max(map(len, seeds))
