@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from raycner.api.runs import Run, load_run, load_runs, run
     from raycner.api.searches import Search, forecast, search
     from raycner.api.serving import Server, serve
+    from raycner.api.setting_list import describe_settings
     from raycner.api.stores import Store
     from raycner.config import RunConfig
     from raycner.errors import InputError
@@ -41,6 +42,7 @@ __all__ = [
     "adopt",
     "aliases",
     "compare",
+    "describe_settings",
     "evaluate",
     "forecast",
     "gate",
@@ -79,6 +81,7 @@ _MODULES = {
     "adopt": "raycner.api.adoption",
     "aliases": "raycner.api.aliases",
     "compare": "raycner.api.reports",
+    "describe_settings": "raycner.api.setting_list",
     "evaluate": "raycner.api.evaluations",
     "forecast": "raycner.api.searches",
     "gate": "raycner.api.gates",

@@ -17,6 +17,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.registry import Registry, suggest
 from raycner.renames import RENAMED
+from raycner.synonyms import synonym
 from raycner.yaml_text import AmbiguousNumber, YamlError, load
 
 T = TypeVar("T")
@@ -77,13 +78,13 @@ def build(kind: type[T], given: Mapping[str, Plain], where: str = "", default: T
 
 def _fill(kind: type[T], given: Mapping[str, Plain], where: str, default: T | None) -> T:
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    hints = _hints(typing.cast(Any, kind))
+    hints = field_types(typing.cast(Any, kind))
     for key in given:
         if key not in fields:
             raise _unknown(_join(where, key), given[key], kind, fields)
     values: dict[str, Any] = {}
     for key, field in fields.items():
-        fallback = getattr(default, key) if default is not None else _default(field)
+        fallback = getattr(default, key) if default is not None else default_of(field)
         if key in given:
             values[key] = _coerce(hints[key], given[key], _join(where, key), fallback)
         elif fallback is not dataclasses.MISSING:
@@ -103,16 +104,18 @@ def _unknown(location: str, value: Plain, kind: type[Any], fields: Mapping[str, 
     key = location.rpartition(".")[2]
     name = kind.name if "family" in dir(kind) else ""
     near = difflib.get_close_matches(key, [*fields, "name"] if name else fields, n=3, cutoff=0.6)
+    others = [other for other, member in sorted(kind.family.items()) if _has_field(member, key)] if name else []
+    leaf = next(iter(flat(nested(location, value))), location)
+    if not others and (meant := synonym(key) or (not near and synonym(leaf.rpartition(".")[2]))):
+        near = [meant]
     if not near:
-        leaf = next(iter(flat(nested(location, value))))
         former = [old for old in RENAMED if old.rpartition(".")[0] == leaf.rpartition(".")[0]]
         near = [RENAMED[old].now for old in difflib.get_close_matches(leaf, former, n=1, cutoff=0.8)]
-    meant = f"did you mean {' or '.join(near)}?" if near else ""
+    question = f"did you mean {' or '.join(near)}?" if near else ""
     every = f"{name} has {', '.join(sorted(fields)) or 'no settings'}" if name else ""
-    others = [other for other, member in sorted(kind.family.items()) if _has_field(member, key)] if name else []
     if others and not near:
         every += f"; {', '.join(others)} have it: set {location.removesuffix(key)}name too"
-    return InputError("no such setting", location=location, hint=f"{meant} {every}".strip() or suggest(key, fields))
+    return InputError("no such setting", location=location, hint=f"{question} {every}".strip() or suggest(key, fields))
 
 
 def _has_field(kind: type[Any], name: str) -> bool:
@@ -138,7 +141,7 @@ def _coerce(hint: Any, value: Plain, where: str, fallback: Any) -> Any:
     except ValidationError as error:
         message = error.errors()[0]["msg"].lower()
         raise InputError(
-            f"{message}, found {_brief(value)}", location=where, hint=f"expected {_in_words(hint)}"
+            f"{message}, found {_brief(value)}", location=where, hint=f"expected {type_in_words(hint)}"
         ) from None
 
 
@@ -160,12 +163,14 @@ def _join(where: str, key: object) -> str:
     return f"{where}.{key}" if where else str(key)
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a setting; `MISSING` if it must be set."""
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
+def field_types(kind: Any) -> dict[str, Any]:
+    """The types of the settings of a dataclass, by name."""
     return {name: _unparametrised(hint) for name, hint in typing.get_type_hints(kind).items()}
 
 
@@ -180,12 +185,17 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=ConfigDict(coerce_numbers_to_str=True))
 
 
-def _in_words(hint: Any) -> str:
+def type_in_words(hint: Any) -> str:
+    """A type as errors and lists of settings name it."""
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(str(choice) for choice in typing.get_args(hint))
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join("nothing" if kind is type(None) else _in_words(kind) for kind in typing.get_args(hint))
-    nouns = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+        return " or ".join("nothing" if kind is type(None) else type_in_words(kind) for kind in typing.get_args(hint))
+    if typing.get_origin(hint) is tuple:
+        return f"a list of {type_in_words(typing.get_args(hint)[0]).removeprefix('a ')}"
+    if typing.get_origin(hint) is Mapping:
+        return "settings by name"
+    nouns = {int: "a whole number", float: "a number", bool: "true or false", str: "text", datetime.date: "a date"}
     return nouns.get(hint, str(hint).replace("typing.", "").replace("collections.abc.", ""))
 
 

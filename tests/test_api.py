@@ -29,6 +29,7 @@ COUNTERPARTS = {
     "history": "history",
     "serve": "serve",
     "init": "init",
+    "settings": "describe_settings",
     "inspect": "inspect",
     "prepare": "prepare",
     "plan": "plan",

@@ -126,7 +126,7 @@ def test_every_leaf_is_coerced_by_its_annotation() -> None:
         ({"limit": "x"}, "found 'x'; expected a whole number or nothing"),
         ({"filled": "perhaps"}, "found 'perhaps'; expected true or false"),
         ({"stroke": {"ends": "sharp"}}, "found 'sharp'; expected round or flat"),
-        ({"names": "abc"}, "found 'abc'; expected tuple[str, ...]"),
+        ({"names": "abc"}, "found 'abc'; expected a list of text"),
         ({"strokes": {"width": 1}}, "strokes: expected a list, found {'width': 1}"),
         ({"shades": {"a": "dark"}}, "shades: "),
     ],

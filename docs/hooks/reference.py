@@ -4,7 +4,6 @@ A kind's page says what its module says (the equation, what is inferred, where i
 every field with its type, its default and the docstring under it.
 """
 
-import ast
 import dataclasses
 import inspect
 import re
@@ -13,8 +12,7 @@ import textwrap
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 from raycner.callbacks.trackers import TRACKERS
@@ -26,6 +24,7 @@ from raycner.events import RunEvent, SearchEvent, event_name
 from raycner.methods.method import METHODS
 from raycner.networks.encoders.encoder import ENCODERS
 from raycner.networks.heads.head import HEADS
+from raycner.setting_docs import field_docstrings
 from raycner.storage.ledger import StepRecord
 from raycner.storage.searches import TrialRecord
 
@@ -161,7 +160,7 @@ def _settings() -> Iterator[str]:
 
 def fields(kind: type[Any], path: str) -> Iterator[str]:
     """A definition list of a dataclass's fields, under their dotted names."""
-    hints, docstrings = typing.get_type_hints(kind), _field_docstrings(kind)
+    hints, docstrings = typing.get_type_hints(kind), field_docstrings(kind)
     for field in dataclasses.fields(kind):
         name = f"{path}.{field.name}" if path else field.name
         facts = ", ".join(part for part in (spell(hints[field.name]), _spell(_default(field))) if part)
@@ -224,19 +223,3 @@ def _spell(default: Any) -> str:
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-
-
-@cache
-def _field_docstrings(kind: type[Any]) -> dict[str, str]:
-    """The docstrings under the fields of a class and of those it is made of."""
-    docstrings: dict[str, str] = {}
-    for cls in reversed(kind.__mro__[:-1]):
-        if not dataclasses.is_dataclass(cls):
-            continue
-        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-        body = tree.body if isinstance(tree, ast.ClassDef) else []
-        for statement, following in pairwise(body):
-            match statement, following:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    docstrings[name] = text
-    return docstrings

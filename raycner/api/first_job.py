@@ -76,7 +76,10 @@ def _lines(contents: CorpusContents) -> Iterator[str]:
     yield "  corpus:"
     yield f"    name: {spell(contents.layout)}"
     yield from (f"    {key}: {spell(value)}" for key, value in contents.settings.items())
-    yield from (f"    # {part}: no file of its own; a tenth of train is set aside" for part in _missing(contents))
+    yield from (
+        f"    # {part}: no file of its own; a share of train is set aside (`{part}_share`)"
+        for part in _missing(contents)
+    )
     yield "  protocol:"
     yield "    name: fg_pg        # each step sees its own slice of train, annotated with its new types only"
     yield f"    first: {first}           # types that the first step learns"

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
         f"{job}: read it, and change what you like; then",
         f"  raycner plan {job}    # the steps; nothing is trained",
         f"  raycner run {job}     # train them; rerun it to resume",
-        "  raycner report" + " " * len(job) + "      # compare all runs of the store",
+        "  raycner report" + " " * len(job) + "   # compare all runs of the store",
     )
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

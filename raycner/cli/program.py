@@ -32,6 +32,7 @@ from raycner.cli import (
     run,
     search,
     serve,
+    settings,
     store,
 )
 from raycner.cli.parser import Parser
@@ -42,7 +43,7 @@ from raycner.version import __version__
 
 VERBS = (
     *(init, inspect, prepare, plan, run, compare, search, report, store, evaluate, predict, export),
-    *(adopt, extend, gate, promote, rollback, aliases, history, serve),
+    *(adopt, extend, gate, promote, rollback, aliases, history, serve, settings),
 )
 """In the order of `raycner --help`."""
 REPEATED = ("configs", "files", "runs")
