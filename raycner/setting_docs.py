@@ -49,7 +49,7 @@ def setting_docs(kind: type[Any], path: str = "") -> tuple[SettingDoc, ...]:
     return tuple(dict.fromkeys(doc for doc in docs if _is_within(doc.name, path)))
 
 
-def _walk(kind: type[Any], where: str, path: str, chosen: str) -> Iterator[SettingDoc]:
+def _walk(kind: Any, where: str, path: str, chosen: str) -> Iterator[SettingDoc]:
     docstrings, types = field_docstrings(kind), field_types(kind)
     for field in dataclasses.fields(kind):
         name, hint, default = f"{where}{field.name}", types[field.name], default_of(field)
