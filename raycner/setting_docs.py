@@ -57,8 +57,8 @@ def _walk(kind: Any, where: str, path: str, chosen: str) -> Iterator[SettingDoc]
         family = vars(hint).get("family") if isinstance(hint, type) else None
         members = [member for member in typing.get_args(hint) if dataclasses.is_dataclass(member)]
         if isinstance(family, Registry):
-            known = f"one of {', '.join(family.names)}"
-            yield SettingDoc(f"{name}.name", known, getattr(default, "name", None), doc, chosen)
+            choices = f"one of {', '.join(family.names)}"
+            yield SettingDoc(f"{name}.name", choices, getattr(default, "name", None), doc, chosen)
             if _is_within(path, name):
                 for member in family.names:
                     yield from _walk(family.find(member, name), f"{name}.", path, member)
