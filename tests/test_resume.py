@@ -93,9 +93,33 @@ def test_who_lost_the_lock_of_a_step_reuses_what_the_other_committed(
     run(runs.small(tmp_path), rob)
     ends = [event for event in events if isinstance(event, StepReused | StepFinished)]
     assert [type(end) for end in ends] == [StepReused, StepFinished, StepFinished]
+    epochs = [event for event in events[: events.index(ends[0])] if isinstance(event, EpochFinished)]
+    assert len(epochs) == 1 < len(runs.ledger(whole).records()[0].epochs), "it ends after the epoch"
+    assert not store.list("snapshots"), "and leaves none"
     facts = Path("steps", fingerprint, "step.json")
     assert (tmp_path / facts).read_bytes() == (whole / facts).read_bytes(), "seconds and all"
     assert runs.ledger(tmp_path).records()[0] == runs.ledger(whole).records()[0]
+    assert runs.scores(tmp_path) == runs.scores(whole)
+
+
+def test_who_lost_the_lock_to_a_process_that_died_trains_on(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process ends without a commit: training continues after the last snapshot."""
+    for name, seconds in (("PATIENCE", 0.2), ("POLL", 0.02), ("HEARTBEAT", 600.0)):
+        monkeypatch.setattr(locks, name, seconds)
+    store, fingerprint = ObjectStore(str(tmp_path)), runs.ledger(whole).planned[0].fingerprint
+    numbers: list[int] = []
+
+    def rob(event: Event) -> None:
+        if isinstance(event, EpochFinished) and not store.exists(f"steps/{fingerprint}/MANIFEST"):
+            numbers.append(event.number)
+            if len(numbers) == 2:
+                store.write(f"locks/steps/{fingerprint}", b"elsewhere 1 another 0\n")
+
+    run(runs.small(tmp_path), rob)
+    assert numbers == [1, 2, *range(2, len(runs.ledger(whole).records()[0].epochs) + 1)]
+    assert runs.weights(tmp_path) == runs.weights(whole)
     assert runs.scores(tmp_path) == runs.scores(whole)
 
 

@@ -7,6 +7,7 @@ reuses what was committed. An evaluation that the store lacks is made from the s
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from raycner.hashing import Plain, fingerprint, plain
 from raycner.networks.network import Network
 from raycner.orchestration.memories import FinishedStep, remembered
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
-from raycner.storage.locks import acquire
+from raycner.storage.locks import Lock, LockLost, acquire
 from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
@@ -165,16 +166,16 @@ def _find_or_train(
         partial(_waiting, emit, spec, "training"),
         ranks.broadcast_from_rank0,
     )
-    with lock() as held:
-        step = StepCheckpoint.find(store, spec.fingerprint)
-        if step is not None:
-            return step, False
-        network, record = _train(config, store, spec, experience, finished, emit)
-        if not ranks.broadcast_from_rank0(lambda: held.is_lost):
-            return _commit(store, spec, network, record), True
-    with lock():  # another process has trained the step meanwhile, or does so now: what it commits stays
-        step = StepCheckpoint.find(store, spec.fingerprint)
-        return (step, False) if step is not None else (_commit(store, spec, network, record), True)
+    trained: tuple[Network, TrainingRecord] | None = None
+    while True:  # once, unless the lock is lost: then another process trains the step, and what it commits stays
+        with lock() as held:
+            step = StepCheckpoint.find(store, spec.fingerprint)
+            if step is not None:
+                return step, False
+            with suppress(LockLost):
+                trained = trained or _train(config, store, spec, experience, finished, emit, held)
+                if not ranks.broadcast_from_rank0(lambda: held.is_lost):
+                    return _commit(store, spec, *trained), True
 
 
 def _train(
@@ -184,12 +185,13 @@ def _train(
     experience: Experience,
     finished: Sequence[FinishedStep],
     emit: EventHandler,
+    lock: Lock,
 ) -> tuple[Network, TrainingRecord]:
-    """Train a step on its own sentences and on those that the steps before have kept."""
+    """Train a step on its own sentences and on those that the steps before have kept. Raises `LockLost`."""
     memories = remembered(config, store, finished, partial(_waiting, emit, spec, "choosing the memory for"))
     experience = replace(experience, train=replace(experience.train, further=memories))
     parent = finished[-1].checkpoint if finished else None
-    callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit)
+    callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit, lock)
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
     return train(spec, experience, before, callback, carried=carried or 0.0)
@@ -219,18 +221,28 @@ class SnapshotCallback:
     every: int
     """Epochs between snapshots; 0 saves none."""
     on_event: EventHandler
+    lock: Lock | None = None
+    """Of the step: training ends with `LockLost` after an epoch in which another process took it."""
 
     @property
     def _key(self) -> str:
         return f"snapshots/{self.fingerprint}"
 
     def save_snapshot(self, snapshot: Snapshot) -> None:
+        if ranks.broadcast_from_rank0(self._is_lost):
+            raise LockLost
         if self.every and len(snapshot.epochs) % self.every == 0:
             ranks.broadcast_from_rank0(lambda: self._save(snapshot))
 
     def load_snapshot(self) -> Snapshot | None:
         newest = ranks.broadcast_from_rank0(self._newest)
         return None if newest is None else Snapshot.load(self.store.local(newest))
+
+    def _is_lost(self) -> bool:
+        try:
+            return self.lock is not None and self.lock.is_lost
+        except InputError:
+            return False  # the store does not answer: it is asked again after the next epoch, and before the commit
 
     def _save(self, snapshot: Snapshot) -> None:
         earlier = self._saved()

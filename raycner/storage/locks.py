@@ -5,8 +5,8 @@ of its own: a lock that has not changed for PATIENCE seconds is free, and so is 
 waiting process has the same host, boot and pid namespace. The start time of a process shows whether its pid was reused.
 
 Two processes may hold one lock: one that was suspended for longer than PATIENCE, or both where a store cannot create an
-object atomically (object stores without conditional writes). The one that lost it learns so from `is_lost`, and reuses
-what the other commits.
+object atomically (object stores without conditional writes). The one that lost it learns so from `is_lost`, ends its
+work with `LockLost`, and reuses what the other commits.
 
 A lock holds one line: host, pid, boot id, pid namespace, start time, a random name, and the number of the write.
 Version 0.1 wrote no boot id, namespace and start time: its locks become free after PATIENCE.
@@ -31,6 +31,10 @@ PATIENCE = 30.0
 """Seconds without a write after which a lock is free."""
 POLL = 0.5
 """Seconds between two tries of a process that waits."""
+
+
+class LockLost(Exception):
+    """Another process has taken the lock of the work that ends with this."""
 
 
 class Lock:
