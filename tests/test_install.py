@@ -1,9 +1,11 @@
 """An installed raycner: what its wheel holds, and the shipped files that are read where a folder has none."""
 
 import logging
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -52,6 +54,12 @@ def test_an_installed_package_plans_the_demo_in_an_empty_folder(wheel: Path, tmp
     )
     assert ran.returncode == 0, ran.stderr
     assert "person" in ran.stdout and "the one that comes with raycner is read" in " ".join(ran.stderr.split())
+
+
+def test_every_extra_is_explained() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = re.findall(r"^\| (`.*`) \|", (ROOT / "docs/first_steps.md").read_text(), re.M)
+    assert {name for row in table for name in re.findall(r"`([a-z0-9]+)`", row)} >= extras.keys()
 
 
 def test_a_file_of_the_folder_comes_first(

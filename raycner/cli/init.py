@@ -23,7 +23,9 @@ def add_parser(verbs: Verbs) -> None:
     )
     words = "a file, a folder or a pattern (default: this folder), and scenario.corpus.KEY=VALUE settings"
     parser.add_argument("files", nargs="*", metavar="FOLDER", help=words)
-    parser.add_argument("--job", metavar="FILE", type=Path, default="my_job.yaml", help="default: my_job.yaml")
+    parser.add_argument(
+        "--job", metavar="FILE", type=Path, default="my_job.yaml", help="the job to write (default: my_job.yaml)"
+    )
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
