@@ -442,6 +442,36 @@ def test_a_remote_store_is_tried_once_before_it_is_written(
         assert not (tmp_path / "bucket" / "a").exists()
 
 
+@pytest.mark.s3
+def test_of_many_creators_on_s3_one_succeeds(s3_uri: str) -> None:
+    store = ObjectStore(f"{s3_uri}/deep")
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(5):
+            created = list(pool.map(partial(store.create, f"locks/{number}"), [b"%d" % n for n in range(8)]))
+            assert created.count(True) == 1
+            assert store.read(f"locks/{number}") == b"%d" % created.index(True)
+
+
+@pytest.mark.parametrize("answer", ["created", "NotImplemented"])
+def test_a_server_without_conditional_writes_is_named(
+    answer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def create(uri: str, key: str, data: bytes) -> bool:
+        assert (uri, key, data) == (store.uri, store_module.PROBE, store_module.PROBE_CONTENT)
+        if answer == "created":
+            return True
+        raise OSError(answer)
+
+    (tmp_path / "bucket").mkdir()
+    files = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    monkeypatch.setattr(store_module, "_open", lambda _: (files, "bucket"))
+    monkeypatch.setattr(store_module.s3, "create", create)
+    store = ObjectStore(f"s3://{uuid4().hex}")
+    assert store.create("a", b"x") and store.create("b", b"x") and not store.create("a", b"y")
+    (line,) = caplog.messages
+    assert line == f"{store}: two processes may train one step at once (its server has no conditional writes)"
+
+
 def test_links_are_no_keys(tmp_path: Path) -> None:
     outside = write_files(tmp_path / "outside", {"a": b"x"})
     (tmp_path / "store").mkdir()

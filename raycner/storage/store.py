@@ -14,6 +14,7 @@ credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate
 from pathlib import Path
 from time import time
@@ -35,6 +36,7 @@ from pydantic import TypeAdapter, ValidationError
 from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 from raycner.hashing import fingerprint, plain
+from raycner.storage import s3
 from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
 
 MANIFEST = "MANIFEST"
@@ -167,11 +169,20 @@ class ObjectStore:
     def create(self, key: str, data: bytes) -> bool:
         """Write an object at `key` unless there is one; whether this call did.
 
-        Of two concurrent calls one succeeds: on a local filesystem always, elsewhere unless they overlap within one
-        request.
+        Of two concurrent calls one succeeds: on a local filesystem, and on S3 whose server has conditional writes;
+        elsewhere unless they overlap within one request.
         """
         if not self._is_local:
             if self.exists(key):
+                return False
+            with self._refusing("written"):
+                _check_round_trip(self)
+                is_conditional = _has_conditional_writes(self.uri, self._shown)
+                if is_conditional and s3.create(self.uri, key, data):
+                    return True
+            if is_conditional:
+                with suppress(FileNotFoundError):
+                    return self.read(key) == data  # a repeated request finds what the first one wrote
                 return False
             self.write(key, data)
             return True
@@ -408,6 +419,20 @@ def _check_round_trip(store: ObjectStore) -> None:
         hint = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
         raise InputError(what, location=str(store), hint=hint)
     _checked.add(store.uri)
+
+
+@cache
+def _has_conditional_writes(uri: str, shown: str) -> bool:
+    """Whether a server refuses to create PROBE, which it has; tried once per process. If not, a warning says so."""
+    reason = "its server has no conditional writes"
+    if s3.is_available(uri):
+        with suppress(OSError):
+            if not s3.create(uri, PROBE, PROBE_CONTENT):
+                return True
+    else:
+        reason = "boto3 is missing: install raycner[s3]" if uri.startswith("s3://") else "conditional writes need s3://"
+    logging.getLogger(__name__).warning("%s: two processes may train one step at once (%s)", shown, reason)
+    return False
 
 
 def is_key(name: str) -> bool:

@@ -1,7 +1,6 @@
 """Unfinished uploads to S3, left by killed processes: they are invisible, and cost money.
 
-pyarrow cannot list them. boto3 can, where it is installed (raycner's extra `s3`); it finds server and credentials
-in the environment like everything else, or the server in the URI's `endpoint_override`.
+pyarrow cannot list them. boto3 can, where it is installed (raycner's extra `s3`).
 """
 
 from collections.abc import Iterator
@@ -9,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from raycner.errors import InputError
+from raycner.storage import s3
 from raycner.storage.store import ObjectStore
 
 LONG = timedelta(hours=1)
@@ -28,13 +27,7 @@ class Upload:
 
 def are_seen(store: ObjectStore) -> bool:
     """Whether the unfinished uploads of a store can be listed."""
-    if not store.uri.startswith("s3://"):
-        return False
-    try:
-        import boto3  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    return s3.is_available(store.uri)
 
 
 def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
@@ -42,7 +35,7 @@ def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
 
     Raises `InputError` if the server does not answer.
     """
-    bucket, root = _place(store)
+    bucket, root = s3.place(store.uri)
     since = datetime.now(UTC) - older
     return [
         Upload(one["Key"].removeprefix(root), one["UploadId"])
@@ -53,8 +46,8 @@ def unfinished(store: ObjectStore, older: timedelta = LONG) -> list[Upload]:
 
 def abort(store: ObjectStore, upload: Upload) -> None:
     """Forget an upload and all its parts; one that is gone already is no error."""
-    bucket, root = _place(store)
-    client = _client(store)
+    bucket, root = s3.place(store.uri)
+    client = s3.client(store.uri)
     with _refusing(store):
         try:
             client.abort_multipart_upload(Bucket=bucket, Key=root + upload.key, UploadId=upload.id)
@@ -64,25 +57,8 @@ def abort(store: ObjectStore, upload: Upload) -> None:
 
 def _listed(store: ObjectStore, bucket: str, root: str) -> Iterator[Any]:
     with _refusing(store):
-        for page in _client(store).get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=root):
+        for page in s3.client(store.uri).get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=root):
             yield from page.get("Uploads", ())
-
-
-def _place(store: ObjectStore) -> tuple[str, str]:
-    """The bucket, and what all keys of the store begin with in it."""
-    where = urlsplit(store.uri)
-    folder = where.path.strip("/")
-    return where.netloc.rpartition("@")[2], f"{folder}/" if folder else ""
-
-
-def _client(store: ObjectStore) -> Any:
-    import boto3
-
-    query = {name: values[-1] for name, values in parse_qs(urlsplit(store.uri).query).items()}
-    server = query.get("endpoint_override")
-    if server and "://" not in server:
-        server = f"{query.get('scheme', 'https')}://{server}"
-    return boto3.client("s3", endpoint_url=server, region_name=query.get("region"))
 
 
 @contextmanager
