@@ -366,7 +366,7 @@ def test_bernoulli_divergence(seed: int, temperature: float) -> None:
     loss = losses.bernoulli_divergence(student, teacher, SPANS, temperature=temperature)
     s, q = (1 / (1 + np.exp(-z.detach().numpy()[..., :OLD_TYPES] / temperature)) for z in (student, teacher))
     by_hand = q * np.log(q / s) + (1 - q) * np.log((1 - q) / (1 - s))
-    assert value(loss) == pytest.approx(by_hand[SPANS.numpy()].sum() / OLD_TYPES, rel=1e-6, abs=1e-7)
+    assert value(loss) == pytest.approx(by_hand[SPANS.numpy()].sum() / OLD_TYPES, rel=1e-4, abs=1e-7)
     assert int(loss.count) == 9
     loss.total.backward()
     assert student.grad is not None

@@ -24,6 +24,7 @@ from torch.func import functional_call
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.methods.add_ner import AddNER
 from raycner.methods.cfner import CFNER, Neighbours
+from raycner.methods.cpfd import CPFD, Thresholds
 from raycner.methods.dld import DLD
 from raycner.methods.duplet import Duplet, SharedWords
 from raycner.methods.extend_ner import ExtendNER
@@ -32,6 +33,7 @@ from raycner.methods.gen_cner import GenCNER, PseudoSymbols
 from raycner.methods.lucir import LUCIR
 from raycner.methods.method import METHODS, Method
 from raycner.methods.podnet import PODNet
+from raycner.methods.rdp import RDP, Prototypes
 from raycner.methods.self_training import SelfTraining
 from raycner.methods.span_kl import SpanKL
 from raycner.networks.batch import Batch
@@ -458,6 +460,62 @@ def twin_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "duplet", duplet(seed)
 
 
+# Pseudo-labels of words: RDP and CPFD
+
+
+def rdp(seed: int, method: RDP) -> System:
+    """CE on pseudo-labels by prototypes, KD on O words, soft targets and entropy on all words."""
+    states, means = normal(seed + 2, 3, 5, H), normal(seed + 3, C_OLD, H)
+
+    def published(z: Array, z_old: Array) -> float:
+        p, p_old = softmax(z, axis=-1), softmax(z_old, axis=-1)
+        distance = np.linalg.norm(states[:, :, None] - means, axis=-1)  # [B, T, C']
+        near = softmax(-distance, axis=-1) if method.prototypes == "mean" else 1.0
+        labels = np.where(OUTSIDE, (near * p_old).argmax(-1), Y)
+        new = np.eye(C)[np.maximum(Y, 0)][..., C_OLD:]
+        soft = softmax(np.concatenate([expit(z_old), new], axis=-1), axis=-1)
+        ce = cross_entropies(z, labels, LABELLED).mean()
+        kd = divergences(z, z_old, OUTSIDE, 1, 1).mean()
+        s = -(soft * np.log(p)).mean(-1)[LABELLED].mean()
+        h = -(p * np.log(p)).mean(-1)[LABELLED].mean()
+        return float(ce + 2 * kd + 0.3 * s + 0.1 * h)
+
+    system = of_logits(seed, method, published)
+    words = States.of_words(torch.from_numpy(states))
+    teacher = TagOutput(system.teacher.logits, words.words, system.teacher.weight, words)
+    batch = BATCH.with_column(Prototypes(torch.from_numpy(means)))
+    return replace(system, teacher=teacher, batch=batch)
+
+
+def cpfd(seed: int) -> System:
+    """CE on the words that the teacher labels with less than the usual entropy, and KD on O words."""
+    limits = np.asarray([np.inf, 0.9, 0.8, 0.95, 0.85])
+
+    def published(z: Array, z_old: Array) -> float:
+        p_old = softmax(z_old, axis=-1)
+        entropies = -(p_old * np.log(p_old)).sum(-1) / np.log(C_OLD)
+        best = p_old.argmax(-1)
+        kept = OUTSIDE & (entropies <= limits[best])
+        labels = np.where(OUTSIDE, best, Y)
+        total = 0.0
+        for b, t in zip(*(kept | NEW).nonzero(), strict=True):
+            a = kept[b].sum() / max(OUTSIDE[b].sum(), 1)
+            is_old = kept[b] & (best[b] > 0)
+            boost = 0.5 + expit(is_old.sum() / max(NEW[b].sum(), 1)) if is_old[t] else 1.0
+            total += a * boost * -np.log(softmax(z[b, t])[labels[b, t]])
+        ce = total / (kept | NEW).sum()
+        return float(ce + 2 * ROOT * divergences(z, z_old, OUTSIDE, 1, 1).mean())
+
+    batch = BATCH.with_column(Thresholds(torch.from_numpy(limits)))
+    return of_logits(seed, CPFD(), published, batch=batch)
+
+
+def pseudo_label_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "rdp", rdp(seed, RDP())
+    yield "rdp, no prototypes", rdp(seed, RDP(prototypes="none"))
+    yield "cpfd", cpfd(seed)
+
+
 # AddNER
 
 BLOCKS = (slice(0, 5), slice(5, 8))
@@ -686,6 +744,7 @@ FAMILIES = (
     neighbour_systems,
     decomposed_systems,
     twin_systems,
+    pseudo_label_systems,
     stepwise_systems,
     span_systems,
     triplet_systems,
