@@ -495,15 +495,15 @@ def cpfd(seed: int) -> System:
         p_old = softmax(z_old, axis=-1)
         entropies = -(p_old * np.log(p_old)).sum(-1) / np.log(C_OLD)
         best = p_old.argmax(-1)
-        kept = OUTSIDE & (entropies <= limits[best])
+        certain = OUTSIDE & (entropies <= limits[best])
         labels = np.where(OUTSIDE, best, Y)
         total = 0.0
-        for b, t in zip(*(kept | NEW).nonzero(), strict=True):
-            a = kept[b].sum() / max(OUTSIDE[b].sum(), 1)
-            is_old = kept[b] & (best[b] > 0)
+        for b, t in zip(*(certain | NEW).nonzero(), strict=True):
+            a = certain[b].sum() / max(OUTSIDE[b].sum(), 1)
+            is_old = certain[b] & (best[b] > 0)
             boost = 0.5 + expit(is_old.sum() / max(NEW[b].sum(), 1)) if is_old[t] else 1.0
             total += a * boost * -np.log(softmax(z[b, t])[labels[b, t]])
-        ce = total / (kept | NEW).sum()
+        ce = total / (certain | NEW).sum()
         return float(ce + 2 * ROOT * divergences(z, z_old, OUTSIDE, 1, 1).mean())
 
     batch = BATCH.with_column(Thresholds(torch.from_numpy(limits)))
