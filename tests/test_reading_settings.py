@@ -60,6 +60,7 @@ REFUSED: Mapping[str, tuple[str | bytes, str, dict[str, object]]] = {
     "tabs and spaces": ("Anna NNP\tB-PER\nran VBD\tO\n\n", "separator=whitespace", {"separator": "whitespace"}),
     "spaces and tabs": ("Anna x y\tB-PER\nran x y\tO\n\n", "separator=whitespace", {"separator": "whitespace"}),
     "comments with tabs": ("# id\t1\nAnna\tB-PER\nran\tO\n\n", "comment='\"#\"'", {"comment": "#"}),
+    "a comment that ends in a number": ("# id = 0\n# text = x\nAnna\tB-PER\nran\tO\n\n", "comment", {"comment": "#"}),
     "comments of a treebank": ("# id = 1\n# text = x\nAnna\tB-PER\nran\tO\n\n", "comment", {"comment": "#"}),
 }  # fmt: skip
 

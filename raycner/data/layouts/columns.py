@@ -10,7 +10,7 @@ from raycner.data.column_guess import are_numbers, guess_columns
 from raycner.data.entities import OUTSIDE, split_tag
 from raycner.data.layouts.layout import LAYOUTS, RepairLayout, Row, TagLayout, TextFileLayout, filled, from_tags
 from raycner.data.sources import RawFile
-from raycner.data.tag_notation import OTHER_OUTSIDE, SAMPLE, Notation, Tagged
+from raycner.data.tag_notation import SAMPLE, Notation, Tagged
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
 
@@ -143,7 +143,7 @@ class ColumnLayout(TextFileLayout, RepairLayout):
         return not (self.comment in cells and is_tagged)
 
     def _is_tag(self, cell: str) -> bool:
-        return cell.lower() in OTHER_OUTSIDE or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
+        return cell == self.outside or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
 
     def _columns(self, width: int, location: str) -> tuple[int, int]:
         """The columns of word and tag, from 0. Raises `InputError` if a line of this width does not have both."""
