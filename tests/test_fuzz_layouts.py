@@ -4,6 +4,7 @@ A file is drawn from small valid ones and then damaged: bytes are deleted, doubl
 columns of tables filled with other values.
 """
 
+import copy
 import html
 import io
 import json
@@ -197,7 +198,7 @@ def exchange(value: Any, random: Random) -> None:
     elif choice < 0.6:
         container[key] = json.loads(json.dumps(other[0][other[1]], default=repr))
     else:
-        container[key] = random.choice(LEAVES)
+        container[key] = copy.deepcopy(random.choice(LEAVES))
 
 
 def containers(value: Any) -> Iterator[tuple[Any, Any]]:
