@@ -143,7 +143,8 @@ class ColumnLayout(TextFileLayout, RepairLayout):
         return not (self.comment in cells and is_tagged)
 
     def _is_tag(self, cell: str) -> bool:
-        return cell == self.outside or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
+        outside = self.outside if isinstance(self, TagLayout) else OUTSIDE
+        return cell == outside or split_tag(cell)[0] in (OUTSIDE, "B", "I", "E", "S")
 
     def _columns(self, width: int, location: str) -> tuple[int, int]:
         """The columns of word and tag, from 0. Raises `InputError` if a line of this width does not have both."""

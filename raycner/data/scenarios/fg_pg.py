@@ -1,5 +1,6 @@
 """FG-a-PG-b: the training sentences are divided among the steps; `first` types, then `per_step` more each time."""
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -98,15 +99,16 @@ def greedy(corpus: Corpus, inventory: TypeInventory, seed: int) -> list[Rows]:
     entity, goes to a slice with room, uniformly at random; when none has room it is dropped. The reference draws from
     an unseeded generator; here `seed` decides.
     """
-    kinds = [[e.type for e in entities] for entities in corpus["train"].all_entities()]
-    frequency = Counter(kind for sentence in kinds for kind in sentence)
+    sentences = corpus["train"]
+    frequency = Counter(entity.type for entities in sentences.all_entities() for entity in entities)
     slice_of = {kind: k for k in range(len(inventory.sizes)) for kind in inventory.block(k)}
     rank = {kind: (frequency[kind], i) for i, kind in enumerate(inventory.types)}
-    room = _quotas(len(kinds), inventory)
+    room = _quotas(len(sentences), inventory)
     draw = np.random.RandomState(seed)  # its stream is frozen across numpy's versions; default_rng's is not
-    slices: list[list[int]] = [[] for _ in room]
-    for row, sentence in enumerate(kinds):
-        own = [slice_of[kind] for kind in sorted(set(sentence) & set(rank), key=rank.__getitem__)]
+    slices = [array("q") for _ in room]
+    for row, entities in enumerate(sentences.all_entities()):
+        kinds = {entity.type for entity in entities} & rank.keys()
+        own = [slice_of[kind] for kind in sorted(kinds, key=rank.__getitem__)]
         chosen = next((k for k in own if room[k]), None)
         if chosen is None:
             open_slices = [k for k, left in enumerate(room) if left]
@@ -115,7 +117,7 @@ def greedy(corpus: Corpus, inventory: TypeInventory, seed: int) -> list[Rows]:
             chosen = open_slices[draw.randint(len(open_slices))]
         room[chosen] -= 1
         slices[chosen].append(row)
-    return [np.asarray(rows, dtype=np.int64) for rows in slices]
+    return [np.array(rows, dtype=np.int64) for rows in slices]
 
 
 def at_random(corpus: Corpus, inventory: TypeInventory, seed: int) -> list[Rows]:
