@@ -1,6 +1,6 @@
 """Aliases: names such as `production` for the step that is in use."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -55,7 +55,7 @@ class Aliases(Mapping[str, Alias]):
     def __getitem__(self, name: str) -> Alias:
         return self._aliases[name]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._aliases)
 
     def __len__(self) -> int:

@@ -58,7 +58,7 @@ def gate(
 
 
 class Judgement:
-    """What a gate found: a table, a document, and a JUnit file for CI."""
+    """The outcome of a gate: a table, a document, and a JUnit file for CI."""
 
     def __init__(self, report: GateReport) -> None:
         self.report = report

@@ -4,6 +4,7 @@ The runs of a table share steps. A step that two of them need is trained by whoe
 for it. Everything is in the store, so a task that starts again continues where it stopped.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.evaluation.test_sets import prepare_test_sets
 from raycner.events import EventHandler, EventOf, RunEnded, RunsPlanned
+from raycner.hashing import plain
 from raycner.orchestration.cluster import cluster, use_assigned_device
 from raycner.orchestration.event_relay import EventSender, on_driver_node, relay
 from raycner.orchestration.run_steps import prepare
@@ -50,7 +52,7 @@ def run_tasks(configs: Mapping[str, RunConfig], parallel: int, emit: EventHandle
     import ray
     from ray.util.queue import Queue
 
-    tasks = {title: _prepared(config, emit) for title, config in configs.items()}
+    tasks = _prepared(configs, emit)
     emit(RunsPlanned(tuple(tasks), parallel))
     event_queue = Queue(actor_options=on_driver_node())
     waiting, running, names = list(tasks), dict[Any, str](), dict[str, str]()
@@ -67,11 +69,18 @@ def run_tasks(configs: Mapping[str, RunConfig], parallel: int, emit: EventHandle
     return tuple(RunLedger.open(ObjectStore(config.store), names[title]) for title, config in configs.items())
 
 
-def _prepared(config: RunConfig, emit: EventHandler) -> _Task:
-    """The task of a run, whose corpora and extra test sets are in the store now."""
-    store, scenario = prepare(config, emit)
-    tests = prepare_test_sets(config, scenario, store, emit)
-    return _Task(config=config, corpora=list(scenario.fingerprints), test_sets=tests)
+def _prepared(configs: Mapping[str, RunConfig], emit: EventHandler) -> dict[str, _Task]:
+    """The tasks of the runs, whose corpora and extra test sets are in the store: read once for runs that share them."""
+    in_store: dict[str, tuple[list[str], Mapping[str, str]]] = {}
+    tasks: dict[str, _Task] = {}
+    for title, config in configs.items():
+        sources = json.dumps(plain([config.store, config.scenario, config.eval.test]), sort_keys=True)
+        if sources not in in_store:
+            store, scenario = prepare(config, emit)
+            in_store[sources] = list(scenario.fingerprints), prepare_test_sets(config, scenario, store, emit)
+        corpora, tests = in_store[sources]
+        tasks[title] = _Task(config=config, corpora=corpora, test_sets=tests)
+    return tasks
 
 
 def _submit(title: str, task: _Task, event_queue: Any) -> Any:

@@ -79,7 +79,7 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The entities of a text, and RUN:STEP of the step that found them."""
+    """The entities of a text, and RUN:STEP of the step that predicted them."""
 
     entities: list[PredictedEntity]
     model: str

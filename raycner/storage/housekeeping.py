@@ -62,7 +62,7 @@ def directories(store: ObjectStore, kind: str) -> dict[str, int]:
 def referred(store: ObjectStore) -> set[str]:
     """The steps that a run, a search or the history of an alias refers to.
 
-    Raises `InputError` when that cannot be said: a ledger or an alias cannot be read, or they lie behind a link.
+    Raises `InputError` when that cannot be decided: a ledger or an alias cannot be read, or they lie behind a link.
     """
     for link in (*store.links("runs"), *store.links("searches"), *store.links("aliases")):
         what = "a symbolic link, and what runs behind it refer to is unknown"

@@ -48,7 +48,7 @@ class Document:
     text: str
     entities: tuple[tuple[int, int, str], ...]
     unannotated: int
-    """Words of which nobody said whether they are in an entity."""
+    """Words without an annotation: neither in an entity nor outside."""
 
 
 def documents(file: RawFile) -> Iterator[Document]:
