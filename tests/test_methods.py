@@ -464,7 +464,7 @@ FOUND: Prediction = {SURE: 0.9, SO_SO: 0.5, CITY: 0.4}
         (SelfTraining(thresholds={"animal": 0.95}), {CITY}),
         (DLD(base=SelfTraining(threshold=0.6)), {SURE}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value)) if isinstance(value, set) else str(value),
 )
 def test_only_confident_entities_become_labels(method: Method, labels: set[Entity], step: Step) -> None:
     empty: Prediction = {}
