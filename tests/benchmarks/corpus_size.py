@@ -57,7 +57,7 @@ def start(config: RunConfig, store: str, fingerprint: str) -> dict[str, float]:
     network = Network(spec.model)
     before = memory()
     grown = time.perf_counter()
-    grow(network, scenario[0], spec)
+    grow(network, scenario[0].train, scenario[0], spec)
     train = SplitLoader(scenario[0].train, network)
     dev = [SplitLoader(split, network) for split in scenario[0].dev]
     ready = time.perf_counter()

@@ -22,7 +22,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.devices import device
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.head import GrowthConfig
-from raycner.networks.heads.triplets import SPARE, Triplets, generate
+from raycner.networks.heads.triplets import SPARE, TripletHead, generate
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import plan
 from raycner.training.teacher import Teacher
@@ -38,7 +38,9 @@ def cached(rounds: int, layers: int, heads: int) -> tuple[float, float]:
     Sentences have 40 words, and say as many symbols as they may: END is made unlikely.
     """
     torch.manual_seed(0)
-    head = Triplets(init_std=0.05, layers=layers, attention_heads=heads).build(WIDTH)
+    setting = f"model.head={{name: triplets, init_std: 0.05, layers: {layers}, attention_heads: {heads}}}"
+    head = RunConfig.load([setting]).model.head.build(WIDTH)
+    assert isinstance(head, TripletHead)
     head.grow(TypeInventory().grow(("location", "person")), GrowthConfig())
     head.end.zero_()
     head.eval().to(device())

@@ -33,6 +33,7 @@ from raycner.data.sources import single
 from raycner.inference.predictor import Predictor, as_plain
 from raycner.methods.cfner import Neighbours
 from raycner.networks.devices import device, does_bf16
+from raycner.networks.heads.tag_head import TagHead
 from raycner.networks.heads.tag_set import O
 from raycner.networks.neighbours import nearest
 from raycner.networks.network import Network
@@ -67,9 +68,10 @@ def write_corpus(folder: Path, sentences: int, encoder: Path) -> None:
     vocabulary = (encoder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     words = [word for word in vocabulary if word.isalpha() and len(word) > 2][:9000]
     draw = np.random.RandomState(0)
+    shares, longest = [share for share, _ in CONLL_LENGTHS], [length for _, length in CONLL_LENGTHS]
     for part, number in (("train", 2 * sentences), ("dev", sentences), ("test", 8)):
         lines: list[str] = []
-        pieces = np.interp(draw.rand(number), *zip(*CONLL_LENGTHS, strict=True))
+        pieces = np.interp(draw.rand(number), shares, longest)
         for length in np.maximum(1, (pieces - 2) / PIECES_PER_WORD).round().astype(int):
             for i in range(length):
                 named = draw.rand() < 0.15
@@ -139,6 +141,7 @@ def doubtful(teacher: Network, split: Split, share: float) -> Network:
         for _, batch in SplitLoader(split, teacher).batches():
             z = teacher(batch).logits[batch.targets == O]
             margins.append(z[:, 1:].amax(-1) - z[:, O])
+    assert isinstance(teacher.head, TagHead)
     with torch.no_grad():
         teacher.head.rows[O, -1] += torch.cat(margins).quantile(1 - share)
     return teacher
@@ -149,7 +152,7 @@ def looked_at(course: StepTrainer) -> float:
     lengths, optim = course.loader.lengths, course.spec.optim
     extra = 0
     for batch in epoch_order(lengths, seed=0, epoch=1, size=optim.batch_size, tokens=optim.batch_tokens):
-        for other in course.spec.method.collate(course.loader, batch).column(Neighbours).sentences:
+        for other in course.spec.method.collate(course.loader, batch.tolist()).column(Neighbours).sentences:
             extra += int(lengths[other.positions.tolist()].sum())
     return extra / int(lengths.sum())
 
@@ -160,7 +163,7 @@ def course(spec: StepSpec, scenario: Scenario, parent: Network | None, scratch: 
     network = Network(spec.model) if parent is None else copy.deepcopy(parent)
     teacher = None if parent is None else freeze(parent, spec, 0.0, scratch)
     split = annotate(experience.train, spec.method, teacher)
-    grow(network, experience, spec)
+    grow(network, split, experience, spec)
     return StepTrainer.of(spec, network, teacher, split, experience, Unwatched())
 
 

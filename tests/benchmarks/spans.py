@@ -7,7 +7,6 @@ no span, and stacks both outcomes for its KL. Here all 66 types are seen, so tha
 import statistics
 import time
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +37,8 @@ class Plain(nn.Module):
         starts, ends = (
             torch.cat([half.unflatten(-1, (-1, VECTOR)) for half in side], 2) for side in zip(*halves, strict=True)
         )
-        return torch.einsum("biek,bjek->bije", starts, ends) / VECTOR**0.5
+        products: Tensor = torch.einsum("biek,bjek->bije", starts, ends)
+        return products.div(VECTOR**0.5)
 
     def loss(self, words: Tensor, gold: Tensor, taught: Tensor) -> Tensor:
         z, spans = self.scores(words), torch.ones(WORDS, WORDS, device=words.device).triu()
@@ -66,11 +66,12 @@ def sides() -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
     torch.manual_seed(0)
     where = "cuda" if torch.cuda.is_available() else "cpu"
     words = torch.randn(SENTENCES, WORDS, WIDTH, device=where, requires_grad=True)
-    inventory, heads = TypeInventory(), []
+    inventory = TypeInventory()
+    heads: list[SpanHead] = []
     for step, types in enumerate(TASKS):
         inventory = inventory.grow([f"{step}-{number}" for number in range(types)])
         if step >= len(TASKS) - 2:
-            heads.append(cast(SpanHead, Spans().build(WIDTH)))
+            heads.append(Spans().build(WIDTH))
             heads[-1].grow(inventory, GrowthConfig())
     gold = frozenset(Entity(at, at + 2, kind) for at, kind in zip(range(0, 40, 5), inventory.new, strict=True))
     sentences = [Sentence(row, ("w",) * WORDS, gold) for row in range(SENTENCES)]
