@@ -6,10 +6,12 @@
 # make docs    build the documentation site into site/; fails on a warning
 # make clean   remove environments and caches, but not the store
 #
-# PYTHON=python3.12 selects the interpreter of the environments.
+# PYTHON=python3.12 selects the interpreter of the environments; TEST_PROCESSES=4 runs as many files of tests at once.
 
 PYTHON ?= python3
 BIN := .venv/bin
+TEST_PROCESSES ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 export RAY_USAGE_STATS_ENABLED ?= 0
 export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
@@ -25,7 +27,7 @@ demo: .venv/ready
 	$(BIN)/raycner report --html report.html
 
 test: .venv/ready-dev .venv-swift/ready
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-chaos: .venv/ready-dev .venv-swift/ready
 	$(BIN)/python -m pytest -m chaos tests/drills
@@ -36,7 +38,7 @@ check: .venv/ready-dev .venv-swift/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/run.py
