@@ -41,7 +41,8 @@ def hook(name: str) -> ModuleType:
     return module
 
 
-reference, sections, python_api, notebook = map(hook, ("reference", "sections", "python_api", "notebook"))
+HOOKS = ("reference", "sections", "python_api", "notebook", "command_line")
+reference, sections, python_api, notebook, command_line = map(hook, HOOKS)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def site() -> dict[str, str]:
     shown = {name: reference.on_page_markdown(sections.on_page_markdown(text)) for name, text in written.items()}
     shown |= {f"reference/{name}.md": text for name, text in reference.pages().items()}
     shown |= {f"python/{name}.md": text for name, text in python_api.pages().items()}
-    return shown | {"tutorial.md": notebook.page()}
+    return shown | {"tutorial.md": notebook.page(), "reference/command_line.md": command_line.page()}
 
 
 @pytest.mark.parametrize("path", WITH_EXAMPLES, ids=lambda path: path.stem)
@@ -152,7 +153,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_heading_that_is_gone_is_noticed() -> None:
     with pytest.raises(LookupError, match="no heading 'Nowhere'"):
-        sections.section("README.md", "Nowhere")
+        sections.section("CONTRIBUTING.md", "Nowhere")
 
 
 @pytest.mark.parametrize(

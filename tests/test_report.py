@@ -318,7 +318,7 @@ def test_the_document_is_json_and_keeps_its_keys():
         *overall,
         *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
         *("by_task", "conlleval", "tests", "thresholds", "pseudo", "epochs", "sentences", "seconds", "workers"),
-        *("dtype", "version", "notes"),
+        *("dtype", "version", "notes", "dev_support"),
     }
     assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(document["comparisons"][0]["rows"][0]) == {

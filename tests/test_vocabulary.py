@@ -53,9 +53,9 @@ def bound(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_standard_words_in_help() -> None:
-    from raycner.cli.program import _parser
+    from raycner.cli.program import parser_of_all_verbs
 
-    for text in helps(_parser()[0]):
+    for text in helps(parser_of_all_verbs()[0]):
         assert not OLD.search(text), text
 
 

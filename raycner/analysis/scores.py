@@ -120,6 +120,8 @@ class Step(Overall, SetScores):
     occurs in it."""
     pseudo: Mapping[str, Pseudo] | None
     """By old type; None when no teacher predicted entities."""
+    dev_support: Mapping[str, int]
+    """How many entities of each type dev has, which selects the epoch."""
     best_epoch: int
     epochs: tuple[Epoch, ...]
     sentences: int
@@ -324,6 +326,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         conlleval=None if record.conlleval is None else 100 * metrics.micro(record.conlleval),
         tests={name: _set_scores(extra) for name, extra in tests.items()},
         pseudo=None if record.pseudo is None else {name: _pseudo(stats) for name, stats in record.pseudo.items()},
+        dev_support={name: metrics.support(of_type) for name, of_type in record.dev.items()},
         best_epoch=record.best_epoch,
         epochs=tuple(map(_epoch, record.epochs)),
         sentences=record.sentences,

@@ -89,7 +89,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
     Options may stand anywhere among config files, files and runs, which argparse alone does not allow.
     """
-    parser, verbs = _parser()
+    parser, verbs = parser_of_all_verbs()
     verb = arguments[0] if arguments else ""
     if verb and not verb.startswith("-") and verb not in verbs:
         raise InputError(f"no verb is called {verb!r}", hint=_nearest(verb, verbs))
@@ -106,7 +106,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     return args
 
 
-def _parser() -> tuple[Parser, Mapping[str, Parser]]:
+def parser_of_all_verbs() -> tuple[Parser, Mapping[str, Parser]]:
     """The parser of the program, and those of its verbs by name."""
     parser = Parser(
         prog="raycner",

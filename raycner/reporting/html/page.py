@@ -19,6 +19,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from raycner.analysis.comparison import Comparison, Row
+from raycner.analysis.findings import comparison_findings, findings
 from raycner.analysis.formatting import duration, listed, many
 from raycner.analysis.published import MEASURES, Published
 from raycner.analysis.scores import Run, extra_test_sets, step_notes
@@ -179,7 +180,12 @@ def _scenario(
     return Section(
         title=title(comparison),
         anchor=anchor,
-        paragraphs=[types, *remarks(comparison, runs), *_undrawn(len(comparison.rows) - share)],
+        paragraphs=[
+            *comparison_findings(comparison),
+            types,
+            *remarks(comparison, runs),
+            *_undrawn(len(comparison.rows) - share),
+        ],
         tables=[ranking(comparison, runs)],
         plots=_scenario_plots(anchor, drawn, published, runs),
         parts=parts,
@@ -247,12 +253,26 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
     return Section(
         title=name.text,
         anchor=anchor,
-        paragraphs=[*([", ".join(name.details)] if name.details else []), *_undetailed(runs), *_notes(detailed)],
+        paragraphs=[
+            *([", ".join(name.details)] if name.details else []),
+            *_in_words(started),
+            *_undetailed(runs),
+            *_notes(detailed),
+        ],
         tables=[_extra_test_table(run) for run in detailed if extra_test_sets(run)],
         plots=figures,
         parts=parts,
         recipes=list(map(_recipe, runs[:MOST_SEEDS])),
     )
+
+
+def _in_words(started: Sequence[Run]) -> list[str]:
+    """The first of the runs in words."""
+    if not started:
+        return []
+    first, *others = started
+    seed = f"Seed {first.seed}: " if others else ""
+    return [f"{seed}{line}" for line in findings(first).lines]
 
 
 def _undetailed(runs: Sequence[Run]) -> list[str]:

@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from raycner.analysis.comparison import Comparison
+from raycner.analysis.findings import comparison_findings
 from raycner.analysis.scores import Run
 from raycner.reporting.tables.comparison import curves, ranking, remarks
 from raycner.reporting.tables.labels import title
@@ -20,5 +21,6 @@ def comparison_view(comparison: Comparison, runs: Sequence[Run], width: int) -> 
         Text(),
         render(curves(comparison), width),
         *map(Text, remarks(comparison, runs)),
+        *map(Text, comparison_findings(comparison)),
         Text(),
     )

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from raycner.analysis.findings import findings
 from raycner.analysis.formatting import duration, figure, listed, many
 from raycner.analysis.scores import Run, corpus_name, learns_tasks, protocol_name, step_notes, types_of
 from raycner.reporting.tables.labels import progress, setting_lines
@@ -18,7 +19,7 @@ from raycner.reporting.terminal.renderer import render
 def run_view(run: Run, width: int, settings: Mapping[str, Any], *, details: bool = False) -> RenderableType:
     """A run; `settings` distinguish it from others of its label. `details` adds precision and recall of every step."""
     tables = [part for table in run_tables(run, width, details=details) for part in (render(table, width), Text())]
-    return Group(_heading(run, settings), *tables, _facts(run), Text())
+    return Group(_heading(run, settings), *tables, _facts(run), Text(), *_in_words(run), Text())
 
 
 def _heading(run: Run, settings: Mapping[str, Any]) -> Text:
@@ -33,6 +34,12 @@ def _heading(run: Run, settings: Mapping[str, Any]) -> Text:
     if not run.finished:
         heading.append(f"\nunfinished: {progress(run)}", style="yellow")
     return heading
+
+
+def _in_words(run: Run) -> list[Text]:
+    """What the run shows, and where its figures mean little."""
+    words = findings(run)
+    return [*map(Text, words.sentences), *(Text(f"Warning: {line}", style="yellow") for line in words.warnings)]
 
 
 def _facts(run: Run) -> RenderableType:
