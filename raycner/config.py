@@ -85,6 +85,9 @@ class OptimConfig:
     fewer than `updates`."""
     batch_tokens: int = 2048
     """At most this many slots (pieces or words, padding included) per update."""
+    accumulate: int = not_hashed(default=1)
+    """Parts in which each update is computed, one after another: its activations then take the memory of one part. The
+    update is the same up to rounding, so steps are not renamed."""
     order: Literal["pools", "shuffle", "corpus"] = omit_default_from_hash("pools")
     """pools: shuffled, then sorted by length in pools of 50 batches, so that little is padding; a small step is one
     pool, in which sentences of like length meet again and again. shuffle: at random, as SpanKL's code. corpus: the
@@ -112,6 +115,8 @@ class OptimConfig:
             raise ValueError("epochs, updates and batch_size are not negative")
         if self.batch_tokens < 1:
             raise ValueError("batch_tokens is at least 1")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate {self.accumulate}: at least 1")
         if self.lr < 0 or self.head_lr < 0 or self.clip < 0 or self.weight_decay < 0:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
         if not 0 <= self.fusion < 1:
@@ -300,10 +305,10 @@ class RunConfig:
                 line, location="scenario.corpus.nested", hint="set model.head={name: spans, decoding: nested}"
             )
         setting = self.model.head.batch_dependent
-        if setting and self.compute.workers > 1:
+        if setting and (self.compute.workers > 1 or self.optim.accumulate > 1):
             value = getattr(self.model.head, setting)
             line = f"{setting}={value} makes a word's logits depend on its whole batch, which one worker must see"
-            hint = f"set compute.workers=1, or another {setting}"
+            hint = f"set compute.workers=1 and optim.accumulate=1, or another {setting}"
             raise InputError(line, location=f"model.head.{setting}", hint=hint)
 
     def test_layouts(self) -> dict[str, Layout]:

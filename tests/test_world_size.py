@@ -51,6 +51,8 @@ WAYS = {
 """Overrides of the small run, by the name of its store."""
 NAMED = {RunConfig.load([*runs.SMALL, *settings]).method.name for settings in WAYS.values()}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
+IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
+"""Ways whose updates two ranks compute in two parts each."""
 SETTINGS = (
     "optim.precision=fp64",
     "scenario.corpus.sentences=63",  # 21 a step in batches of 4: the last batch has one sentence for two ranks
@@ -60,15 +62,15 @@ SETTINGS = (
 )
 
 
-def config(folder: Path, way: str, encoder: list[str]) -> RunConfig:
-    return runs.small(folder / way, *SETTINGS, *encoder, *WAYS[way])
+def config(folder: Path, way: str, encoder: list[str], *settings: str) -> RunConfig:
+    return runs.small(folder / way, *SETTINGS, *encoder, *WAYS[way], *settings)
 
 
 def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     for way in WAYS:
-        run_config = config(folder, way, encoder)
+        run_config = config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}")
         if rank == 0:
             store, scenario = prepare(run_config, runs.silent)
             begin(run_config, store, scenario, plan(run_config, scenario))
@@ -86,7 +88,8 @@ def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path
     alone, together = tmp_path / "alone", tmp_path / "together"
     for way in WAYS:
         run(config(alone, way, encoder), runs.silent)
-    mp.spawn(work, args=(together, encoder, str(tmp_path / "meeting")), nprocs=2)
+    checkpointing = ["model.encoder.checkpointing=true"] if kind == "pretrained" else []
+    mp.spawn(work, args=(together, [*encoder, *checkpointing], str(tmp_path / "meeting")), nprocs=2)
     for way in WAYS:
         steps = sorted((alone / way / "steps").iterdir())
         assert len(steps) == 2

@@ -7,6 +7,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,8 @@ from raycner.networks.losses import LossSum
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
-from raycner.training import ranks
+from raycner.training import accumulation, ranks
+from raycner.training.accumulation import PartCounts, WithoutEncoder, split_batch
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
@@ -73,7 +75,7 @@ class SharedForward:
 class Learner(nn.Module):
     """What DDP wraps: batch in, losses out. The teacher is no module, so DDP and `state_dict` never see it."""
 
-    def __init__(self, network: Network, teacher: Teacher | None, method: Method[Any]) -> None:
+    def __init__(self, network: Network | WithoutEncoder, teacher: Teacher | None, method: Method[Any]) -> None:
         super().__init__()
         self.network = network
         self._teacher, self._method = teacher, method
@@ -83,12 +85,14 @@ class Learner(nn.Module):
         return self._method.losses(student, teacher, batch)
 
 
-def combine(terms: Mapping[str, LossSum]) -> Tensor:
+def combine(terms: Mapping[str, LossSum], counts: Tensor | None = None) -> Tensor:
     """The loss to differentiate: each term's total over the count of all ranks. The only division of a loss.
 
-    DDP averages gradients over ranks; the factor world_size undoes that, so one process and many agree.
+    `counts` [terms] are those of an update in parts. DDP averages gradients over ranks; the factor world_size undoes
+    that, so one process and many agree.
     """
-    counts = ranks.all_reduce_sum(torch.stack([term.count for term in terms.values()]))
+    if counts is None:
+        counts = ranks.all_reduce_sum(accumulation.counts(terms))
     shares = [term.total / count.clamp(min=1) for term, count in zip(terms.values(), counts, strict=True)]
     return ranks.world_size() * torch.stack(shares).sum()
 
@@ -208,6 +212,7 @@ class StepTrainer:
     network: Network
     learner: nn.Module
     """A `Learner` around the network; with several ranks, DDP around that."""
+    part_counts: PartCounts
     optimizer: torch.optim.Optimizer
     loader: SplitLoader
     dev: tuple[SplitLoader, ...]
@@ -227,6 +232,7 @@ class StepTrainer:
     ) -> "StepTrainer":
         """The trainer of a network that has grown, on sentences that are annotated."""
         learner: nn.Module = Learner(network, teacher, spec.method)
+        counted = network if _reads_more_than_words(spec) else WithoutEncoder(network)
         if ranks.world_size() > 1:
             devices = [network.device] if network.device.type == "cuda" else None
             learner = DistributedDataParallel(
@@ -244,6 +250,7 @@ class StepTrainer:
             optim=optim,
             network=network,
             learner=learner,
+            part_counts=PartCounts(network, Learner(counted, teacher, spec.method)),
             optimizer=_optimizer(network, optim),
             loader=loader,
             dev=dev,
@@ -257,9 +264,8 @@ class StepTrainer:
 
     def cache_states(self, scratch: Path) -> None:
         """Compute the states of all sentences once, if the encoder is frozen and nothing reads more than them."""
-        head = self.spec.model.head
-        reads_more = head.module.reads_slots or head.batch_dependent or self.spec.method.reads_layers
-        if self.spec.model.encoder.is_frozen and not reads_more:
+        is_repeated = not self.spec.model.head.batch_dependent and not _reads_more_than_words(self.spec)
+        if self.spec.model.encoder.is_frozen and is_repeated:
             for number, loader in enumerate((self.loader, *self.dev)):
                 loader.cache_states(scratch / f"states-{number}")
 
@@ -320,29 +326,52 @@ class StepTrainer:
         self.learner.train()
         self.network.encoder.train(not self.spec.model.encoder.is_frozen)
         sums: dict[str, Tensor] = {}
-        finite = FiniteBatches(f"step {self.spec.index + 1}, epoch {epoch + 1}", self.network.device)
-        batches, collate = self._batches(epoch), partial(self.spec.method.collate, self.loader)
+        location = f"step {self.spec.index + 1}, epoch {epoch + 1}"
+        finite = FiniteBatches(location, self.network.device)
+        batches = self._batches(epoch)
         for i, positions in enumerate(batches):
             factor = rate(optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
-            terms = self.learner(replace(self.loader.shard(positions, collate), epoch=epoch))
-            numbers = [combine(terms)]
-            torch.autograd.backward(numbers)
+            parts, numbers = self.backward(positions, epoch)
             if optim.clip:
                 numbers.append(nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip))
             finite.add(*numbers)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-            for name, term in terms.items():
+            for name, term in (item for terms in parts for item in terms.items()):
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
                 sums[name] = sums[name] + pair if name in sums else pair
             if finite.is_due:
                 finite.require_all(sums)
             self.callback.on_event(StepAdvanced((epoch * len(batches) + i + 1) / (len(batches) * optim.epochs)))
         finite.require_all(sums)
+        if optim.accumulate > 1:
+            self.part_counts.require_equal(location)
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
+
+    def backward(self, positions: Positions, epoch: int) -> tuple[list[dict[str, LossSum]], list[Tensor]]:
+        """Add the gradient of a global batch. Returns the loss terms of each of its parts, and the losses."""
+        collate = partial(self.spec.method.collate, self.loader)
+        of_rank = (self.loader.shard(part, collate) for part in split_batch(positions, self.optim.accumulate))
+        parts = [replace(part, epoch=epoch) for part in of_rank]
+        counts = self.part_counts.over(parts) if len(parts) > 1 else None
+        terms: list[dict[str, LossSum]] = []
+        losses: list[Tensor] = []
+        for number, part in enumerate(parts, start=1):
+            with self._exchange(number == len(parts)):
+                terms.append(self.learner(part))
+                losses.append(combine(terms[-1], counts))
+                torch.autograd.backward(losses[-1])
+        if len(parts) > 1:
+            self.part_counts.compare(terms)
+        return terms, losses
+
+    def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
+        """The gradients of all ranks are summed in the backward pass of the last part."""
+        is_late = isinstance(self.learner, DistributedDataParallel) and not is_last
+        return self.learner.no_sync() if is_late else nullcontext()
 
     def require_finite_loss(self) -> None:
         """Raise `InputError` where the last update has made the head's loss infinite or NaN, judged by one batch."""
@@ -356,6 +385,11 @@ class StepTrainer:
     def score(self) -> float:
         """The dev micro-F1 that selects the state to keep."""
         return dev_score(self.optim, self.network, self.dev)
+
+
+def _reads_more_than_words(spec: StepSpec) -> bool:
+    """Whether head or losses read more of the encoder than the states of words."""
+    return spec.model.head.module.reads_slots or spec.method.reads_layers
 
 
 def rate(optim: OptimConfig, epochs: float) -> float:

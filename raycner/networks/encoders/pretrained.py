@@ -8,7 +8,7 @@ import copy
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils.checkpoint import checkpoint
 
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash
@@ -75,6 +76,9 @@ class Pretrained(EncoderConfig):
     max_length: int = 512
     """The most pieces that the encoder reads at once, or fewer where the checkpoint allows fewer. Longer sentences are
     read in overlapping windows of this length."""
+    checkpointing: bool = not_hashed(default=False)
+    """Keep only the states between layers for the backward pass, and compute each layer again there: about a third more
+    time, and much less memory for many slots. The gradients are the same."""
     projection: bool = omit_default_from_hash(False)
     """Keep the layers that a token classifier has between its encoder and its last one (ModernBERT)."""
     allow_pickle: bool = not_hashed(default=False)
@@ -165,6 +169,8 @@ class Transformer(Encoder):
         self.shares_vectors = bool(shape.is_encoder_decoder)
         if self.shares_vectors:
             model = model.get_encoder()  # the decoder belongs to a head: heads/triplets.py
+        if config.checkpointing:
+            _checkpoint_layers(model, config.path)
         self.model = model
         self.width = int(shape.hidden_size)
         self.config = config
@@ -303,6 +309,21 @@ class Transformer(Encoder):
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())
+
+
+def _checkpoint_layers(model: nn.Module, path: str) -> None:
+    """Make each layer keep its input alone for the backward pass. Raises `InputError` for layers that cannot."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        what = f"the layers of {path!r} cannot be computed again for the backward pass"
+        raise InputError(
+            what, location="model.encoder.checkpointing", hint="set it to false, or raise optim.accumulate"
+        )
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
 
 
 def _with_plain_head(shape: Any) -> Any:
