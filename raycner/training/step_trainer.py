@@ -370,8 +370,9 @@ class StepTrainer:
 
     def _exchange(self, is_last: bool) -> AbstractContextManager[None]:
         """The gradients of all ranks are summed in the backward pass of the last part."""
-        is_late = isinstance(self.learner, DistributedDataParallel) and not is_last
-        return self.learner.no_sync() if is_late else nullcontext()
+        if is_last or not isinstance(self.learner, DistributedDataParallel):
+            return nullcontext()
+        return self.learner.no_sync()
 
     def require_finite_loss(self) -> None:
         """Raise `InputError` where the last update has made the head's loss infinite or NaN, judged by one batch."""
