@@ -41,6 +41,7 @@ check: .venv/ready-dev .venv-swift/ready
 	$(PYTEST)
 
 bench: .venv/ready-dev
+	$(BIN)/python tests/benchmarks/peers.py
 	$(BIN)/python tests/benchmarks/run.py
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/corpus_size.py
