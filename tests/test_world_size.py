@@ -46,10 +46,11 @@ WAYS = {
     ],
     "self_training_spans": ["method.name=self_training", "method.threshold=0.5", "model.head.name=spans"],
     "seq2seq": ["model.head={name: seq2seq, scheme: BIOES, beam: 2}", "model.growth.init=moments"],
+    "adapters": ["method.name=extend_ner", "model.encoder.adapters={rank: 2, targets: [query, value]}"],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Overrides of the small run, by the name of its store."""
-NAMED = {RunConfig.load([*runs.SMALL, *settings]).method.name for settings in WAYS.values()}
+NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - {"adapters"}}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
 IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
@@ -66,10 +67,15 @@ def config(folder: Path, way: str, encoder: list[str], *settings: str) -> RunCon
     return runs.small(folder / way, *SETTINGS, *encoder, *WAYS[way], *settings)
 
 
+def ways(encoder: list[str]) -> list[str]:
+    """The ways for an encoder: only pretrained ones have adapters."""
+    return [way for way in WAYS if encoder or way != "adapters"]
+
+
 def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    for way in WAYS:
+    for way in ways(encoder):
         run_config = config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}")
         if rank == 0:
             store, scenario = prepare(run_config, runs.silent)
@@ -86,11 +92,11 @@ def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
 def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path) -> None:
     encoder = [] if kind == "bilstm" else ["model.encoder.name=pretrained", f"model.encoder.path={tiny_bert}"]
     alone, together = tmp_path / "alone", tmp_path / "together"
-    for way in WAYS:
+    for way in ways(encoder):
         run(config(alone, way, encoder), runs.silent)
     checkpointing = ["model.encoder.checkpointing=true"] if kind == "pretrained" else []
     mp.spawn(work, args=(together, [*encoder, *checkpointing], str(tmp_path / "meeting")), nprocs=2)
-    for way in WAYS:
+    for way in ways(encoder):
         steps = sorted((alone / way / "steps").iterdir())
         assert len(steps) == 2
         for step in steps:

@@ -48,6 +48,7 @@ def export(
     """
     with _whole(folder) as draft:
         step = load_step(address, store, encoder)
+        step = replace(step, network=step.network.merged())
         network = step.network
         layer = network.head.as_linear(step.new_type_bias)
         classifier = layer and network.encoder.classifier(layer.labels, layer.weight, layer.bias)

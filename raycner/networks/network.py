@@ -1,8 +1,9 @@
 """Network: an encoder and a head, from words to entities, over one inventory of types."""
 
 import contextlib
+import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,18 @@ class Network(nn.Module):
         network = cls(config, memory, fresh=False)
         network.head.load_shape(inventory)
         network.load_state_dict(dict(weights))
+        return network
+
+    def copy(self) -> "Network":
+        """A network for the next step. Weights that no step trains are shared with it."""
+        return copy.deepcopy(self, {id(weight): weight for weight in self.encoder.base()})
+
+    def merged(self) -> "Network":
+        """The network with all weights in its state, as exports need it: adapters are merged into the encoder."""
+        if not self.config.encoder.keeps_base:
+            return self
+        network = copy.deepcopy(self)
+        network.config = replace(self.config, encoder=network.encoder.merge())
         return network
 
     @property

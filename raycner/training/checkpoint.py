@@ -2,11 +2,15 @@
 
 import json
 import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from safetensors.torch import load_file, save_file
 
 from raycner.data.entities import TypeInventory
+from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
@@ -17,6 +21,8 @@ from raycner.training import ranks
 from raycner.training.plan import StepSpec
 
 log = logging.getLogger(__name__)
+HEX = re.compile(r"[0-9a-f]{64}")
+"""A digest of files; hub ids stand for themselves."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +87,26 @@ class StepCheckpoint:
         return cls(store, spec.fingerprint, network.inventory, record)
 
     def network(self, config: ModelConfig) -> Network:
-        """The network when the step ended; `config` says where its encoder's shape and tokenizer lie."""
+        """The network when the step ended; `config` says where its encoder's shape and tokenizer lie.
+
+        Raises `InputError` where the checkpoint holds adapters, and the encoder there is not the one that they adapt.
+        """
         folder = self.store.local(f"steps/{self.fingerprint}")
-        memory = json.loads((folder / "step.json").read_text(encoding="utf-8"))["memory"]
-        return Network.restore(config, self.inventory, memory, load_file(folder / "weights.safetensors"))
+        facts = json.loads((folder / "step.json").read_text(encoding="utf-8"))
+        _require_base(config, facts["spec"], self.fingerprint)
+        return Network.restore(config, self.inventory, facts["memory"], load_file(folder / "weights.safetensors"))
+
+
+def _require_base(config: ModelConfig, spec: Mapping[str, Any], step: str) -> None:
+    """Raise `InputError` unless the weights that a step leaves out are those that `config` names."""
+    rank = (spec["model"]["encoder"].get("adapters") or {}).get("rank", 0)
+    if (rank > 0) != config.encoder.keeps_base:
+        what = f"step {step} was trained {'with' if rank else 'without'} adapters"
+        hint = f"set model.encoder.adapters.rank={rank}"
+        raise InputError(what, location="model.encoder.adapters", hint=hint)
+    if rank and HEX.match(spec["encoder"]) and spec["encoder"] != config.identity():
+        what = f"step {step} adapts the weights of another encoder"
+        raise InputError(what, location="model.encoder.path", hint="name the folder that it was trained with")
 
 
 def _split(record: dict[str, Plain], *, carries: bool) -> tuple[dict[str, Plain], dict[str, Plain]]:

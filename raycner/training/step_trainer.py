@@ -3,7 +3,6 @@
 Knows torch.distributed, not Ray.
 """
 
-import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -106,7 +105,7 @@ def train(
     """
     started = time.monotonic()
     seed(spec.seed, spec.index)
-    network = Network(spec.model) if parent is None else copy.deepcopy(parent)
+    network = Network(spec.model) if parent is None else parent.copy()
     with scratch_folder() as scratch:
         teacher = None if parent is None else freeze(parent, spec, carried, scratch)
         split = annotate(with_reservoir(experience, spec, teacher), spec.method, teacher)

@@ -6,7 +6,7 @@ Shapes: B sentences, T words, L slots (pieces or words), H width.
 import hashlib
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -113,6 +113,14 @@ class Encoder(nn.Module, ABC):
         """[texts, H] the mean embedding of the pieces of each text; None if it has no embeddings of width H."""
         return None
 
+    def base(self) -> Iterator[nn.Parameter]:
+        """The weights that no step trains and `state_dict` leaves out, if `EncoderConfig.keeps_base`."""
+        return iter(())
+
+    def merge(self) -> "EncoderConfig":
+        """Merge what is trained in place of the base into it. Returns the settings of the encoder that this makes."""
+        raise TypeError(f"{type(self).__name__} has no base")
+
     def memory(self) -> Plain:
         """The data from which, with the configuration, `build` makes this encoder before weights are loaded."""
         return None
@@ -152,6 +160,11 @@ class EncoderConfig(ABC):
     @property
     def is_frozen(self) -> bool:
         """Whether a step with these settings leaves its weights as they are."""
+        return False
+
+    @property
+    def keeps_base(self) -> bool:
+        """Whether pretrained weights are never trained, and are no part of a checkpoint: `build` reads their files."""
         return False
 
     @property

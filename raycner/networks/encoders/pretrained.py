@@ -7,7 +7,7 @@ longer than the encoder's input: see `windows.py`.
 import copy
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
 from itertools import islice
@@ -25,6 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed, omit_default_from_hash
 from raycner.networks.encoders import windows
+from raycner.networks.encoders.adapters import AdapterConfig, add_adapters, is_adapter, merge_adapters
 from raycner.networks.encoders.encoder import (
     ENCODERS,
     Encoder,
@@ -76,6 +77,9 @@ class Pretrained(EncoderConfig):
     max_length: int = 512
     """The most pieces that the encoder reads at once, or fewer where the checkpoint allows fewer. Longer sentences are
     read in overlapping windows of this length."""
+    adapters: AdapterConfig = omit_default_from_hash(AdapterConfig())
+    """Low-rank updates that are trained in place of the encoder. A step then stores them and the head, and reads the
+    encoder from `path`; exports have them merged."""
     checkpointing: bool = not_hashed(default=False)
     """Keep only the states between layers for the backward pass, and compute each layer again there: about a third more
     time, and much less memory for many slots. The gradients are the same."""
@@ -125,6 +129,10 @@ class Pretrained(EncoderConfig):
         return self.frozen != "never"
 
     @property
+    def keeps_base(self) -> bool:
+        return self.adapters.rank > 0
+
+    @property
     def first(self) -> "Pretrained":
         return Pretrained(**{**vars(self), "frozen": "never"}) if self.frozen == "after_first" else self
 
@@ -155,7 +163,7 @@ class Transformer(Encoder):
             if hasattr(shape, name):
                 setattr(shape, name, config.dropout)
         kind = AutoModelForTokenClassification if config.projection else AutoModel
-        if fresh:
+        if fresh or config.keeps_base:
             options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
             model = checkpoint.model(kind, unused="decoder.", **options)
         else:
@@ -169,6 +177,10 @@ class Transformer(Encoder):
         self.shares_vectors = bool(shape.is_encoder_decoder)
         if self.shares_vectors:
             model = model.get_encoder()  # the decoder belongs to a head: heads/triplets.py
+        if config.keeps_base:
+            add_adapters(model, config.adapters, config.path)
+            self.register_state_dict_post_hook(_leave_out_base)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_pre_hook(_use_own_base)  # type: ignore[no-untyped-call]
         if config.checkpointing:
             _checkpoint_layers(model, config.path)
         self.model = model
@@ -271,7 +283,8 @@ class Transformer(Encoder):
 
     def adapt(self, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None) -> None:
         table = self.model.get_input_embeddings()
-        if self.config.embeddings != "touched" or getattr(table, "embed_scale", 1.0) != 1.0:
+        is_trained = self.config.embeddings == "touched" and not self.config.keeps_base
+        if not is_trained or getattr(table, "embed_scale", 1.0) != 1.0:
             return
         occurring = self._distinct_ids(sentences) if token_ids is None else set(token_ids.tolist())
         self.model.set_input_embeddings(TouchedEmbedding(table, sorted(occurring | {self.pad})))
@@ -282,6 +295,16 @@ class Transformer(Encoder):
         while chunk := list(islice(remaining, CHUNK)):
             distinct.update(int(i) for tokens in self.tokenize(chunk) for i in tokens.ids)
         return distinct
+
+    def base(self) -> Iterator[nn.Parameter]:
+        if self.config.keeps_base:
+            yield from (weight for name, weight in self.model.named_parameters() if not is_adapter(name))
+
+    def merge(self) -> "Pretrained":
+        if self.config.keeps_base:
+            merge_adapters(self.model)
+            self.config = Pretrained(**{**vars(self.config), "adapters": AdapterConfig()})
+        return self.config
 
     def save_frame(self, folder: Path) -> None:
         self.model.config.save_pretrained(folder)
@@ -309,6 +332,24 @@ class Transformer(Encoder):
         table = self.model.get_input_embeddings()
         if isinstance(table, TouchedEmbedding):
             self.model.set_input_embeddings(table.whole())
+
+
+def _leave_out_base(encoder: nn.Module, weights: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """Remove the weights that lie in the files of the encoder from its state, as long as it has adapters."""
+    for name in _base(encoder, prefix):
+        del weights[name]
+
+
+def _use_own_base(encoder: nn.Module, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Complete a state without these weights by the encoder's own."""
+    weights.update(_base(encoder, prefix))
+
+
+def _base(encoder: nn.Module, prefix: str) -> dict[str, Tensor]:
+    if not isinstance(encoder, Transformer) or not encoder.config.keeps_base:
+        return {}
+    tensors = encoder.model.state_dict()
+    return {f"{prefix}model.{name}": tensor for name, tensor in tensors.items() if not is_adapter(name)}
 
 
 def _checkpoint_layers(model: nn.Module, path: str) -> None:
