@@ -1,6 +1,6 @@
 # make demo    set up, train two methods on the embedded corpus, compare them, also as report.html; rerun: trains nothing
 # make test    set up, then run all tests
-# make test-chaos   kill processes at random moments; test-all: that and all tests
+# make test-chaos   kill processes at random moments; N=500: so many drawn kills alone; ONLY=137: one; test-all: all tests
 # make check   ruff, ruff format, mypy --strict, pytest: required for every change
 # make bench   measure speed; nothing is asserted
 # make docs    build the documentation site into site/; fails on a warning
@@ -30,7 +30,8 @@ test: .venv/ready-dev .venv-swift/ready
 	$(PYTEST)
 
 test-chaos: .venv/ready-dev .venv-swift/ready
-	$(BIN)/python -m pytest -m chaos tests/drills
+	RAYCNER_DRILLS=$(N) RAYCNER_DRILL_ONLY=$(ONLY) \
+		$(BIN)/python -m pytest -m chaos tests/drills$(if $(N)$(ONLY),/test_drawn_drills.py)
 
 test-all: test test-chaos
 

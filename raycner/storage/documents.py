@@ -1,6 +1,8 @@
 """Documents: dataclasses stored as JSON, read back with every field checked, and never unpickled."""
 
 import json
+import logging
+from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,8 +21,30 @@ class Document(Generic[T]):
 
     def read(self, store: ObjectStore, key: str) -> T:
         """The document at `key`. Raises FileNotFoundError where there is none, `InputError` where it cannot be read."""
+        return self._parse(store, key, store.read(key))
+
+    def read_many(self, store: ObjectStore, keys: Sequence[str]) -> "Iterator[T | FileNotFoundError | InputError]":
+        """The documents at several keys, in their order; in place of one that cannot be read, its error."""
+        for key, content in zip(keys, store.read_many(keys), strict=True):
+            if not isinstance(content, bytes):
+                yield content
+                continue
+            try:
+                yield self._parse(store, key, content)
+            except InputError as error:
+                yield error
+
+    def read_valid(self, store: ObjectStore, keys: Sequence[str]) -> Iterator[T]:
+        """The documents at several keys, in their order; one that cannot be read is left out with a warning."""
+        for document in self.read_many(store, keys):
+            if isinstance(document, FileNotFoundError | InputError):
+                logging.getLogger(__name__).warning("ignored: %s", document)
+            else:
+                yield document
+
+    def _parse(self, store: ObjectStore, key: str, content: bytes) -> T:
         try:
-            return self._adapter.validate_json(store.read(key))
+            return self._adapter.validate_json(content)
         except ValidationError as error:
             flaw = error.errors(include_url=False)[0]
             where = ".".join(map(str, flaw["loc"]))

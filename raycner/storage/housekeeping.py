@@ -67,7 +67,7 @@ def referred(store: ObjectStore) -> set[str]:
     for link in (*store.links("runs"), *store.links("searches"), *store.links("aliases")):
         what = "a symbolic link, and what runs behind it refer to is unknown"
         raise InputError(what, location=f"{store}/{link}", hint="remove the link, or put the folder in its place")
-    ledgers = [RunLedger.open(store, run) for run in _runs(store)]
+    ledgers = list(_readable(store))
     planned = {step.fingerprint for ledger in ledgers for step in ledger.planned}
     done = {record.fingerprint for ledger in ledgers for record in ledger.records()}
     promoted = {one.fingerprint for record in _alias_records(store) for one in record.ledger.records}
@@ -78,10 +78,12 @@ def _alias_records(store: ObjectStore) -> Iterator[AliasRecord]:
     return chain.from_iterable(history(store, alias) for alias in alias_names(store))
 
 
-def _runs(store: ObjectStore) -> list[str]:
-    """The runs that have a ledger, readable or not."""
-    keys = (key.split("/") for key in store.list("runs"))
-    return [key[1] for key in keys if key[2:] == ["ledger.json"]]
+def _readable(store: ObjectStore) -> Iterator[RunLedger]:
+    """All ledgers. Raises the `InputError` of the first that cannot be read."""
+    for ledger in RunLedger.open_all(store).values():
+        if isinstance(ledger, InputError):
+            raise ledger
+        yield ledger
 
 
 def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]:
@@ -98,13 +100,10 @@ def damages(store: ObjectStore, emit: Callable[[str], None]) -> Iterator[Damage]
             steps[key] = store.damage(key)
             if steps[key]:
                 yield Damage(key, steps[key])
-    for run in _runs(store):
-        key = RunLedger.key(run)
+    for key, ledger in RunLedger.open_all(store).items():
         emit(key)
-        try:
-            ledger = RunLedger.open(store, run)
-        except InputError as error:
-            yield Damage(key, error.what)
+        if isinstance(ledger, InputError):
+            yield Damage(key, ledger.what)
             continue
         for record in ledger.records():
             if f"steps/{record.fingerprint}" not in steps:
@@ -164,11 +163,13 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
     committed = set()
     for kind in DEPTHS:
         writing = _being_written(store, kind)
-        for key, size in directories(store, kind).items():
+        sizes = directories(store, kind)
+        manifests = store.manifests(sizes)
+        for key, size in sizes.items():
             fingerprint, why = key.split("/")[1], ""
             if key in writing:
                 continue
-            if store.manifest(key) is None:
+            if manifests[key] is None:
                 why = "its commit never finished"
             elif kind == "snapshots" and fingerprint in committed:
                 why = "the step is finished"
@@ -200,7 +201,7 @@ def _being_written(store: ObjectStore, kind: str) -> set[str]:
     """The directories of this kind without a manifest, into which a file was written within the last hour."""
     recent = {key for key, written in store.written(kind).items() if written > time() - ABANDONED_AFTER}
     folders = {"/".join(key.split("/")[: DEPTHS[kind]]) for key in recent}
-    return {folder for folder in folders if store.manifest(folder) is None}
+    return {folder for folder, manifest in store.manifests(folders).items() if manifest is None}
 
 
 def _uploads(store: ObjectStore) -> Iterator[Leftover]:

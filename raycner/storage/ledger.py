@@ -21,7 +21,6 @@
 """
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -231,14 +230,18 @@ class RunLedger:
     @classmethod
     def all(cls, store: ObjectStore) -> "list[RunLedger]":
         """The ledgers of all runs in a store, by name; one that cannot be read is left out with a warning."""
-        runs = [key.split("/") for key in store.list("runs")]
-        ledgers = []
-        for run in (folders[1] for folders in runs if len(folders) == 3 and folders[2] == "ledger.json"):
-            try:
-                ledgers.append(cls.open(store, run))
-            except (FileNotFoundError, InputError) as error:
-                logging.getLogger(__name__).warning("ignored: %s", error)
-        return ledgers
+        return [cls(store, page) for page in _PAGES.read_valid(store, ledger_keys(store))]
+
+    @classmethod
+    def open_all(cls, store: ObjectStore) -> "dict[str, RunLedger | InputError]":
+        """The ledgers of all runs in a store, by key; in place of one that cannot be read, its error."""
+        keys = ledger_keys(store)
+        pages = dict(zip(keys, _PAGES.read_many(store, keys), strict=True))
+        return {
+            key: page if isinstance(page, InputError) else cls(store, page)
+            for key, page in pages.items()
+            if not isinstance(page, FileNotFoundError)
+        }
 
     @property
     def run(self) -> str:
@@ -294,6 +297,12 @@ class RunLedger:
 
     def _write(self) -> None:
         _PAGES.write(self._store, self.key(self.run), self._page)
+
+
+def ledger_keys(store: ObjectStore) -> list[str]:
+    """Where the ledgers of all runs lie, readable or not, by name."""
+    keys = store.list("runs")
+    return [key for key in keys if key.count("/") == 2 and key.endswith("/ledger.json")]
 
 
 def _numerics(store: ObjectStore, step: str) -> int | None:

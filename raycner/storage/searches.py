@@ -5,14 +5,12 @@ it: Optuna reads and writes it, and optuna-dashboard shows it; people and report
 `searches/NAME/steps/FINGERPRINT` says that a trial reached that step, so that it is not removed.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from raycner.errors import InputError
 from raycner.storage.documents import Document
 from raycner.storage.store import ObjectStore
 
@@ -95,13 +93,7 @@ class SearchRecord:
     @classmethod
     def all(cls, store: ObjectStore) -> "list[SearchRecord]":
         """The searches of a store, by name; one that cannot be read is left out with a warning."""
-        records = []
-        for key in cls.keys(store):
-            try:
-                records.append(cls.read(store, key))
-            except (FileNotFoundError, InputError) as error:
-                logging.getLogger(__name__).warning("ignored: %s", error)
-        return records
+        return list(_RECORDS.read_valid(store, cls.keys(store)))
 
     @staticmethod
     def keys(store: ObjectStore) -> list[str]:

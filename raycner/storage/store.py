@@ -20,6 +20,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -43,6 +44,8 @@ MANIFEST = "MANIFEST"
 PROBE = "~raycner"
 """The object that a process writes and reads when it first writes to a remote store. Its name is no key."""
 PROBE_CONTENT = b"Written once by every process, to see that it is read back unchanged.\n"
+REQUESTS = 32
+"""Requests that are sent to an object store at once."""
 PIECE = 8 << 20
 """Bytes moved at a time: an object store answers each piece with one request."""
 
@@ -161,6 +164,17 @@ class ObjectStore:
         """The object at `key`. Raises FileNotFoundError when there is none."""
         return b"".join(self._pieces(key))
 
+    def read_many(self, keys: Iterable[str]) -> "Iterator[bytes | FileNotFoundError | InputError]":
+        """The objects at several keys, in their order; in place of one that cannot be read, its error.
+
+        An object store receives up to REQUESTS requests at once.
+        """
+        if self._is_local:
+            yield from map(self._read_or_error, keys)
+            return
+        with ThreadPoolExecutor(REQUESTS) as requests:
+            yield from requests.map(self._read_or_error, keys)
+
     def write(self, key: str, data: bytes) -> None:
         """Write an object at `key` atomically, in place of an earlier one."""
         with self._sink(key) as sink:
@@ -267,10 +281,13 @@ class ObjectStore:
 
     def manifest(self, key: str) -> Manifest | None:
         """The manifest of the directory at `key`; None when there is none or it cannot be read."""
-        try:
-            return _MANIFESTS.validate_json(self.read(f"{key}/{MANIFEST}"))
-        except (FileNotFoundError, ValidationError):
-            return None
+        return _parse_manifest(self._read_or_error(f"{key}/{MANIFEST}"))
+
+    def manifests(self, keys: Iterable[str]) -> "dict[str, Manifest | None]":
+        """The manifests of several directories, by key, as `manifest` reads them; `read_many` fetches them."""
+        keys = [*keys]
+        contents = self.read_many(f"{key}/{MANIFEST}" for key in keys)
+        return {key: _parse_manifest(content) for key, content in zip(keys, contents, strict=True)}
 
     def damage(self, key: str) -> str:
         """What is wrong with the directory at `key`, in one phrase; "" when every file agrees with the manifest."""
@@ -278,6 +295,16 @@ class ObjectStore:
         if manifest is None:
             return f"no readable {MANIFEST}"
         return next(filter(None, (self._flaw(key, name, stored) for name, stored in manifest.files.items())), "")
+
+    def quick_damage(self, key: str) -> str:
+        """`damage` without fetching what lies in an object store: there, the sizes of the files are compared, by one
+        request each. Their bytes are checked by `local` and `pull`, which fetch them."""
+        if self._is_local:
+            return self.damage(key)
+        manifest = self.manifest(key)
+        if manifest is None:
+            return f"no readable {MANIFEST}"
+        return next(filter(None, (self._wrong_size(key, *file) for file in manifest.files.items())), "")
 
     def local(self, key: str) -> Path:
         """The directory committed at `key` as local files, to be read and mapped, never written to.
@@ -294,6 +321,19 @@ class ObjectStore:
         return cached(fingerprint(manifest), partial(self.pull, key))
 
     # ---- implementation
+
+    def _read_or_error(self, key: str) -> bytes | FileNotFoundError | InputError:
+        try:
+            return self.read(key)
+        except (FileNotFoundError, InputError) as error:
+            return error
+
+    def _wrong_size(self, key: str, name: str, stored: Stored) -> str:
+        """What is wrong with the size of a file of a committed directory; "" if nothing is."""
+        info = self._info(self._path(f"{key}/{name}"))
+        if not info.is_file:
+            return f"{name} is missing"
+        return "" if info.size == stored.size else f"{name} has {info.size} bytes instead of {stored.size}"
 
     def _found(self, prefix: str) -> dict[str, "_Found"]:
         folder = self._path(prefix) if prefix else self._root
@@ -515,6 +555,16 @@ def _measure(pieces: Iterable[bytes], sink: Callable[[bytes], object] | None = N
         if sink:
             sink(piece)
     return Stored(size, sha256.hexdigest())
+
+
+def _parse_manifest(content: bytes | FileNotFoundError | InputError) -> Manifest | None:
+    """A manifest; None where it is missing or malformed. Raises `InputError` where the store did not answer."""
+    if isinstance(content, InputError):
+        raise content
+    try:
+        return _MANIFESTS.validate_json(content) if isinstance(content, bytes) else None
+    except ValidationError:
+        return None
 
 
 def _spell(manifest: Manifest) -> bytes:

@@ -38,9 +38,10 @@ class StepCheckpoint:
 
     @classmethod
     def find(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
-        """The step of this name, if every byte of it is as it was committed; damage is logged.
+        """The step of this name, if it is as it was committed; damage is logged.
 
-        A collective call: rank 0 reads the bytes and broadcasts the result.
+        A collective call: rank 0 looks and broadcasts the result. It reads every byte of a folder's step; of an object
+        store's the sizes, since the node that needs the weights checks them when it fetches them.
         """
         return ranks.broadcast_from_rank0(lambda: cls._look(store, fingerprint))
 
@@ -49,7 +50,7 @@ class StepCheckpoint:
         key = f"steps/{fingerprint}"
         if store.manifest(key) is None:
             return None
-        damage = store.damage(key)
+        damage = store.quick_damage(key)
         if damage:
             log.warning("step %s is damaged and will be trained again: %s", fingerprint, damage)
             return None
