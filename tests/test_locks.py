@@ -1,5 +1,6 @@
 """A lock is held until it is released, its holder dies, or its heartbeat stops."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -149,3 +150,56 @@ def test_a_holder_learns_that_it_lost_its_lock(store: ObjectStore, monkeypatch: 
     assert suspended.is_lost and not other.is_lost
     suspended.drop()
     assert not other.is_lost
+
+
+@pytest.fixture
+def remote(store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ObjectStore:
+    """A store that counts as remote."""
+    monkeypatch.setenv("RAYCNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ObjectStore, "is_local", False)
+    return store
+
+
+def test_one_waiter_of_a_node_asks_an_object_store(remote: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    holder, *waiters = [Lock(remote, "steps/a") for _ in range(6)]
+    assert holder.take()
+    assert not any(waiter.take() for waiter in waiters)
+    asked: list[str] = []
+    read = ObjectStore.read
+    monkeypatch.setattr(ObjectStore, "read", lambda self, key: (asked.append(key), read(self, key))[1])
+    for _ in range(3):
+        assert not any(waiter.take() for waiter in waiters)
+    assert len(asked) == 3, "one a round"
+    holder.drop()
+    taken = []
+    for _ in waiters:
+        (taker,) = [waiter for waiter in waiters if waiter not in taken and waiter.take()]
+        taker.drop()
+        taken.append(taker)
+    assert remote.list("locks") == []
+
+
+def test_who_waits_for_an_object_store_asks_less_and_less(remote: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses = [pause for _, pause in zip(range(20), locks._pauses(remote), strict=False)]
+    assert pauses[0] <= locks.POLL and max(pauses) <= locks.LONGEST_POLL
+    assert sum(pauses) > 20 * 2 * locks.POLL
+    assert pauses != [pause for _, pause in zip(range(20), locks._pauses(remote), strict=False)]
+    monkeypatch.setattr(ObjectStore, "is_local", True)
+    assert [pause for _, pause in zip(range(3), locks._pauses(remote), strict=False)] == [locks.POLL] * 3
+
+
+def test_a_clock_that_is_wrong_neither_frees_nor_holds_a_lock(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder's clock, and the file's times, are a day ahead or behind; only a missing heartbeat frees the lock."""
+    for skew in (-86400.0, 86400.0):
+        waiting = Lock(store, "steps/a")
+        for beat in range(3):
+            store.write("locks/steps/a", f"elsewhere 1 name {skew} {beat}\n".encode())
+            when = time.time() + skew
+            os.utime(f"{store.uri}/locks/steps/a", (when, when))
+            assert not waiting.take()
+        with monkeypatch.context() as patch:
+            patch.setattr(locks, "PATIENCE", 0.0)
+            assert waiting.take()
+        waiting.drop()

@@ -75,6 +75,16 @@ def test_what_was_never_written_is_absent(store: ObjectStore) -> None:
             store.read(absent)
 
 
+def test_many_are_read_in_order_with_errors_in_place(store: ObjectStore) -> None:
+    keys = [f"a/{number:03d}" for number in range(70)]
+    for key in keys[:40]:
+        store.write(key, key.encode())
+    contents = list(store.read_many([*reversed(keys), "not a key"]))
+    assert [content for content in contents if isinstance(content, bytes)] == [k.encode() for k in reversed(keys[:40])]
+    assert all(isinstance(content, FileNotFoundError) for content in contents[:30])
+    assert isinstance(contents[-1], InputError)
+
+
 def test_a_folder_is_no_object(store: ObjectStore) -> None:
     store.write("a/b", b"")
     assert not store.exists("a")
@@ -249,6 +259,20 @@ def test_a_file_that_disagrees_with_the_manifest(store, harm, phrase, directory:
     assert "weights.safetensors" not in contents(tmp_path / "pulled")
     store.push(directory, KEY)
     assert store.damage(KEY) == ""
+
+
+def test_quick_damage_sees_sizes(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
+    store.push(directory, KEY)
+    assert store.quick_damage(KEY) == ""
+    store.write(WEIGHTS, flip(FILES["weights.safetensors"]))
+    assert bool(store.quick_damage(KEY)) == store.is_local
+    with pytest.raises(InputError, match=r"damaged: weights\.safetensors has another"):
+        store.pull(KEY, tmp_path / "pulled")
+    store.write(WEIGHTS, b"short")
+    assert "has 5 bytes instead of 12582912" in store.quick_damage(KEY)
+    store.remove(WEIGHTS)
+    assert "weights.safetensors is missing" in store.quick_damage(KEY)
+    assert store.quick_damage("steps/nothing") == "no readable MANIFEST"
 
 
 def test_a_stale_extra_file_is_ignored(store: ObjectStore, directory: Path, tmp_path: Path) -> None:

@@ -4,6 +4,9 @@ A lock is a small object under `locks/` that its holder rewrites every few secon
 of its own: a lock that has not changed for PATIENCE seconds is free, and so is one whose process has died, if the
 waiting process has the same host, boot and pid namespace. The start time of a process shows whether its pid was reused.
 
+Requests to an object store cost time and money. There, the holder writes less often, those who wait ask less and less
+often, at moments of their own, and of all that wait on one node only one asks.
+
 Two processes may hold one lock: one that was suspended for longer than PATIENCE, or both where a store cannot create an
 object atomically (object stores without conditional writes). The one that lost it learns so from `is_lost`, ends its
 work with `LockLost`, and reuses what the other commits.
@@ -12,7 +15,10 @@ A lock holds one line: host, pid, boot id, pid namespace, start time, a random n
 Version 0.1 wrote no boot id, namespace and start time: its locks become free after PATIENCE.
 """
 
+import fcntl
+import itertools
 import os
+import random
 import socket
 import threading
 import time
@@ -23,14 +29,21 @@ from pathlib import Path
 from uuid import uuid4
 
 from raycner.errors import InputError
-from raycner.storage.store import ObjectStore
+from raycner.hashing import fingerprint
+from raycner.storage.store import ObjectStore, cache_folder
 
 HEARTBEAT = 3.0
-"""Seconds between two writes of the holder."""
+"""Seconds between two writes of the holder, in a folder."""
+REMOTE_HEARTBEAT = 8.0
+"""The same in an object store: three writes within PATIENCE."""
 PATIENCE = 30.0
 """Seconds without a write after which a lock is free."""
 POLL = 0.5
-"""Seconds between two tries of a process that waits."""
+"""Seconds between two tries of a process that waits, in a folder and at first."""
+LONGEST_POLL = 8.0
+"""Seconds between two tries in an object store, after a while: the holder writes as often."""
+GROWTH = 1.5
+"""How much longer each next pause of a process that waits for an object store is."""
 
 
 class LockLost(Exception):
@@ -43,6 +56,8 @@ class Lock:
     def __init__(self, store: ObjectStore, key: str) -> None:
         self._store, self._key = store, f"locks/{key}"
         self._name = f"{this_process()} {uuid4().hex}"
+        self._line = WaitingLine(f"{store} {self._key}")
+        self._has_tried = False
         self._seen: bytes | None = None
         self._since = 0.0
         self._ended = threading.Event()
@@ -59,19 +74,31 @@ class Lock:
         return not self._own(self._look())
 
     def take(self) -> bool:
-        """Try to take it; whether it is yours now."""
-        if self._stale(self._look()):
+        """Try to take it; whether it is yours now.
+
+        From the second time on, an object store is only asked by the first of those that wait on this node.
+        """
+        if self._has_tried and not self._store.is_local and not self._line.is_first():
+            return False
+        self._has_tried = True
+        content = self._look()
+        if self._stale(content):
             self._store.remove(self._key)
+        elif content is not None:
+            return False
         if not self._store.create(self._key, self._content(0)):
             return False
+        self._line.leave()
         self._beating.start()
         return True
 
     def drop(self) -> None:
         """Give it back, if it is still yours."""
+        self._line.leave()
+        if self._beating.ident is None:
+            return  # it was never taken
         self._ended.set()
-        if self._beating.ident is not None:
-            self._beating.join()
+        self._beating.join()
         if self._own(self._look()):
             self._store.remove(self._key)
 
@@ -91,7 +118,7 @@ class Lock:
 
     def _beat(self) -> None:
         beat = 0
-        while not self._ended.wait(HEARTBEAT):
+        while not self._ended.wait(HEARTBEAT if self._store.is_local else REMOTE_HEARTBEAT):
             beat += 1
             try:
                 if not self._own(self._look()):
@@ -113,16 +140,63 @@ def acquire(
     `ask` runs `take` for processes that work together: one of them takes the lock, and all receive the answer.
     """
     lock = Lock(store, key)
-    has_reported = False
-    while not ask(lock.take):
-        if not has_reported:
-            waiting(lock.holder)
-        has_reported = True
-        time.sleep(POLL)
+    pauses, has_reported = _pauses(store), False
     try:
+        while not ask(lock.take):
+            if not has_reported:
+                waiting(lock.holder)
+            has_reported = True
+            time.sleep(next(pauses))
         yield lock
     finally:
         lock.drop()
+
+
+def _pauses(store: ObjectStore) -> Iterator[float]:
+    """Seconds between the tries of a process that waits: POLL in a folder; of an object store longer and longer, up to
+    LONGEST_POLL, and shortened by up to a half by chance, so that many that wait do not ask at the same moment."""
+    if store.is_local:
+        yield from itertools.repeat(POLL)
+    pause = POLL
+    while True:
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(pause * GROWTH, LONGEST_POLL)
+
+
+class WaitingLine:
+    """The processes of this node that wait for one lock: the first of them asks the store for all.
+
+    Its place is an advisory lock on a file of the node's cache folder, which dies with the process. Without such a
+    folder, everybody is first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = cache_folder() / "waiting" / fingerprint(name)
+        self._descriptor: int | None = None
+
+    def is_first(self) -> bool:
+        """Whether this process is the first, perhaps since just now."""
+        if self._descriptor is not None:
+            return True
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def leave(self) -> None:
+        """Let the next one be the first."""
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def live_locks(store: ObjectStore) -> dict[str, str]:

@@ -106,6 +106,11 @@ class ObjectStore:
         if bucket and self._info(bucket).type == fs.FileType.NotFound:
             raise InputError("no such bucket", location=self._shown, hint="create it, or choose another store")
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, whose requests cost neither money nor a trip over the network."""
+        return self._is_local
+
     def __str__(self) -> str:
         """The address for messages: without user names and options."""
         return self._shown

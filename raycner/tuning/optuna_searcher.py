@@ -4,7 +4,6 @@ The journal is in the store, or in any database that Optuna opens. Ray's own sta
 that was killed starts again over the same journal, and first repeats the trials that were running.
 """
 
-import contextlib
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from ray.tune.search.optuna import OptunaSearch
 from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 from raycner.events import EventHandler, TrialCrashed, TrialFinished, TrialReported, TrialStarted
+from raycner.storage.growing_file import GrowingFile
 from raycner.storage.searches import TrialRecord
 from raycner.storage.store import ObjectStore
 from raycner.tuning.round import PREFIX, Round
@@ -39,18 +39,19 @@ class Journal:
     """The Optuna storage of a search: a file in the store, or a database given by its URL."""
 
     def __init__(self, store: ObjectStore, name: str, url: str | None, scratch: Path) -> None:
-        self._store, self._key = store, f"searches/{name}/journal.log"
-        self._file = scratch / "journal.log"
-        self._url = url
-        with contextlib.suppress(FileNotFoundError):
-            if url is None:
-                self._file.write_bytes(store.read(self._key))
-        self.storage = JournalStorage(JournalFileBackend(str(self._file))) if url is None else _database(url)
+        file = scratch / "journal.log"
+        self._copy = GrowingFile(store, f"searches/{name}/journal.log", file) if url is None else None
+        self.storage = JournalStorage(JournalFileBackend(str(file))) if url is None else _database(url)
 
     def save(self) -> None:
-        """Write the journal to the store."""
-        if self._url is None and self._file.exists():
-            self._store.write(self._key, self._file.read_bytes())
+        """Have the journal written to the store, within a few seconds."""
+        if self._copy is not None:
+            self._copy.save()
+
+    def close(self) -> None:
+        """Write the journal to the store as one file, which optuna-dashboard opens."""
+        if self._copy is not None:
+            self._copy.close()
 
 
 def _database(url: str) -> BaseStorage:

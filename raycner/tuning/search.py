@@ -7,6 +7,7 @@ a difference to the baseline.
 import os
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -103,8 +104,8 @@ def search(
         acquire(store, f"searches/{plan.name}", waiting),
         scratch_folder() as scratch,
         quiet_optuna(),
+        closing(Journal(store, plan.name, database, scratch)) as journal,
     ):
-        journal = Journal(store, plan.name, database, scratch)
         return Search(plan, baseline, journal, emit).run()
 
 
