@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from raycner.api.adoption import adopt
     from raycner.api.aliases import Alias, Aliases, aliases, history, promote, rollback
+    from raycner.api.annotation import AnnotationBatch, annotate
     from raycner.api.evaluations import Evaluation, evaluate
     from raycner.api.first_job import init
     from raycner.api.gates import Judgement, gate
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from raycner.api.serving import Server, serve
     from raycner.api.setting_list import describe_settings
     from raycner.api.stores import Store
+    from raycner.api.watching import Drift, watch
     from raycner.config import RunConfig
     from raycner.errors import InputError
     from raycner.inference.predictor import Predictor
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = [
     "Alias",
     "Aliases",
+    "AnnotationBatch",
+    "Drift",
     "Evaluation",
     "InputError",
     "Inspection",
@@ -41,6 +45,7 @@ __all__ = [
     "__version__",
     "adopt",
     "aliases",
+    "annotate",
     "compare",
     "describe_settings",
     "evaluate",
@@ -60,11 +65,14 @@ __all__ = [
     "run",
     "search",
     "serve",
+    "watch",
 ]
 
 _MODULES = {
     "Alias": "raycner.api.aliases",
     "Aliases": "raycner.api.aliases",
+    "AnnotationBatch": "raycner.api.annotation",
+    "Drift": "raycner.api.watching",
     "Evaluation": "raycner.api.evaluations",
     "InputError": "raycner.errors",
     "Judgement": "raycner.api.gates",
@@ -80,6 +88,7 @@ _MODULES = {
     "__version__": "raycner.version",
     "adopt": "raycner.api.adoption",
     "aliases": "raycner.api.aliases",
+    "annotate": "raycner.api.annotation",
     "compare": "raycner.api.reports",
     "describe_settings": "raycner.api.setting_list",
     "evaluate": "raycner.api.evaluations",
@@ -99,6 +108,7 @@ _MODULES = {
     "run": "raycner.api.runs",
     "search": "raycner.api.searches",
     "serve": "raycner.api.serving",
+    "watch": "raycner.api.watching",
 }
 """Where each public name is defined. It is imported when it is first used, so `import raycner` stays fast."""
 

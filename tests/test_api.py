@@ -22,12 +22,14 @@ from test_report import counted, with_test_sets
 
 COUNTERPARTS = {
     "adopt": "adopt",
+    "annotate": "annotate",
     "gate": "gate",
     "promote": "promote",
     "rollback": "rollback",
     "aliases": "aliases",
     "history": "history",
     "serve": "serve",
+    "watch": "watch",
     "init": "init",
     "settings": "describe_settings",
     "inspect": "inspect",

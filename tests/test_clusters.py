@@ -1,5 +1,6 @@
 """The cluster files, as far as they can be checked offline: by Ray's launcher, by Kubernetes' schemas, against ours."""
 
+import importlib
 import json
 import re
 import zipfile
@@ -17,11 +18,14 @@ from botocore.validate import ParamValidator
 from pydantic import ConfigDict, TypeAdapter
 from ray._private.runtime_env.packaging import create_package
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.serve.schema import ServeDeploySchema
 from typing_extensions import TypedDict
 
 import raycner
 from raycner.__main__ import main
 from raycner.config import RunConfig
+from raycner.errors import InputError
+from raycner.serving.replicas import application
 from raycner.tuning.search import concurrency
 
 ROOT = Path(__file__).parents[1]
@@ -39,9 +43,9 @@ def read(path: str) -> Any:
     return yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
 
 
-def kubernetes(kind: str) -> Any:
+def kubernetes(kind: str, file: str = "ray.yaml") -> Any:
     """The one object of this kind that `kubectl apply` creates."""
-    documents = yaml.safe_load_all((ROOT / "clusters/kuberay_gpu/ray.yaml").read_text(encoding="utf-8"))
+    documents = yaml.safe_load_all((ROOT / "clusters/kuberay_gpu" / file).read_text(encoding="utf-8"))
     (document,) = (document for document in documents if document["kind"] == kind)
     return document
 
@@ -329,7 +333,7 @@ def test_the_image_has_the_pinned_ray_the_package_and_the_jobs() -> None:
     assert sources == PACKAGE | JOB
     assert all((ROOT / name).exists() for name in sources)
     (install,) = (words for instruction, words in steps if instruction == "RUN" and "pip" in words)
-    assert "--constraint constraints.txt" in install and install.endswith('".[cluster,s3]"')
+    assert "--constraint constraints.txt" in install and install.endswith('".[cluster,s3,serve]"')
     ignored = (folder / "Dockerfile.dockerignore").read_text("utf-8").split()
     assert ignored == ["*", *(f"!{word}" for words in copies for word in words[1:-1]), "**/.*", "**/__pycache__"]
 
@@ -352,6 +356,68 @@ def test_the_job_is_begun_again_and_guarded(job: JobSpec) -> None:
     assert "clusters/kuberay_gpu/compute.yaml" in layers
     RunConfig.load([str(ROOT / layer) for layer in layers])
     assert yaml.safe_load(job["runtimeEnvYAML"])["env_vars"] == read("jobs/runtime_env.yaml")["env_vars"]
+
+
+class ServiceSpec(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)  # type: ignore[misc]
+    serveConfigV2: str
+    rayClusterConfig: ClusterSpec
+
+
+@pytest.fixture(scope="module")
+def service() -> ServiceSpec:
+    document = kubernetes("RayService", "service.yaml")
+    assert document["apiVersion"] == "ray.io/v1"
+    return TypeAdapter(ServiceSpec).validate_python(document["spec"])
+
+
+def served(service: ServiceSpec) -> ServeDeploySchema:
+    return ServeDeploySchema.model_validate(yaml.safe_load(service["serveConfigV2"]))
+
+
+def test_the_pods_of_the_service_are_pods_of_the_image(service: ServiceSpec, job: JobSpec) -> None:
+    cluster = service["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"} and cluster["rayVersion"] == pinned("ray")
+    (image,) = {container["image"] for template in templates(job) for container in template["spec"]["containers"]}
+    policy = kubernetes("NetworkPolicy", "service.yaml")
+    kubernetes_validate.validate(policy, KUBERNETES, strict=True)
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        template = group["template"]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, **template}
+        kubernetes_validate.validate(pod, KUBERNETES, strict=True)
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        (container,) = template["spec"]["containers"]
+        assert container["image"] == image
+        token = {variable["name"]: variable.get("valueFrom") for variable in container["env"]}["RAYCNER_SERVE_TOKEN"]
+        assert token == {"secretKeyRef": {"name": "raycner-serve", "key": "token"}}
+        assert {"containerPort": served(service).http_options.port, "name": "serve"} in container["ports"]
+
+
+def test_the_service_is_what_ray_serve_starts(service: ServiceSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    schema = served(service)
+    assert schema.http_options.host == "0.0.0.0", "the proxy of each pod answers the service of Kubernetes"
+    (application,) = schema.applications
+    module, _, name = application.import_path.partition(":")
+    build = getattr(importlib.import_module(module), name)
+    monkeypatch.setenv("RAYCNER_SERVE_TOKEN", "secret")
+    deployment = build(application.args)._bound_deployment
+    (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    scaling = deployment._deployment_config.autoscaling_config
+    assert scaling.max_replicas == group["maxReplicas"] and scaling.min_replicas >= group["minReplicas"]
+    (container,) = group["template"]["spec"]["containers"]
+    assert deployment.ray_actor_options["num_gpus"] == container["resources"]["limits"]["nvidia.com/gpu"]
+    (config,) = deployment.init_args
+    assert config.admits("secret") and not config.admits("") and "secret" not in repr(config)
+
+
+def test_a_service_of_a_cluster_requires_a_token(service: ServiceSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAYCNER_SERVE_TOKEN", raising=False)
+    (schema,) = served(service).applications
+    with pytest.raises(InputError, match="RAYCNER_SERVE_TOKEN: no token is set"):
+        application(schema.args)
+    monkeypatch.setenv("RAYCNER_SERVE_TOKEN", "secret")
+    with pytest.raises(InputError, match=r"args\.replicas\.replica: no such setting; did you mean"):
+        application({**schema.args, "replicas": {"replica": 2}})
 
 
 # ---- what a job brings along

@@ -495,3 +495,22 @@ def test_confidence_is_that_of_the_least_confident_word() -> None:
     assert entities[Entity(0, 2, "animal")] == pytest.approx(float(words[0, 1].softmax(-1)[2]))
     out_of_reach = replace(batch, mask=torch.tensor([[True, False, False]]))
     assert head.predict(states, out_of_reach)[0].keys() == {Entity(0, 1, "animal")}
+
+
+@every_head
+def test_types_have_the_probability_of_their_tags(config: Any) -> None:
+    head = grown(config, TWO, THREE)
+    states, batch = random_states()
+    probabilities = head.type_probabilities(states, batch)
+    tags = head.forward(states, batch).logits.softmax(-1)
+    assert probabilities.shape == (2, 5, 3)
+    assert torch.allclose(probabilities.sum(-1), 1 - tags[..., 0], atol=1e-6)
+    of_city = [row for row, tag in enumerate(head.tags) if tag.endswith("-city")]
+    assert torch.allclose(probabilities[..., 1], tags[..., of_city].sum(-1), atol=1e-6)
+    lowered = head.type_probabilities(states, batch, new_type_bias=50.0)
+    assert lowered[..., 2].max() < 1e-6
+    confidences = super(TagHead, head).type_probabilities(states, batch)
+    for row, prediction in enumerate(head.predict(states, batch)):
+        covered = {(word, e.type): p for e, p in prediction.items() for word in range(e.start, e.end)}
+        assert all(confidences[row, w, THREE.types.index(t)] == pytest.approx(p) for (w, t), p in covered.items())
+        assert int((confidences[row] > 0).sum()) == len(covered)

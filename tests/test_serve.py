@@ -1,6 +1,7 @@
 """Serving: the entities of the promoted step by HTTP, within limits, and promotions while requests are answered."""
 
 import asyncio
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -117,8 +118,7 @@ def test_a_slow_answer_is_given_up(store: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_shadow_reads_and_only_counts(store: str) -> None:
     http, service = client(store, shadow="candidate")
-    questions = [Question(text) for text in TEXTS]
-    service.compare_with_shadow(TEXTS, service.answer(questions))
+    service.compare_with_shadow(TEXTS, service.answer([Question(text, service.live) for text in TEXTS]))
     ours, theirs = ({(i, *e) for i, row in enumerate(expected(store, step)) for e in row} for step in (2, 3))
     printed = http.get("/metrics").text
     counted = {
@@ -138,7 +138,9 @@ def test_a_canary_answers_its_share(store: str) -> None:
     http, service = client(store, canary="candidate", canary_share=0.25)
     models = [http.post("/predict", json={"text": "Ada"}).json()["answers"][0]["model"][-2:] for _ in range(100)]
     assert 5 <= models.count(":3") <= 50 and set(models) == {":2", ":3"}
-    mixed = service.answer([Question(TEXTS[0]), Question(TEXTS[1], True), Question(TEXTS[2])])
+    assert service.canary is not None
+    models = (service.live, service.canary, service.live)
+    mixed = service.answer([Question(text, model) for text, model in zip(TEXTS, models, strict=False)])
     assert [answer.model[-2:] for answer in mixed] == [":2", ":3", ":2"]
 
 
@@ -157,7 +159,7 @@ def test_requests_that_overlap_with_promotions_are_answered_by_one_step(store: s
     promoting.start()
     seen = set()
     while not ended.is_set():
-        answers = service.answer([Question(text) for text in TEXTS])
+        answers = service.answer([Question(text, service.live) for text in TEXTS])
         (model,) = {answer.model[-2:] for answer in answers}
         seen.add(model)
         assert [[(e.start, e.end, e.type) for e in a.entities] for a in answers] == by_model[model]
@@ -165,11 +167,81 @@ def test_requests_that_overlap_with_promotions_are_answered_by_one_step(store: s
     assert seen <= {":2", ":3"}
 
 
+def test_a_request_names_its_alias(store: str) -> None:
+    http, service = client(store, others=("candidate",))
+    by_default = http.post("/predict", json={"texts": TEXTS}).json()["answers"]
+    assert len(service._in_memory) == 1, "an alias is loaded when it is first asked for"
+    named = http.post("/predict", json={"texts": TEXTS}, headers={"serve_multiplexed_model_id": "candidate"})
+    assert [entities(answer) for answer in by_default] == expected(store, 2)
+    assert [entities(answer) for answer in named.json()["answers"]] == expected(store, 3)
+    unserved = http.post("/predict", json={"text": "Ada"}, headers={"serve_multiplexed_model_id": "nothing"})
+    assert unserved.status_code == 404
+    raycner.promote("columns:2", "candidate", store=store)
+    assert service.refresh()
+    again = http.post("/predict", json={"text": "Ada"}, headers={"serve_multiplexed_model_id": "candidate"}).json()
+    assert again["answers"][0]["model"].endswith(":2")
+    assert http.get("/healthz").json()["aliases"] == ["production", "candidate"]
+
+
+def test_texts_are_logged_where_it_is_asked_for(store: str, tmp_path: Path) -> None:
+    http, service = client(store, text_log=str(tmp_path / "log"))
+    http.post("/predict", json={"texts": TEXTS[:2]})
+    http.post("/predict", json={"text": TEXTS[2]})
+    service._afterwards.shutdown()
+    (file,) = (tmp_path / "log").iterdir()
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    assert [line["text"] for line in lines] == TEXTS[:3] and next(iter(lines[0])) == "time"
+    assert [entities(line) for line in lines] == expected(store, 2)[:3]
+    assert file.stat().st_mode & 0o077 == 0
+    assert raycner.watch("production", file, store=store).report.windows[0].sentences == 3
+
+
+INTERFACE = """<View><Header value="x"/>
+<Labels name="ner" toName="t"><Label value="city"/><Label value="person"/></Labels>
+<Text name="t" value="$body"/></View>"""
+
+
+def test_label_studio_gets_suggestions(store: str) -> None:
+    http, _ = client(store, token=ServeConfig.digest("secret"))
+    tasks = [{"id": i, "data": {"body": text}} for i, text in enumerate(TEXTS)]
+    body = {"tasks": tasks, "label_config": INTERFACE, "project": "1.2"}
+    assert http.post("/label-studio/predict", json=body).status_code == 401
+    as_basic = {"auth": ("raycner", "secret")}
+    assert http.get("/label-studio/health", **as_basic).json()["status"] == "UP"
+    version = http.post("/label-studio/setup", json={"project": "1.2", "schema": INTERFACE}, **as_basic).json()
+    assert version["model_version"].endswith(":2")
+    results = http.post("/label-studio/predict", json=body, **as_basic).json()["results"]
+    offered = [[e for e in row if e[2] in ("city", "person")] for row in expected(store, 2)]
+    values = [[region["value"] for region in result["result"]] for result in results]
+    assert [[(v["start"], v["end"], v["labels"][0]) for v in row] for row in values] == offered
+    (region, *_) = next(result["result"] for result in results if result["result"])
+    assert (region["from_name"], region["to_name"], region["type"]) == ("ner", "t", "labels")
+    assert 0 < results[0]["score"] <= 1 and results[0]["model_version"] == version["model_version"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"tasks": [{"data": {"other": "confidential"}}]}, 422),
+        ({"tasks": [{"data": {"text": "a"}}], "label_config": "<View>"}, 422),
+        ({"tasks": [{"data": {"text": "a"}}], "label_config": "<View><Text name='t' value='$t'/></View>"}, 422),
+        ({"tasks": [{"data": {"text": "a"}}], "label_config": '<!DOCTYPE a [<!ENTITY b "c">]><a/>'}, 422),
+        ({"tasks": [{"data": {"text": "a"}}] * 5}, 413),
+        ({"tasks": []}, 200),
+    ],
+)
+def test_what_label_studio_may_not_ask(body: dict[str, Any], status: int, store: str) -> None:
+    http, _ = client(store, max_texts=4)
+    answer = http.post("/label-studio/predict", json=body)
+    assert answer.status_code == status and "confidential" not in answer.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected_line"),
     [
         (("serve", "nothing"), "no alias is called 'nothing'"),
         (("serve", "production", "--shadow", "nothing"), "no alias is called 'nothing'"),
+        (("serve", "production", "--also", "nothing"), "no alias is called 'nothing'"),
         (("serve", "production", "--host", "0.0.0.0"), "no token is required"),
         (("serve", "production", "--canary", "candidate"), "write --canary candidate=0.05"),
     ],

@@ -8,9 +8,11 @@ from typing import Any
 PAGES = {
     "runs": ("Runs", "raycner.api.runs"),
     "adoption": ("Adopting a model", "raycner.api.adoption"),
+    "annotation": ("Annotating", "raycner.api.annotation"),
     "gates": ("Gates", "raycner.api.gates"),
     "aliases": ("Aliases", "raycner.api.aliases"),
     "serving": ("Serving", "raycner.api.serving"),
+    "watching": ("Watching", "raycner.api.watching"),
     "reports": ("Reports and comparisons", "raycner.api.reports"),
     "evaluations": ("Evaluations", "raycner.api.evaluations"),
     "searches": ("Searches", "raycner.api.searches"),

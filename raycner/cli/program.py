@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from raycner.cli import (
     adopt,
     aliases,
+    annotate,
     compare,
     evaluate,
     export,
@@ -34,6 +35,7 @@ from raycner.cli import (
     serve,
     settings,
     store,
+    watch,
 )
 from raycner.cli.parser import Parser
 from raycner.console import TextConsole
@@ -43,7 +45,7 @@ from raycner.version import __version__
 
 VERBS = (
     *(init, inspect, prepare, plan, run, compare, search, report, store, evaluate, predict, export),
-    *(adopt, extend, gate, promote, rollback, aliases, history, serve, settings),
+    *(adopt, annotate, extend, gate, promote, rollback, aliases, history, serve, watch, settings),
 )
 """In the order of `raycner --help`."""
 REPEATED = ("configs", "files", "runs")

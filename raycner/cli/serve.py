@@ -21,11 +21,16 @@ def add_parser(verbs: Verbs) -> None:
         examples="""
             raycner serve production
             raycner serve production --host 0.0.0.0 --replicas 2 --max-replicas 8
+            raycner serve production --also legal,medical --max-models 1
             raycner serve production --shadow candidate
             raycner serve production --canary candidate=0.05
         """,
     )
     parser.add_argument("alias", metavar="ALIAS", help="an alias of the store")
+    also = "further aliases; a request names its own in the header serve_multiplexed_model_id"
+    parser.add_argument("--also", type=lambda text: text.split(","), default=[], metavar="ALIAS,...", help=also)
+    memory = "so many of the further aliases are in the memory of a replica at a time (default: all)"
+    parser.add_argument("--max-models", type=count, default=0, metavar="N", help=memory)
     host = f"the address to listen on (default: 127.0.0.1); any other needs a token in {TOKEN}"
     parser.add_argument("--host", default="127.0.0.1", help=host)
     parser.add_argument("--port", type=count, default=8000, help="(default: 8000)")
@@ -33,11 +38,17 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--max-replicas", type=count, default=0, metavar="N", help="start up to so many as requests wait"
     )
+    target = "requests in progress per replica that autoscaling aims at (default: 16)"
+    parser.add_argument("--target-requests", type=float, default=16.0, metavar="N", help=target)
+    idle = "seconds of less load after which autoscaling ends a replica (default: 300)"
+    parser.add_argument("--idle", type=float, default=300.0, metavar="S", help=idle)
     parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="of each replica (default: 0)")
     shadow = "an alias whose step reads every text too; its disagreements are counted by type"
     parser.add_argument("--shadow", default="", metavar="ALIAS", help=shadow)
     canary = "an alias whose step answers a share of the requests"
     parser.add_argument("--canary", type=_canary, default=("", 0.0), metavar="ALIAS=SHARE", help=canary)
+    log_texts = "log every text with its entities in files of this folder (default: none is)"
+    parser.add_argument("--log-texts", default="", metavar="FOLDER", help=log_texts)
     parser.add_argument("--max-texts", type=count, default=64, metavar="N", help="of one request (default: 64)")
     characters = "of all texts of one request (default: 100000)"
     parser.add_argument("--max-characters", type=count, default=100_000, metavar="N", help=characters)
@@ -53,16 +64,21 @@ def run(args: argparse.Namespace, console: Console) -> None:
     canary, share = args.canary
     with serve(
         args.alias,
+        also=args.also,
+        max_models=args.max_models,
         store=args.store,
         host=args.host,
         port=args.port,
         replicas=args.replicas,
         max_replicas=args.max_replicas,
+        target_requests=args.target_requests,
+        idle=args.idle,
         gpus=args.gpus,
         shadow=args.shadow,
         canary=canary,
         canary_share=share,
         token=os.environ.get(TOKEN, ""),
+        log_texts=args.log_texts,
         max_texts=args.max_texts,
         max_characters=args.max_characters,
         timeout=args.timeout,

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Self, TextIO, TypeVar, cast, overload
+from typing import NamedTuple, Self, TextIO, TypeVar, cast, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from safetensors import SafetensorError
@@ -29,8 +30,9 @@ from raycner.data.passages import Passage
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.inference.trained_step import TrainedStep, load_record, load_step
+from raycner.networks.batch import Batch
 from raycner.networks.devices import device, does_bf16
-from raycner.networks.encoders.encoder import Words
+from raycner.networks.encoders.encoder import States, Words
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import ModelConfig, Network
 from raycner.settings import build
@@ -57,6 +59,17 @@ class PredictedEntity:
     confidence: float
     """In (0, 1]; of a tag head, the lowest probability of its words."""
     text: str
+
+
+class SentenceReading(NamedTuple):
+    """What a network computes of a sentence of T words."""
+
+    prediction: Prediction
+    """Its entities, with offsets in words."""
+    states: NDArray[np.float32]
+    """[T, H] the encoder's state of each word."""
+    probabilities: NDArray[np.float32]
+    """[T, E] the probability of each type at each word; the rest to 1 is that of no entity."""
 
 
 class Predictor:
@@ -163,25 +176,51 @@ class Predictor:
             for passage in chunk:
                 yield passage, _entities(passage, [next(predictions) for _ in passage.sentences])
 
+    def readings(self, sentences: Sequence[Words]) -> list[SentenceReading]:
+        """What the network computes of sentences in words; all of them are in memory."""
+        readings: list[SentenceReading | None] = [None] * len(sentences)
+        with self._network.eval_mode():
+            for places, batch in self._batches(sentences):
+                states = self._network.states(batch)
+                probabilities = self._network.head.type_probabilities(states, batch, new_type_bias=self._new_type_bias)
+                words, of_types = states.words.cpu().numpy(), probabilities.float().cpu().numpy()
+                for row, (place, prediction) in enumerate(zip(places, self._read_out(states, batch), strict=True)):
+                    length = len(sentences[place])
+                    readings[place] = SentenceReading(prediction, words[row, :length], of_types[row, :length])
+        nothing = SentenceReading({}, np.zeros((0, 0), np.float32), np.zeros((0, len(self.types)), np.float32))
+        return [reading or nothing for reading in readings]
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32] | None:
+        """[texts, H] the mean embedding of the pieces of each text; None if the encoder has none of its width."""
+        with self._network.eval_mode():
+            vectors = self._network.encoder.vectors(texts)
+        return None if vectors is None else vectors.float().cpu().numpy()
+
     def _predict(self, sentences: Sequence[Words]) -> list[Prediction]:
         """One prediction per sentence."""
-        tokens = self._network.tokenize(sentences)
-        lengths = np.asarray([len(of_sentence) for of_sentence in tokens], dtype=np.int64)
-        filled = np.flatnonzero([len(words) > 0 for words in sentences])
         predictions: list[Prediction] = [{} for _ in sentences]
         with self._network.eval_mode():
-            for positions in batches_without_gradient(self._network, filled, lengths):
-                places = positions.tolist()
-                inputs = [Sentence(place, tuple(sentences[place]), frozenset()) for place in places]
-                batch = self._network.collate(inputs, [tokens[place] for place in places], places)
-                outputs = self._network.predict(
-                    batch.to(self._network.device),
-                    new_type_bias=self._new_type_bias,
-                    thresholds=self.thresholds.values if self.thresholds else None,
-                )
+            for places, batch in self._batches(sentences):
+                outputs = self._read_out(self._network.states(batch), batch)
                 for place, prediction in zip(places, outputs, strict=True):
                     predictions[place] = prediction
         return predictions
+
+    def _batches(self, sentences: Sequence[Words]) -> Iterator[tuple[list[int], Batch]]:
+        """The sentences that have words, in batches with their places in the list."""
+        tokens = self._network.tokenize(sentences)
+        lengths = np.asarray([len(of_sentence) for of_sentence in tokens], dtype=np.int64)
+        filled = np.flatnonzero([len(words) > 0 for words in sentences])
+        for positions in batches_without_gradient(self._network, filled, lengths):
+            places = positions.tolist()
+            inputs = [Sentence(place, tuple(sentences[place]), frozenset()) for place in places]
+            batch = self._network.collate(inputs, [tokens[place] for place in places], places)
+            yield places, batch.to(self._network.device)
+
+    def _read_out(self, states: States, batch: Batch) -> list[Prediction]:
+        """The entities of a batch as the step's evaluation reads them."""
+        thresholds = self.thresholds.values if self.thresholds else None
+        return self._network.read_out(states, batch, new_type_bias=self._new_type_bias, thresholds=thresholds)
 
 
 @dataclass(frozen=True)

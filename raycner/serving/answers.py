@@ -1,7 +1,7 @@
-"""Answers: the entities of texts, by the step that an alias names at the moment, in one process.
+"""Answers: the entities of texts, by the steps that aliases name at the moment, in one process.
 
 A promotion is picked up without a pause: the new network is loaded next to the old one and takes its place in one
-assignment; questions that are being answered keep the old one. No text is ever logged or kept.
+assignment; questions that are being answered keep the old one. No text is logged, unless `text_log` asks for it.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import hmac
 import logging
 import random
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,8 @@ from prometheus_client import Counter as Total
 
 from raycner.errors import InputError
 from raycner.inference.predictor import PredictedEntity, Predictor
+from raycner.serving.answer import Answer
+from raycner.serving.text_log import TextLog
 from raycner.storage.aliases import AliasRecord, find_alias, no_alias
 from raycner.storage.store import ObjectStore
 
@@ -34,11 +37,18 @@ class ServeConfig:
     """What is served, and within which limits."""
 
     alias: str
+    """What answers a request that names none."""
     store: str
     encoder: str | None = None
     """Where the pretrained encoder lies, if it has moved."""
+    others: tuple[str, ...] = ()
+    """Further aliases, each for the requests that name it."""
+    max_models: int = 0
+    """Of these, so many are in the memory of a replica, the least recently used one making way; 0: all."""
     shadow: str = ""
     """An alias whose step reads every text too; only the number of its disagreements is reported."""
+    text_log: str = ""
+    """A folder in which every text is logged with its entities; empty, as by default: none is."""
     canary: str = ""
     """An alias whose step answers a share of the requests."""
     canary_share: float = 0.05
@@ -61,6 +71,11 @@ class ServeConfig:
         if not 0 <= self.canary_share <= 1:
             raise InputError(f"{self.canary_share} is no share", location="--canary", hint="write --canary ALIAS=0.05")
 
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """All that requests may name."""
+        return (self.alias, *self.others)
+
     @staticmethod
     def digest(token: str) -> bytes:
         """What `token` holds of a token."""
@@ -69,20 +84,6 @@ class ServeConfig:
     def admits(self, token: str) -> bool:
         """Whether a request with this token is answered."""
         return not self.token or hmac.compare_digest(self.digest(token), self.token)
-
-
-class Question(NamedTuple):
-    """A text, and which of the two models answers it."""
-
-    text: str
-    by_canary: bool = False
-
-
-class Answer(NamedTuple):
-    """The entities of a text, and RUN:STEP of the step that predicted them."""
-
-    entities: list[PredictedEntity]
-    model: str
 
 
 class LoadedStep(NamedTuple):
@@ -123,25 +124,50 @@ class AliasModel:
         return LoadedStep(record, Predictor.promoted(record, self._store, self._encoder))
 
 
+class Question(NamedTuple):
+    """A text, and what answers it."""
+
+    text: str
+    model: AliasModel
+
+
 class AnswerService:
     """Answers questions, and counts what it did. `refresh` is called now and then, by a thread or a test."""
 
     def __init__(self, config: ServeConfig) -> None:
         self.config = config
-        store = ObjectStore(config.store)
-        self.live = AliasModel(store, config.alias, config.encoder)
-        self.canary = AliasModel(store, config.canary, config.encoder) if config.canary else None
-        self.shadow = AliasModel(store, config.shadow, config.encoder) if config.shadow else None
+        self._store = ObjectStore(config.store)
+        self._in_memory: weakref.WeakSet[AliasModel] = weakref.WeakSet()
+        self._others: dict[str, AliasModel] = {}
+        self.live = self._load(config.alias)
+        self.canary = self._load(config.canary) if config.canary else None
+        self.shadow = self._load(config.shadow) if config.shadow else None
         self.metrics = ServiceMetrics()
         self.metrics.served(self.live.current.record)
+        self.text_log = TextLog(config.text_log) if config.text_log else None
         self._draw = random.Random()
-        self._shadows = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shadow")
+        self._afterwards = ThreadPoolExecutor(max_workers=1, thread_name_prefix="afterwards")
         self._waiting = threading.BoundedSemaphore(WAITING_COMPARISONS)
 
-    def questions(self, texts: Sequence[str]) -> list[Question]:
+    async def model(self, alias: str) -> AliasModel:
+        """What answers requests that name an alias of the configuration; it is loaded when it is first asked for."""
+        if alias == self.config.alias:
+            return self.live
+        if alias not in self._others:
+            self._others[alias] = await asyncio.to_thread(self._load, alias)
+        return self._others[alias]
+
+    def _load(self, alias: str) -> AliasModel:
+        model = AliasModel(self._store, alias, self.config.encoder)
+        self._in_memory.add(model)
+        return model
+
+    async def questions(self, texts: Sequence[str], alias: str = "") -> list[Question]:
         """The questions of one request, all for the same model."""
-        by_canary = self.canary is not None and self._draw.random() < self.config.canary_share
-        return [Question(text, by_canary) for text in texts]
+        model = await self.model(alias or self.config.alias)
+        if model is self.live and self.canary is not None and self._draw.random() < self.config.canary_share:
+            model = self.canary
+        return [Question(text, model) for text in texts]
 
     async def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer the questions of one request, away from the event loop."""
@@ -150,10 +176,9 @@ class AnswerService:
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer questions, in order. Those of one model are predicted together."""
         answers: dict[int, Answer] = {}
-        for model, by_canary in ((self.live, False), (self.canary, True)):
-            places = [i for i, question in enumerate(questions) if question.by_canary == by_canary]
-            if model is not None and places:
-                answers |= dict(zip(places, model.answers([questions[i].text for i in places]), strict=True))
+        for model in {question.model for question in questions}:
+            places = [i for i, question in enumerate(questions) if question.model is model]
+            answers |= dict(zip(places, model.answers([questions[i].text for i in places]), strict=True))
         ordered = [answers[i] for i in range(len(questions))]
         self.metrics.answered(ordered)
         return ordered
@@ -165,8 +190,13 @@ class AnswerService:
         if not self._waiting.acquire(blocking=False):
             self.metrics.not_compared.inc(len(texts))
             return
-        comparison = self._shadows.submit(self.compare_with_shadow, texts, answers)
+        comparison = self._afterwards.submit(self.compare_with_shadow, texts, answers)
         comparison.add_done_callback(lambda _: self._waiting.release())
+
+    def log_later(self, texts: Sequence[str], answers: Sequence[Answer]) -> None:
+        """Log texts with their entities, after the request, where the configuration asks for it."""
+        if self.text_log is not None:
+            self._afterwards.submit(self.text_log.write, texts, answers)
 
     def compare_with_shadow(self, texts: Sequence[str], answers: Sequence[Answer]) -> None:
         """Count, by type, where the shadow's entities are other ones. Nothing else of the texts is kept."""
@@ -178,12 +208,12 @@ class AnswerService:
     def refresh(self) -> bool:
         """Pick up promotions; whether a model is another one. A store that does not answer changes nothing."""
         changed = False
-        for model in (self.live, self.canary, self.shadow):
+        for model in list(self._in_memory):
             try:
-                changed |= model is not None and model.refresh()
+                changed |= model.refresh()
             except InputError as error:
                 log.warning("the step in use stays: %s", error)
-        self.metrics.served(self.live.current.record)
+            self.metrics.served(model.current.record)
         return changed
 
     def refresh_forever(self, ended: threading.Event) -> None:
@@ -194,7 +224,8 @@ class AnswerService:
     def health(self) -> dict[str, object]:
         """What is served, for probes."""
         record = self.live.current.record
-        return {"status": "ok", "alias": record.alias, "model": record.address, "number": record.number}
+        alias = {"alias": record.alias, "aliases": list(self.config.aliases)}
+        return {"status": "ok", **alias, "model": record.address, "number": record.number}
 
 
 class ServiceMetrics:

@@ -1,24 +1,32 @@
 """Ray Serve: replicas of a service behind one HTTP port.
 
 Serve batches requests, restarts replicas and passes requests to others meanwhile. Each replica looks at the aliases by
-itself, so a promotion needs no deployment.
+itself, so a promotion needs no deployment. A request that names an alias goes to a replica that has its step in memory,
+if there is one (Serve's model multiplexing).
 """
 
+import asyncio
 import logging
 import os
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
 from ray import serve
+from ray.serve.config import AutoscalingConfig
 
+from raycner.errors import InputError
 from raycner.orchestration.cluster import use_assigned_device
-from raycner.serving.answers import Answer, AnswerService, Question, ServeConfig
+from raycner.serving.answer import Answer
+from raycner.serving.answers import AliasModel, AnswerService, Question, ServeConfig
 from raycner.serving.web import web_app
+from raycner.settings import build
 
 APPLICATION = "raycner"
+TOKEN = "RAYCNER_SERVE_TOKEN"
+"""The environment variable with the token that requests must bear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +38,10 @@ class ReplicaConfig:
     replicas: int = 1
     max_replicas: int = 0
     """Serve starts up to so many as requests wait; 0: always `replicas`."""
+    target_requests: float = 16.0
+    """Requests in progress per replica that the number of replicas is chosen for."""
+    idle: float = 300.0
+    """Seconds of less load after which a replica is ended."""
     gpus: float = 0.0
     """Of each replica."""
 
@@ -66,15 +78,44 @@ class Replica(AnswerService):
         self._ended.set()
 
 
+def multiplexed(max_models: int) -> type[Replica]:
+    """The replicas that hold so many aliases at a time (0: all), besides the one that answers by default."""
+
+    class Multiplexed(Replica):
+        async def model(self, alias: str) -> AliasModel:
+            if alias == self.config.alias:
+                return self.live
+            model: AliasModel = await self._multiplexed(alias)
+            return model
+
+        @serve.multiplexed(max_num_models_per_replica=max_models or -1)  # type: ignore[untyped-decorator]
+        async def _multiplexed(self, alias: str) -> AliasModel:
+            """The step of an alias. Serve drops the least recently used one, and sends requests where theirs is."""
+            return await asyncio.to_thread(self._load, alias)
+
+    return Multiplexed
+
+
 def start(config: ServeConfig, replica: ReplicaConfig) -> None:
     """Deploy the service on the Ray cluster that this process is connected to; returns when it answers."""
     serve.start(http_options={"host": replica.host, "port": replica.port}, logging_config={"enable_access_log": False})
+    serve.run(deployment(config, replica).bind(config), name=APPLICATION, route_prefix="/")
+
+
+def deployment(config: ServeConfig, replica: ReplicaConfig) -> Any:
+    """The deployment of a service: replicas, how their number follows the load, and what may wait."""
     scaling: dict[str, Any] = {"num_replicas": replica.replicas}
     if replica.max_replicas > replica.replicas:
-        bounds = {"min_replicas": replica.replicas, "max_replicas": replica.max_replicas}
-        scaling = {"autoscaling_config": bounds}
-    deployment = serve.deployment(
-        serve.ingress(_app)(Replica),
+        scaling = {
+            "autoscaling_config": AutoscalingConfig(
+                min_replicas=replica.replicas,
+                max_replicas=replica.max_replicas,
+                target_ongoing_requests=replica.target_requests,
+                downscale_delay_s=replica.idle,
+            )
+        }
+    return serve.deployment(
+        serve.ingress(_app)(multiplexed(config.max_models) if config.others else Replica),
         name=APPLICATION,
         max_ongoing_requests=4 * config.max_batch,
         max_queued_requests=64 * config.max_batch,
@@ -82,7 +123,28 @@ def start(config: ServeConfig, replica: ReplicaConfig) -> None:
         graceful_shutdown_timeout_s=config.timeout,
         **scaling,
     )
-    serve.run(deployment.bind(config), name=APPLICATION, route_prefix="/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Application:
+    """The settings of a service that a cluster starts by itself, as in `serveConfigV2` of a RayService."""
+
+    serve: ServeConfig
+    replicas: ReplicaConfig = field(default_factory=ReplicaConfig)
+
+
+def application(settings: Mapping[str, Any]) -> Any:
+    """The service of plain settings, for `import_path: raycner.serving.replicas:application` of Ray Serve.
+
+    The token that requests must bear is in the environment, RAYCNER_SERVE_TOKEN. Raises `InputError` without one, and
+    for settings that there are not.
+    """
+    token = os.environ.get(TOKEN, "")
+    if not token:
+        raise InputError("no token is set", location=TOKEN, hint="give the pods a secret with it, as this variable")
+    made = build(Application, settings, "args")
+    config = replace(made.serve, token=ServeConfig.digest(token))
+    return deployment(config, made.replicas).bind(config)
 
 
 def _app() -> Any:

@@ -5,24 +5,30 @@
     GET  /metrics     numbers in the text format of Prometheus
     GET  /docs        this interface, as OpenAPI describes it
 
-A request bears `Authorization: Bearer TOKEN` if the service has one. Offsets count characters, ends exclusive.
+A service of several aliases answers by the first one, or by the alias that the header `serve_multiplexed_model_id`
+names. The paths below /label-studio are the machine learning backend of Label Studio (`label_studio.py`). A request
+bears `Authorization: Bearer TOKEN` if the service has one. Offsets count characters, ends exclusive.
 """
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from raycner.serving.answers import Answer, AnswerService
+from raycner.serving import label_studio
+from raycner.serving.admission import answered, token_of
+from raycner.serving.answer import Answer
+from raycner.serving.answers import AnswerService
 from raycner.version import __version__
 
+ALIAS_HEADER = "serve_multiplexed_model_id"
+"""The header by which Ray Serve sends a request to a replica that has the model in memory."""
 BYTES_PER_CHARACTER = 12
 """Of a request body: JSON may write a character outside the basic plane as two escapes of six bytes."""
 
@@ -76,16 +82,17 @@ def web_app(find_service: Callable[[], AnswerService]) -> FastAPI:
     app.add_middleware(BodyLimit, find_service=find_service)
     service_here = Annotated[AnswerService, Depends(find_service)]
 
+    alias_header = Annotated[str, Header(alias=ALIAS_HEADER, convert_underscores=False)]
+
     def admitted(request: Request, service: service_here) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if not service.config.admits(token if scheme.lower() == "bearer" else ""):
+        if not service.config.admits(token_of(request.headers.get("authorization", ""))):
             raise HTTPException(401, "a token is required: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
     @app.post("/predict", dependencies=[Depends(admitted)])
-    async def predict(asked: Predict, service: service_here) -> Predicted:
+    async def predict(asked: Predict, service: service_here, alias: alias_header = "") -> Predicted:
         started, status = perf_counter(), 500
         try:
-            answers = await _answers(asked, service)
+            answers = await _answers(asked, alias, service)
             status = 200
         except HTTPException as error:
             status = error.status_code
@@ -103,6 +110,8 @@ def web_app(find_service: Callable[[], AnswerService]) -> FastAPI:
     async def metrics(service: service_here) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
 
+    app.include_router(label_studio.routes(find_service), prefix="/label-studio", dependencies=[Depends(admitted)])
+
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
         """Where and what, and never the input."""
@@ -113,18 +122,9 @@ def web_app(find_service: Callable[[], AnswerService]) -> FastAPI:
     return app
 
 
-async def _answers(asked: Predict, service: AnswerService) -> Predicted:
+async def _answers(asked: Predict, alias: str, service: AnswerService) -> Predicted:
     texts, names = _texts(asked)
-    limits = service.config
-    if len(texts) > limits.max_texts:
-        raise HTTPException(413, f"{len(texts)} texts; at most {limits.max_texts} in one request")
-    if sum(map(len, texts)) > limits.max_characters:
-        raise HTTPException(413, f"more than {limits.max_characters} characters in one request")
-    try:
-        answers = await asyncio.wait_for(service.ask(service.questions(texts)), limits.timeout)
-    except TimeoutError:
-        raise HTTPException(504, f"not answered within {limits.timeout:g} s") from None
-    service.compare_later(texts, answers)
+    answers = await answered(texts, alias, service)
     return Predicted(answers=[_answer(answer, name) for answer, name in zip(answers, names, strict=True)])
 
 

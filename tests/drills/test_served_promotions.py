@@ -1,4 +1,7 @@
-"""Ray Serve under load: no request is dropped, no answer is wrong, while steps are promoted and a replica is killed."""
+"""Ray Serve under load: no request is dropped, no answer is wrong, while steps are promoted and replicas are killed.
+
+`RAYCNER_SERVE_MINUTES=30` kills a replica every minute for so long, with two promotions; the default kills one.
+"""
 
 import json
 import os
@@ -6,6 +9,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +24,7 @@ from fixtures_tiny import spoken
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray]
 pytest.importorskip("ray.serve", reason="the extra `serve` is not installed")
+MINUTES = int(os.environ.get("RAYCNER_SERVE_MINUTES", "0"))
 TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(10, 9)]
 Entities = list[list[tuple[int, int, str]]]
 
@@ -58,57 +63,93 @@ def entities(answers: list[dict[str, Any]]) -> Entities:
 
 
 def replicas() -> list[int]:
-    """The processes of the replicas."""
-    names = {path.parent.name: path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if _is_ours(path)}
-    return [int(pid) for pid, name in names.items() if name.startswith(b"ray::ServeReplica:raycner")]
+    """The processes of the replicas that this process started."""
+    pids = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            is_replica = (path / "cmdline").read_bytes().startswith(b"ray::ServeReplica:raycner")
+            if is_replica and os.getpid() in ancestors(int(path.name)):
+                pids.append(int(path.name))
+        except OSError:
+            continue  # it ended
+    return pids
 
 
-def _is_ours(path: Path) -> bool:
-    try:
-        return path.stat().st_uid == os.getuid() and bool(path.read_bytes())
-    except OSError:
-        return False
+def ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[1])
+        yield pid
 
 
-def wait_for(url: str, step: int) -> None:
+class Clients:
+    """Clients that ask until they are ended; each request is tried three times."""
+
+    def __init__(self, url: str, by_model: dict[str, Entities]) -> None:
+        self.url, self.by_model = url, by_model
+        self.ended = threading.Event()
+        self.wrong: list[object] = []
+        self.requests: Counter[str] = Counter()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            answers = self.answers()
+            if answers is None:
+                continue
+            (model,) = {answer["model"][-2:] for answer in answers}
+            if entities(answers) != self.by_model[model]:
+                self.wrong.append(answers)
+            self.requests[model] += 1
+
+    def answers(self) -> list[dict[str, Any]] | None:
+        """A replica that dies takes the requests with it that it is answering: these are asked again."""
+        for attempt in range(3):
+            try:
+                return ask(self.url, TEXTS)
+            except (HTTPError, URLError, OSError) as error:
+                self.requests["asked again"] += 1
+                if attempt == 2:
+                    self.wrong.append(error)
+                time.sleep(attempt)
+        return None
+
+
+def wait_for(clients: Clients, step: int) -> None:
     """Until both replicas answer by this step."""
     in_a_row = 0
     while in_a_row < 20:
-        in_a_row = in_a_row + 1 if ask(url, ["Ada"])[0]["model"].endswith(f":{step}") else 0
+        answers = clients.answers()
+        in_a_row = in_a_row + 1 if answers and answers[0]["model"].endswith(f":{step}") else 0
         time.sleep(0.05)
 
 
-def test_promotions_and_a_killed_replica(store: str, served: str, by_model: dict[str, Entities]) -> None:
-    ended = threading.Event()
-    wrong: list[object] = []
+def kill_one() -> None:
+    """Kill a replica once there are two, so that another one answers."""
+    while len(replicas()) < 2:
+        time.sleep(0.5)
+    os.kill(replicas()[0], signal.SIGKILL)
 
-    def client() -> int:
-        number = 0
-        while not ended.is_set():
-            for attempt in range(3):  # a replica that dies takes the requests with it that it is answering
-                try:
-                    answers = ask(served, TEXTS)
-                    break
-                except (HTTPError, URLError, OSError) as error:
-                    if attempt == 2:
-                        wrong.append(error)
-            else:
-                continue
-            (model,) = {answer["model"][-2:] for answer in answers}
-            if entities(answers) != by_model[model]:
-                wrong.append(answers)
-            number += 1
-        return number
 
+def test_promotions_and_killed_replicas(store: str, served: str, by_model: dict[str, Entities]) -> None:
+    clients = Clients(served, by_model)
     with ThreadPoolExecutor(4) as pool:
-        asking = [pool.submit(client) for _ in range(4)]
-        raycner.promote("columns:3", "production", store=store)
-        wait_for(served, 3)
-        victim, *_ = replicas()
-        os.kill(victim, signal.SIGKILL)
-        raycner.rollback("production", store=store)
-        wait_for(served, 2)
-        ended.set()
-    assert not wrong and all(future.result() > 0 for future in asking)
+        asking = [pool.submit(clients.run) for _ in range(4)]
+        try:
+            raycner.promote("columns:3", "production", store=store)
+            wait_for(clients, 3)
+            kill_one()
+            for minute in range(MINUTES):
+                time.sleep(60)
+                kill_one()
+                if minute == MINUTES // 2:
+                    raycner.promote("columns:2", "production", store=store)
+                    wait_for(clients, 2)
+                    raycner.promote("columns:3", "production", store=store)
+            raycner.rollback("production", store=store)
+            wait_for(clients, 2)
+        finally:
+            clients.ended.set()
+    print(f"{MINUTES} minutes: {dict(clients.requests)}, {len(clients.wrong)} wrong or dropped")
+    assert not clients.wrong and all(future.exception() is None for future in asking)
+    assert clients.requests[":2"] > 0 and clients.requests[":3"] > 0
     with pytest.raises(HTTPError, match="401"):
         ask(served, ["Ada"], token="wrong")

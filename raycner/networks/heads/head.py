@@ -154,6 +154,18 @@ class Head(nn.Module, ABC, Generic[Output]):
         predictions = self.predict(states, batch, new_type_bias=new_type_bias)
         return [{entity: p for entity, p in prediction.items() if p >= lowest} for prediction in predictions]
 
+    def type_probabilities(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> Tensor:
+        """[B, T, E] the probability of each type at each word; the rest to 1 is that of no entity.
+
+        The confidence of the predicted entity that covers the word, unless the head has a distribution per word.
+        """
+        numbers = {kind: number for number, kind in enumerate(self.inventory.types)}
+        probabilities = torch.zeros(*batch.mask.shape, len(numbers), device=batch.mask.device)
+        for row, prediction in enumerate(self.predict(states, batch, new_type_bias=new_type_bias)):
+            for entity, confidence in prediction.items():
+                probabilities[row, entity.start : entity.end, numbers[entity.type]].clamp_(min=confidence)
+        return probabilities / probabilities.sum(-1, keepdim=True).clamp(min=1)
+
     def select(self, candidates: Prediction, thresholds: Mapping[str, float]) -> Prediction:
         """The entities that thresholds, one per type, make of the candidates of one sentence.
 

@@ -164,6 +164,11 @@ class TagHead(TagRows[TagOutput]):
         best, confidence = decode(lowered.flatten(0, 1).softmax(-1), masks.flatten(0, 1), self.tag_set, self.decoding)
         return best.view(masks.shape), confidence.view(masks.shape)
 
+    def type_probabilities(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> Tensor:
+        """The softmax over tags, summed over the tags of each type."""
+        tags = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
+        return tags[..., O + 1 :].reshape(*tags.shape[:-1], len(self.inventory), -1).sum(-1)
+
     def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
         """From the tags of BIOES themselves, which need not be well-formed."""
         if self.tag_set.scheme != "BIOES":
