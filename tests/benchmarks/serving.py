@@ -51,7 +51,7 @@ def pipeline_application(folder: str) -> Any:
             entities: list[dict[str, Any]] = await self._together(asked.text)
             return entities
 
-        @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_WAIT)
+        @serve.batch(max_batch_size=MAX_BATCH, batch_wait_timeout_s=BATCH_WAIT)  # type: ignore[untyped-decorator]
         async def _together(self, texts: list[str]) -> list[list[dict[str, Any]]]:
             answers = await asyncio.to_thread(self._pipeline, texts, batch_size=MAX_BATCH)
             return [[{**e, "score": float(e["score"])} for e in entities] for entities in answers]
