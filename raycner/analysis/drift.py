@@ -166,22 +166,22 @@ def em_priors(posteriors: NDArray[np.float32], trained: Floats, iterations: int 
 def clusters(directions: Floats, number: int, seed: int = 0, rounds: int = 20) -> NDArray[np.int64]:
     """[N, H] unit vectors -> [N] the cluster of each, by spherical k-means from k-means++ seeds."""
     draw = np.random.default_rng(seed)
-    centres = directions[[int(draw.integers(len(directions)))]]
+    centroids = directions[[int(draw.integers(len(directions)))]]
     for _ in range(number - 1):
-        distance = np.clip(1 - (directions @ centres.T).max(1), 0, None) ** 2
+        distance = np.clip(1 - (directions @ centroids.T).max(1), 0, None) ** 2
         total = distance.sum()
         chances = distance / total if total > 0 else None
-        centres = np.vstack([centres, directions[draw.choice(len(directions), p=chances)]])
+        centroids = np.vstack([centroids, directions[draw.choice(len(directions), p=chances)]])
     nearest = np.full(len(directions), -1)
     for _ in range(rounds):
-        assigned = (directions @ centres.T).argmax(1)
+        assigned = (directions @ centroids.T).argmax(1)
         if (assigned == nearest).all():
             break
         nearest = assigned
         for k in range(number):
             if (nearest == k).any():
                 total = directions[nearest == k].sum(0)
-                centres[k] = total / max(np.linalg.norm(total), 1e-9)
+                centroids[k] = total / max(np.linalg.norm(total), 1e-9)
     return np.asarray(nearest, np.int64)
 
 
