@@ -2,6 +2,7 @@
 # make test    set up, then run all tests
 # make test-chaos   kill processes at random moments; N=500: so many drawn kills alone; ONLY=137: one; test-all: all tests
 # make check   ruff, ruff format, mypy --strict, pytest: required for every change
+# make leaderboard     run what is missing of jobs/leaderboard/full.yaml (days), and write docs/leaderboard.md; SMALL=1: hours
 # make bench   measure speed; nothing is asserted
 # make docs    build the documentation site into site/; fails on a warning
 # make clean   remove environments and caches, but not the store
@@ -18,7 +19,7 @@ export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-chaos test-all check bench clean
+.PHONY: demo test test-chaos test-all check leaderboard leaderboard-page bench clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
@@ -40,6 +41,16 @@ check: .venv/ready-dev .venv-swift/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST)
+
+# OVERRIDES are for all jobs: OVERRIDES='store=s3://bucket/store --parallel 8'. leaderboard-page runs nothing.
+BOARD = jobs/leaderboard/$(if $(SMALL),small,full).yaml
+
+leaderboard: .venv/ready
+	$(BIN)/raycner leaderboard $(BOARD) $(OVERRIDES) --run
+	$(MAKE) leaderboard-page
+
+leaderboard-page: .venv/ready
+	$(BIN)/raycner leaderboard jobs/leaderboard/full.yaml $(filter-out --%,$(OVERRIDES)) --markdown > docs/leaderboard.md
 
 bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/peers.py

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from raycner.api.first_job import init
     from raycner.api.gates import Judgement, gate
     from raycner.api.inspections import Inspection, inspect, inspect_job
+    from raycner.api.leaderboard import Leaderboard, leaderboard
     from raycner.api.planning import plan, prepare
     from raycner.api.reports import Report, compare, report
     from raycner.api.runs import Run, load_run, load_runs, run
@@ -34,6 +35,7 @@ __all__ = [
     "InputError",
     "Inspection",
     "Judgement",
+    "Leaderboard",
     "Predictor",
     "Report",
     "Run",
@@ -55,6 +57,7 @@ __all__ = [
     "init",
     "inspect",
     "inspect_job",
+    "leaderboard",
     "load_run",
     "load_runs",
     "plan",
@@ -77,6 +80,7 @@ _MODULES = {
     "InputError": "raycner.errors",
     "Judgement": "raycner.api.gates",
     "Inspection": "raycner.api.inspections",
+    "Leaderboard": "raycner.api.leaderboard",
     "Predictor": "raycner.inference.predictor",
     "Report": "raycner.api.reports",
     "Run": "raycner.api.runs",
@@ -98,6 +102,7 @@ _MODULES = {
     "init": "raycner.api.first_job",
     "inspect": "raycner.api.inspections",
     "inspect_job": "raycner.api.inspections",
+    "leaderboard": "raycner.api.leaderboard",
     "load_run": "raycner.api.runs",
     "load_runs": "raycner.api.runs",
     "plan": "raycner.api.planning",

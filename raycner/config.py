@@ -107,6 +107,9 @@ class OptimConfig:
     fusion: float = omit_default_from_hash(0.0)
     """The share of the weights of the step before in those with which a step ends; 0 mixes nothing in. New rows are the
     step's own."""
+    fusion_share: float = omit_default_from_hash(1.0)
+    """The share of each tensor that fusion mixes: the weights that matter most to the predictions of the step before,
+    by their Fisher information on the step's sentences; 1 mixes all, and computes none."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -119,6 +122,8 @@ class OptimConfig:
             raise ValueError(f"accumulate {self.accumulate}: at least 1")
         if self.lr < 0 or self.head_lr < 0 or self.clip < 0 or self.weight_decay < 0:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
+        if not 0 < self.fusion_share <= 1:
+            raise ValueError(f"fusion_share {self.fusion_share}: a share above 0, up to 1")
         if not 0 <= self.fusion < 1:
             raise ValueError(f"fusion {self.fusion}: a share from 0 up to, not including, 1")
         if not 0 <= self.warmup < 1:
@@ -171,8 +176,9 @@ def _within(limits: tuple[int, int], number: int) -> int:
 class EvalConfig:
     """How a trained step is scored. Nothing here changes a weight, so nothing here is in the fingerprint of a step."""
 
-    calibration: Literal["none", "read_out"] = "none"
-    """read_out: also score with the newest types' logits lowered by a bias that is chosen on dev (tag heads)."""
+    calibration: Literal["none", "read_out", "prior"] = "none"
+    """read_out: also score with the newest types' logits lowered by a bias that is chosen on dev (tag heads). prior: by
+    one that follows from how much of dev the network takes for them, without its labels."""
     counting: Literal["strict", "conlleval"] = "strict"
     """conlleval: also count test as the conlleval script of 2004 counts BIOES tags, neighbours of one type as one
     entity: the count in which the progressive taggers were published. The tags are those that a head of scheme BIOES
@@ -290,10 +296,16 @@ class RunConfig:
             wanted = " or ".join(kind.__name__ for kind in self.method.heads)
             line = f"method {self.method.name!r} trains {wanted}, not head {self.model.head.name!r}"
             raise InputError(line, location="method.name", hint="choose another method or model.head.name")
+        if module.is_solved:
+            self._require_labels_and_fixed_states()
+        memory = self.scenario.memory
+        if self.method.needs_kept_logits and not (memory.size and memory.keep == "logits"):
+            what = f"method {self.method.label!r} reads the logits of a memory"
+            raise InputError(what, location="scenario.memory", hint="set scenario.memory={size: 20, keep: logits}")
         if self.optim.calibration == "carried" and not module.can_bake_in:
             raise _no_bias("optim.calibration", "carried", self.model.head.name)
-        if self.eval.calibration == "read_out" and not module.supports_calibration:
-            raise _no_bias("eval.calibration", "read_out", self.model.head.name)
+        if self.eval.calibration != "none" and not module.supports_calibration:
+            raise _no_bias("eval.calibration", self.eval.calibration, self.model.head.name)
         self.eval.head(self.model.head)
         if self.eval.chooses_thresholds and (self.optim.calibration, self.eval.calibration) != ("none", "none"):
             what = f"eval.threshold={self.eval.threshold} is chosen for a read-out without calibration"
@@ -310,6 +322,19 @@ class RunConfig:
             line = f"{setting}={value} makes a word's logits depend on its whole batch, which one worker must see"
             hint = f"set compute.workers=1 and optim.accumulate=1, or another {setting}"
             raise InputError(line, location=f"model.head.{setting}", hint=hint)
+
+    def _require_labels_and_fixed_states(self) -> None:
+        """Raise `InputError` for what a head that is solved in closed form cannot be learned with."""
+        head = self.model.head.name
+        if not self.method.trains(self.model.head.module):
+            line = f"head {head!r} is solved from labels, and method {self.method.name!r} also learns by gradients"
+            raise InputError(line, location="method.name", hint="choose self_training or finetuning")
+        if not self.model.encoder.first.is_frozen:
+            line = f"head {head!r} is solved from the states of all steps, which must not change"
+            raise InputError(line, location="model.encoder", hint="set model.encoder.frozen=always")
+        if self.model.growth.freeze_old:
+            line = f"head {head!r} is solved as a whole, old rows included"
+            raise InputError(line, location="model.growth.freeze_old", hint="leave it out")
 
     def test_layouts(self) -> dict[str, Layout]:
         """The layouts of the extra test sets. Raises `InputError` for a setting that a layout does not have."""

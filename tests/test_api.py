@@ -37,6 +37,7 @@ COUNTERPARTS = {
     "plan": "plan",
     "run": "run",
     "compare": "compare",
+    "leaderboard": "leaderboard",
     "search": "search",
     "report": "report",
     "store": "Store",

@@ -1,5 +1,6 @@
 """New-type bias calibration changes predictions, never weights, and is scored next to the raw counts."""
 
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
 from raycner.orchestration.runner import run
 from raycner.storage.store import ObjectStore
-from raycner.training.calibration import GRID, calibrate
+from raycner.training.calibration import GRID, MOST, by_prior, calibrate, share_in
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.counting import ReadOut, count_entities
 from raycner.training.loader import SplitLoader
@@ -134,6 +135,31 @@ def test_a_dev_without_the_new_types_leaves_delta_at_zero(stores: dict[str, Path
     without = [i for i, sentence in enumerate(part.sentences()) if not sentence.entities]
     assert without and calibrate(network, None, experience.dev) > 0
     assert calibrate(network, None, [replace(part, rows=part.rows[without])]) == 0
+
+
+def test_the_share_of_new_words_is_recovered_without_labels() -> None:
+    """Words of two kinds, drawn from N(1.5, 1) and N(-1.5, 1), judged by a network that learned at another share."""
+    torch.manual_seed(0)
+    is_new = torch.rand(20_000) < 0.1
+    x = torch.randn(20_000, dtype=torch.float64) + torch.where(is_new, 1.5, -1.5)
+    masses = torch.sigmoid(3 * x + torch.logit(torch.tensor(0.4, dtype=torch.float64)))
+    assert share_in(masses, 0.4) == pytest.approx(0.1, abs=0.01)
+    assert share_in(masses, 0.4) == pytest.approx(share_in(masses.flip(0), 0.4))
+    assert 0 < share_in(torch.zeros(5, dtype=torch.float64), 0.4) < 1e-6
+
+
+def test_the_bias_by_prior_changes_no_weight(stores: dict[str, Path], tmp_path: Path) -> None:
+    store = shutil.copytree(stores["none"], tmp_path / "store")
+    before = runs.weights(store)
+    run(runs.small(store, *LEARNING, "eval.calibration=prior"), runs.silent)
+    assert runs.weights(store) == before
+    ledger = runs.ledger(store)
+    for record in ledger.records():
+        assert record.calibration is not None and abs(record.calibration.delta) <= MOST
+        assert record.calibration.delta not in (0.0, MOST)
+    network, experience = overconfident(store)
+    assert by_prior(network, replace(experience.train, rows=experience.train.rows[:0]), experience.dev) == 0.0
+    assert by_prior(network, experience.train, experience.dev) > 0, "dev has fewer words of new types than the step"
 
 
 def test_baking_in_moves_the_shift_into_every_output(stores: dict[str, Path]) -> None:

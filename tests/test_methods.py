@@ -69,8 +69,9 @@ DECOMPOSITIONS = {"product": 2, "weight": 2, "none": 1}
 """How many terms each has."""
 SUPERVISED = {"ce", "bce", "nca", "margin", "dce", "odce", "soft", "entropy"}
 """Terms that read labels, or make the teacher's best tag one; every other one compares student and teacher."""
-MAY_BE_EMPTY = {"twin_ce", "twin_dce", "twin_nca", "consistency"}
-"""Terms of twins that may have no word: of entities, and of old types where a random teacher predicts nothing but O."""
+MAY_BE_EMPTY = {"twin_ce", "twin_dce", "twin_nca", "consistency", "held_logits"}
+"""Terms that may have no word: of twins without entities, of old types where a random teacher predicts nothing but O,
+and of a memory."""
 every_method = pytest.mark.parametrize("method", list(registered()), ids=lambda method: method.label)
 every_pair = pytest.mark.parametrize(
     ("method", "head"),

@@ -25,11 +25,13 @@ from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.methods.add_ner import AddNER
 from raycner.methods.cfner import CFNER, Neighbours
 from raycner.methods.cpfd import CPFD, Thresholds
+from raycner.methods.der import DER, RememberedLogits
 from raycner.methods.dld import DLD
 from raycner.methods.duplet import Duplet, SharedWords
 from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.gen_cner import GenCNER, PseudoSymbols
+from raycner.methods.ice import ICE
 from raycner.methods.lucir import LUCIR
 from raycner.methods.method import METHODS, Method
 from raycner.methods.podnet import PODNet
@@ -218,6 +220,34 @@ def tag_systems(seed: int) -> Iterator[tuple[str, System]]:
     control = ExtendNER(weighting="mean", kd_weight=2, adaptive=True)
     yield "extend_ner, CFNER's weights", of_logits(seed, control, extend_ner(1, 1, 2 * ROOT))
     yield "extend_ner, on the cosine head", on_the_cosine_head(seed)
+    yield "ice", of_logits(seed, ICE(), ice)
+    yield "is3", is3(seed)
+
+
+def ice(z: Array, _: Array) -> float:
+    """CE of O words and new words, in the softmax over O and the new tags."""
+    own = np.concatenate([z[..., :1], z[..., C_OLD:]], axis=-1)
+    return float(cross_entropies(own, np.where(NEW, Y - C_OLD + 1, 0), LABELLED).mean())
+
+
+def is3(seed: int) -> System:
+    """CE on new words + 2 KL on O words, where CE reaches the rows of old types with 0.6 of its gradient."""
+    head, z_old = head_of(Linear()), normal(seed + 2, 3, 5, C_OLD)
+    leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, C, H + 1)}
+    start = leaves["rows"]
+
+    def published(leaves: Leaves) -> float:
+        f = np.concatenate([leaves["states"], np.ones((3, 5, 1))], axis=-1)
+        damped = leaves["rows"].copy()
+        damped[1:C_OLD] = start[1:C_OLD] + 0.6 * (leaves["rows"] - start)[1:C_OLD]
+        ce = cross_entropies(f @ damped.T, Y, NEW).mean()
+        return float(ce + 2 * divergences(f @ leaves["rows"].T, z_old, OUTSIDE, 1, 1).mean())
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        return functional_call(head, {"rows": leaves["rows"]}, (States.of_words(leaves["states"]), BATCH))
+
+    method = ExtendNER(weighting="mean", kd_weight=2, old_row_gradient=0.6)
+    return System(leaves, published, method, student, tag_output(torch.from_numpy(z_old)), head)
 
 
 def on_the_cosine_head(seed: int) -> System:
@@ -458,6 +488,34 @@ def duplet(seed: int) -> System:
 
 def twin_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "duplet", duplet(seed)
+
+
+# Remembered logits
+
+
+def der(seed: int) -> System:
+    """CE on all words, and the mean square of what remembered logits have moved, over the tags of their step."""
+    h = np.full((3, 5, C_OLD), np.nan)
+    h[1, :4], h[2, :1, :3] = normal(seed + 2, 4, C_OLD), normal(seed + 3, 1, 3)  # two steps, of 5 and 3 tags
+
+    def published(leaves: Leaves) -> float:
+        z = leaves["z"]
+        moved = [((z[1, t, :5] - h[1, t]) ** 2).mean() for t in range(4)]
+        moved.append(((z[2, 0, :3] - h[2, 0, :3]) ** 2).mean())
+        return float(cross_entropies(z, Y, LABELLED).mean() + 0.25 * np.mean(moved))
+
+    return System(
+        {"z": normal(seed, 3, 5, C)},
+        published,
+        DER(base=Finetuning(), logit_weight=0.25),
+        lambda leaves: tag_output(leaves["z"]),
+        head=head_of(Linear()),
+        batch=BATCH.with_column(RememberedLogits(torch.from_numpy(h))),
+    )
+
+
+def memory_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "der", der(seed)
 
 
 # Pseudo-labels of words: RDP and CPFD
@@ -744,6 +802,7 @@ FAMILIES = (
     neighbour_systems,
     decomposed_systems,
     twin_systems,
+    memory_systems,
     pseudo_label_systems,
     stepwise_systems,
     span_systems,

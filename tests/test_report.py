@@ -596,6 +596,23 @@ def test_orders_are_averaged():
     json.dumps(report.document(), allow_nan=False)
 
 
+def test_draws_of_few_shot_steps_are_averaged():
+    def drawn(draw: int, by: float, **fields: Any) -> RunLedger:
+        scenario = {"protocol": {"name": "few_shot", "shots": fields.pop("shots", 5), "draw": draw}}
+        name = f"{draw}-{scenario}-{fields}"
+        return run(shifted(by), PLAN, protocol="few_shot", scenario=scenario, run=name, **fields)
+
+    ledgers = [drawn(1, 0.0), drawn(2, 4.0), drawn(1, 1.0, shots=20), drawn(1, 2.0, label="cfner")]
+    report = summary(ledgers)
+    assert len(report.comparisons) == 3
+    (orders,) = report.orders
+    assert (orders.orders, orders.are_draws, orders.setup) == (("draw 1", "draw 2"), True, "")
+    ours = {row.label: row for row in orders.rows}["dld(extend_ner)"]
+    assert (ours.final_macro.n, ours.final_macro.std) == (2, pytest.approx(4 / math.sqrt(2)))
+    text = shown(*ledgers, width=140)
+    assert "4 types in 4 steps, over 2 draws" in text and "draw 1 and draw 2" in text and "over draws" in text
+
+
 def test_progressions_by_hand():
     plan = [["LOC", "ORG"], ["PER"]]
     protocol = {"target": "PER", "share": 0.8, "split_seed": 0, "order": []}

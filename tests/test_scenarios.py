@@ -561,3 +561,55 @@ def test_progressive_annotates_old_and_new_on_what_is_left(
 )
 def test_impossible_progressions_are_rejected(settings: dict[str, Any], line: str) -> None:
     assert line in error_line(Made(letters(4), [["A"], ["B"]]), protocol="progressive", **settings)
+
+
+# ---- few-shot
+
+
+@given(seed=st.integers(0, 3), shots=st.integers(1, 8), draw=st.integers(1, 4), per_step=st.sampled_from([1, 2]))
+def test_few_shot_steps_draw_so_many_sentences_of_each_type(seed: int, shots: int, draw: int, per_step: int) -> None:
+    corpus = synthetic(400, 6)
+    settings = {"protocol": "few_shot", "first": 2, "per_step": per_step, "split_seed": seed}
+    prepared = scenario(corpus, shots=shots, draw=draw, **settings)
+    first, *later = prepared
+    assert first.train.rows.tolist() == scenario(corpus, shots=1, draw=9, **settings)[0].train.rows.tolist()
+    assert prepared.key(0) == scenario(corpus, shots=1, draw=9, **settings).key(0), "draws share the first step"
+    assert len(first.train) == 200 and first.train.visible == {"A", "B"}
+    rows = np.concatenate([experience.train.rows for experience in prepared])
+    assert len(set(rows.tolist())) == len(rows)
+    for experience in later:
+        new = experience.inventory.new
+        assert experience.train.visible == frozenset(new) and len(new) == per_step
+        numbers = [sum(kind in {e.type for e in s.entities} for s in experience.train.sentences()) for kind in new]
+        assert min(numbers) >= shots and len(experience.train) <= shots * per_step
+        assert experience.test[0].visible == frozenset(experience.inventory.types)
+    again = scenario(corpus, shots=shots, draw=draw, **settings)
+    assert all((a.train.rows == b.train.rows).all() for a, b in zip(prepared, again, strict=True))
+
+
+def test_draws_of_few_shot_steps_differ_and_their_bound_sees_all_so_far() -> None:
+    corpus, settings = synthetic(400, 3), {"protocol": "few_shot", "shots": 5}
+    one, other = (scenario(corpus, draw=draw, **settings) for draw in (1, 2))
+    assert one[1].train.rows.tolist() != other[1].train.rows.tolist() and one.key(1) != other.key(1)
+    bound = scenario(corpus, joint=True, **settings)
+    assert bound.key(0) == one.key(0)
+    assert set(bound[2].train.rows.tolist()) == {row for e in one for row in e.train.rows.tolist()}
+    assert bound[2].train.visible == {"A", "B", "C"}
+
+
+def test_types_with_too_few_sentences_are_noted() -> None:
+    corpus = Made(letters(2), [["A"], ["B"]] * 10)
+    notes = scenario(corpus, protocol="few_shot", shots=20).notes
+    assert notes[-1].startswith("step 2 has ") and notes[-1].endswith(" of 20 sentences with B")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"first": 3, "per_step": 2}, "scenario.protocol.first: first=3 and then per_step=2 do not divide 4 types"),
+        ({"base_share": 0.01}, "scenario.protocol.base_share: base_share=0.01 of 2 training sentences leaves none"),
+        ({}, "scenario.protocol: no sentence with an entity of 'C' is left to draw"),
+    ],
+)
+def test_impossible_few_shot_steps_are_rejected(settings: dict[str, Any], line: str) -> None:
+    assert line in error_line(Made(letters(4), [["A", "B"], ["A", "B"]]), protocol="few_shot", **settings)

@@ -129,6 +129,10 @@ def test_types_are_learned_in_several_orders_where_there_are_no_tasks() -> None:
     assert orders[0] == ("plain, seed 0", ("person", "animal"))
     assert [name for name, _ in orders[1:]] == [f"plain, seed {one}" for one in ("0, order P2", "1", "1, order P2")]
     assert {order for _, order in orders[1::2]} <= {("person", "animal"), ("animal", "person")}
+    few = read([*TOY, "scenario.protocol.name=few_shot"])
+    drawn = entries({"plain": Row(overrides=("method.name=finetuning",))}, few, (0,), ("P1", "P2"))
+    assert [e.config.scenario.protocol.draw for e in drawn] == [1, 2]
+    assert {e.config.scenario.order for e in drawn} == {("person", "animal")}
     for job, order, expected in ((TOY, "reverse", "'reverse' is no order"), (TOY[:2], "P2", "no order of types")):
         with pytest.raises(InputError, match=expected):
             entries({"plain": Row(overrides=("method.name=finetuning",))}, read(job), (0,), (order,))
@@ -139,7 +143,7 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
     store = tmp_path / "store"
     head = RunConfig.load(TOY).model.head.module
     assert head is LinearTags
-    trained = [name for name, kind in METHODS.items() if issubclass(head, kind.heads)]
+    trained = [name for name, kind in METHODS.items() if kind.trains(head)]
     for name in trained:
         wraps = "base" in {field.name for field in dataclasses.fields(METHODS[name])}
         base = ["method.base.name=extend_ner"] if wraps else []

@@ -19,6 +19,7 @@ PAGES = {
     "study": ("Studies", "raycner.tuning.study"),
     "first_job": ("First jobs", "raycner.api.first_job"),
     "inspections": ("Inspections", "raycner.api.inspections"),
+    "leaderboard": ("Leaderboards", "raycner.api.leaderboard"),
     "setting_list": ("Lists of settings", "raycner.api.setting_list"),
     "planning": ("Corpora and plans", "raycner.api.planning"),
     "stores": ("Stores", "raycner.api.stores"),

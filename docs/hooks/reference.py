@@ -49,7 +49,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 def _pairs() -> Iterator[str]:
     """Rows of a table: a head, its summary, and the methods that can train it."""
     for name, head in sorted(HEADS.items()):
-        trained = (method for method, kind in sorted(METHODS.items()) if issubclass(head.module, kind.heads))
+        trained = (method for method, kind in sorted(METHODS.items()) if kind.trains(head.module))
         summary = " ".join(prose(head.__doc__).split("\n\n")[0].split())
         links = ", ".join(f"[{method}](reference/methods.md#{method})" for method in trained)
         yield f"| [{name}](reference/heads.md#{name}) | {summary} | {links} |"

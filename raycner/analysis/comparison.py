@@ -125,13 +125,15 @@ def compare(runs: Sequence[Run]) -> tuple[Comparison, ...]:
     """Comparisons of the runs that are tested alike, in the order of their first run.
 
     Runs are comparable when the content of their corpora, the types of each step, the protocol (a joint run bounds the
-    others) and its test agree, whatever the sampling of slices, and wherever the files are.
+    others) and its test agree, whatever the sampling of slices, and wherever the files are. Few-shot steps are
+    comparable in one draw of one number of sentences.
     """
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         scenario, corpora = run.config["scenario"], [corpus.fingerprint for corpus in run.corpora]
         test = scenario["protocol"].get("test", "all")
-        groups[_key([run.plan, corpora, protocol_name(scenario), test])].append(run)
+        drawn = scenario["protocol"] if protocol_name(scenario) == "few_shot" else None
+        groups[_key([run.plan, corpora, protocol_name(scenario), test, drawn])].append(run)
     return tuple(map(_comparison, groups.values()))
 
 

@@ -1,4 +1,7 @@
-"""Scores averaged over the orders in which the same types were learned: SpanKL's permutations, and those of FG-PG."""
+"""Scores averaged over the orders in which the same types were learned: SpanKL's permutations, and those of FG-PG.
+
+Draws of few-shot steps are averaged in the same way.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +65,11 @@ class Orders:
     runs: tuple[str, ...]
     """The names of the runs that were averaged."""
 
+    @property
+    def are_draws(self) -> bool:
+        """Whether they are draws of few-shot steps, with one order of types."""
+        return all(order.startswith("draw ") for order in self.orders)
+
 
 def by_setting(comparisons: Sequence[Comparison], runs: Sequence[Run]) -> list[list[Comparison]]:
     """The comparisons in groups that differ only by the order in which the types are learned."""
@@ -80,6 +88,9 @@ def _without_order(comparison: Comparison) -> str:
     if protocol_name(comparison.scenario) == "fg_pg":
         sizes = [len(names) for names in comparison.plan]
         return f"{sizes} {sorted(name for names in comparison.plan for name in names)}"
+    if protocol_name(comparison.scenario) == "few_shot":
+        settings = {name: value for name, value in comparison.scenario["protocol"].items() if name != "draw"}
+        return f"{settings} {comparison.plan}"
     return ""
 
 

@@ -94,7 +94,8 @@ def _orders(runs: Sequence[Run]) -> str:
     orders = sorted({run.order for run in runs})
     if len(orders) > MOST_ORDERS and not all(learns_tasks(run.config["scenario"]) for run in runs):
         return f"{len(orders)} orders"
-    return _fact("order", map(brief, orders), plural="orders")
+    noun = "" if all(order.startswith("draw ") for order in orders) else "order"
+    return _fact(noun, map(brief, orders), plural=noun and "orders")
 
 
 def brief(order: str) -> str:

@@ -169,7 +169,8 @@ class Run:
     plan: tuple[tuple[str, ...], ...]
     """The types that each step brings, including steps that are not done yet."""
     order: str
-    """The order of the types: SpanKL's name of it where tasks are learned, else the types themselves."""
+    """The order of the types: SpanKL's name of it where tasks are learned, "draw 2" where a few sentences of each type
+    are drawn, else the types themselves."""
     decoder: str | None
     """How the head's output was decoded; None for a head with one decoder."""
     calibration: str
@@ -247,6 +248,8 @@ def _read_out(settings: Mapping[str, Any], name: str) -> str | None:
 def _order(scenario: Mapping[str, Any], ledger: RunLedger) -> str:
     if learns_tasks(scenario):
         return str(scenario["protocol"]["permutation"])
+    if protocol_name(scenario) == "few_shot":
+        return f"draw {scenario['protocol']['draw']}"
     return ", ".join(types_of(step.new for step in ledger.planned))
 
 

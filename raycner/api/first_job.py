@@ -10,13 +10,12 @@ from raycner.config import RunConfig
 from raycner.data.inspection import CorpusContents
 from raycner.errors import InputError
 from raycner.hashing import Plain
+from raycner.orchestration.recipe import LAYERS, recommended
 from raycner.settings import spell
-from raycner.shipped import shipped
-from raycner.yaml_text import load, load_file
+from raycner.yaml_text import load
 
 MOST_STEPS = 6
 """Steps of a first job; with more types, a step learns several."""
-RECOMMENDED = "jobs/recommended.yaml"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 
@@ -70,8 +69,9 @@ def _lines(contents: CorpusContents) -> Iterator[str]:
     nested = bool(contents.settings.get("nested"))
     yield "# A starting point, written by `raycner init` from what it read. `raycner settings` lists all settings."
     yield "# A further config file on the command line is merged over this one:"
-    yield "#   jobs/recommended_memory.yaml    where sentences of earlier steps may be kept: far less is forgotten"
-    yield f"#   {RECOMMENDED}           where none may be kept: the method below"
+    yield f"#   {LAYERS['memory']}       where sentences of earlier steps may be kept: far less is forgotten"
+    yield f"#   {LAYERS['reservoir']}    where other text may be used"
+    yield f"#   {LAYERS['no_text']}              where neither: the method below"
     yield "scenario:"
     yield "  corpus:"
     yield f"    name: {spell(contents.layout)}"
@@ -106,5 +106,5 @@ def _method(is_continual: bool, nested: bool) -> Mapping[str, Plain]:
         return {"name": "finetuning"}
     if nested:
         return {"name": "span_kl"}
-    method: Mapping[str, Plain] = load_file(fspath(shipped(RECOMMENDED)), "reinstall raycner")["method"]
+    method: Mapping[str, Plain] = recommended()["method"]
     return method

@@ -101,7 +101,7 @@ def compare(
             log.warning("row %r has the steps of %r on this job: it is left out", entry.row, labels[ledger.run])
             continue
         runs[ledger.run], labels[ledger.run] = Run(ledger, ObjectStore(entry.config.store)), entry.row
-    return Report(runs.values(), labels=labels, contrasts=_contrasts(table), published=published)
+    return Report(runs.values(), labels=labels, contrasts=contrasts(table), published=published)
 
 
 def _run_each(planned: "Sequence[Entry]", emit: "EventHandler") -> "Iterator[RunLedger]":
@@ -113,7 +113,7 @@ def _run_each(planned: "Sequence[Entry]", emit: "EventHandler") -> "Iterator[Run
         yield run(entry.config, emit)
 
 
-def _contrasts(rows: "Mapping[str, Row]") -> list[Contrast]:
+def contrasts(rows: "Mapping[str, Row]") -> list[Contrast]:
     """What the rows of a table ask for: a row against another, a system against its control."""
     rivals = [Contrast(row=name, against=row.against) for name, row in rows.items() if row.against is not None]
     controls = [
@@ -135,7 +135,7 @@ def _table(runs: Sequence[Run], rows: str | PathLike[str] | Mapping[str, object]
         raise InputError("no run has the overrides of a row", location="rows", hint=hint)
     places = {name: place for place, name in enumerate(table)}
     chosen = sorted((run for run in runs if run.name in labels), key=lambda run: places[labels[run.name]])
-    return Report(chosen, labels=labels, contrasts=_contrasts(table), published=published)
+    return Report(chosen, labels=labels, contrasts=contrasts(table), published=published)
 
 
 class Report:

@@ -24,6 +24,7 @@ from raycner.cli import (
     history,
     init,
     inspect,
+    leaderboard,
     plan,
     predict,
     prepare,
@@ -44,7 +45,7 @@ from raycner.registry import suggest
 from raycner.version import __version__
 
 VERBS = (
-    *(init, inspect, prepare, plan, run, compare, search, report, store, evaluate, predict, export),
+    *(init, inspect, prepare, plan, run, compare, leaderboard, search, report, store, evaluate, predict, export),
     *(adopt, annotate, extend, gate, promote, rollback, aliases, history, serve, watch, settings),
 )
 """In the order of `raycner --help`."""

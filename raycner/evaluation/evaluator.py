@@ -22,7 +22,7 @@ from raycner.storage.locks import acquire
 from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
-from raycner.training.calibration import calibrate
+from raycner.training.calibration import by_prior, calibrate
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.counting import Counting, ReadOut, count_read_outs
 from raycner.training.loader import SplitLoader
@@ -36,7 +36,7 @@ class EvaluationKey:
 
     head: Mapping[str, Plain] = field(default_factory=dict)
     """Settings of the head that the evaluation changes."""
-    calibration: Literal["none", "read_out"] = "none"
+    calibration: Literal["none", "read_out", "prior"] = "none"
     counting: Counting = "strict"
     tests: Mapping[str, str] = field(default_factory=dict)
     """Extra test sets: name -> fingerprint of the corpus."""
@@ -137,9 +137,11 @@ class Evaluator:
         spec: StepSpec,
         experience: Experience,
     ) -> float | None:
-        """The new-type bias of the calibrated read-out: the one that the step carries, or one that dev chooses."""
+        """The new-type bias of the calibrated read-out: the one that the step carries, or one that dev gives."""
         if step.record.carried is not None or self.key.calibration == "none":
             return step.record.carried
+        if self.key.calibration == "prior":
+            return by_prior(network, experience.train, experience.dev)
         if parent is None:
             return calibrate(network, None, experience.dev)
         teacher = place(parent.network(self.config.model), spec.optim.precision)

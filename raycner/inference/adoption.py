@@ -31,6 +31,7 @@ from raycner.networks.hugging_face import HuggingFaceCheckpoint
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration import run_steps
+from raycner.orchestration.recipe import recommended
 from raycner.orchestration.runner import run
 from raycner.storage.aliases import find_alias
 from raycner.storage.ledger import RunLedger, TrainingRecord
@@ -41,8 +42,6 @@ from raycner.training.plan import StepSpec, plan
 from raycner.version import __version__
 
 HINT = "name a token classifier of Hugging Face, a folder of `raycner export`, or RUN:STEP of the store"
-RECIPE: Mapping[str, Plain] = {"method": {"name": "dld", "base": {"name": "extend_ner"}}}
-"""How later steps are trained, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str
 
 
 def _settings(model: _Model, name: str, test: TestFiles, store: ObjectStore) -> dict[str, Plain]:
-    """The settings of the run: one step, and the recipe by which later ones are trained."""
+    """The settings of the run: one step, and the recommended recipe, by which later ones are trained."""
     config = model.network.config
     step = {"types": list(model.network.inventory.types), "adopted": model.digest, "corpus": test.corpus}
     return {
@@ -215,7 +214,7 @@ def _settings(model: _Model, name: str, test: TestFiles, store: ObjectStore) -> 
             "protocol": {"name": "steps", "run_name": name, "steps": [step]},
         },
         "model": {"encoder": plain(config.encoder), "head": plain(config.head)},
-        **RECIPE,
+        **recommended(),
     }
 
 

@@ -13,6 +13,9 @@ Shapes: B sentences, T words, C tags.
 
 from typing import Literal
 
+from torch import Tensor
+
+from raycner.hashing import omit_default_from_hash
 from raycner.methods.method import METHODS, Method, Student, Teacher, TeacherOutputs, balance
 from raycner.networks import losses
 from raycner.networks.batch import Batch
@@ -38,8 +41,13 @@ class ExtendNER(Method[TagOutput]):
     is a mean over its own words, as published."""
     adaptive: bool = False
     """Multiply distillation by sqrt(old types / new types), as CFNER does: the control that its comparison lacks."""
+    old_row_gradient: float = omit_default_from_hash(1.0)
+    """The factor of the gradient that cross-entropy has on the rows of old types: below 1, learning new types pushes
+    old ones down less. Published: 0.6 (IS3, ACL Findings 2024, with kd_weight 2)."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.old_row_gradient <= 1:
+            raise ValueError(f"old_row_gradient {self.old_row_gradient}: from 0 to 1")
         if min(self.student_temperature, self.teacher_temperature) <= 0 or self.kd_weight < 0:
             raise ValueError("temperatures are above 0, and kd_weight is not negative")
 
@@ -48,9 +56,10 @@ class ExtendNER(Method[TagOutput]):
         return {"logits": lambda output: output.logits}
 
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
-        z, z_old = student(batch).logits, teacher(batch).logits
+        output, z_old = student(batch), teacher(batch).logits
+        z, z_damped = output.logits, self.damped(output, student.head.num_old)
         inside, outside = batch.targets > O, batch.targets == O
-        ce = losses.cross_entropy(z, batch.targets, where=inside)
+        ce = losses.cross_entropy(z_damped, batch.targets, where=inside)
         kd = losses.distillation(
             z,
             z_old,
@@ -61,3 +70,12 @@ class ExtendNER(Method[TagOutput]):
         if self.weighting == "word":
             ce, kd = ce.over(inside | outside), kd.over(inside | outside)
         return {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}
+
+    def damped(self, output: TagOutput, num_old: int) -> Tensor:
+        """The logits, with a smaller gradient in the rows of old types: same values, W = sg(W) + g (W - sg(W))."""
+        if self.old_row_gradient == 1:
+            return output.logits
+        fixed, old = output.weight.detach(), slice(O + 1, num_old)
+        weight = output.weight.clone()
+        weight[old] = fixed[old] + self.old_row_gradient * (output.weight[old] - fixed[old])
+        return output.features @ weight.T

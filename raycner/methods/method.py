@@ -101,6 +101,13 @@ class Method(ABC, Generic[Output]):
     name: ClassVar[str]
     heads: ClassVar[tuple[type[Head[Any]], ...]] = (Head,)
     """The heads that it can train."""
+    learns_labels_alone: ClassVar[bool] = False
+    """Whether all it learns are the labels of its split, pseudo-labels included, by the head's own loss."""
+
+    @classmethod
+    def trains(cls, head: type[Head[Any]]) -> bool:
+        """Whether it can train a head."""
+        return issubclass(head, cls.heads) and (cls.learns_labels_alone or not head.is_solved)
 
     @property
     def first(self) -> "Method[Any]":
@@ -124,6 +131,11 @@ class Method(ABC, Generic[Output]):
     @property
     def reads_layers(self) -> bool:
         """Whether `losses` reads the states of the encoder's layers, or of its slots."""
+        return False
+
+    @property
+    def needs_kept_logits(self) -> bool:
+        """Whether `losses` reads the logits that a memory keeps."""
         return False
 
     @property

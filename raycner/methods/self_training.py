@@ -10,6 +10,7 @@ Source: systems of the CFNER family, where hard pseudo-labels without threshold 
 
 from collections.abc import Collection, Mapping
 from dataclasses import field
+from typing import ClassVar
 
 from raycner.data.scenarios.scenario import Split
 from raycner.methods.method import METHODS, Method, Student, Teacher
@@ -21,6 +22,8 @@ from raycner.networks.losses import LossSum
 @METHODS.register("self_training")
 class SelfTraining(Method[Output]):
     """Pseudo-labels above a confidence threshold."""
+
+    learns_labels_alone: ClassVar[bool] = True
 
     threshold: float = 0.0
     """tau: the least confidence of a teacher's entity. The confidence of an entity is that of its least confident word,

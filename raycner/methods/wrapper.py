@@ -34,6 +34,10 @@ class Wrapper(Method[Output]):
         return self.base.reads_layers
 
     @property
+    def needs_kept_logits(self) -> bool:
+        return self.base.needs_kept_logits
+
+    @property
     def types(self) -> Collection[str]:
         return self.base.types
 

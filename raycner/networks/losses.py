@@ -89,6 +89,18 @@ def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     return LossSum((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
 
 
+def squared_error_where_given(logits: Tensor, given: Tensor, where: Tensor) -> LossSum:
+    """(z - h)^2, averaged over the tags of which h is a number, summed over the words of `where` that have such tags.
+
+    Shapes: logits [B, T, C], given [B, T, S] with S <= C, NaN where nothing is given. Source: DER++ (NeurIPS 2020).
+    """
+    is_given = ~given.isnan()
+    number = is_given.sum(-1)
+    difference = (logits[..., : given.size(-1)] - given.nan_to_num()) * is_given
+    have_any = where & (number > 0)
+    return LossSum((difference.square().sum(-1) / number.clamp(min=1))[have_any].sum(), have_any.sum())
+
+
 def bernoulli_cross_entropy(
     student: Tensor,
     teacher: Tensor,

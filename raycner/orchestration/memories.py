@@ -6,7 +6,7 @@ chosen again from the step's sentences.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from raycner.config import RunConfig
 from raycner.data.scenarios.experience import Experience, Split
@@ -20,7 +20,7 @@ from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.exemplars import exemplars
+from raycner.training.exemplars import exemplars, logits_of
 from raycner.training.plan import StepSpec
 
 
@@ -43,7 +43,9 @@ def remembered(
 
 
 def _find_or_choose(config: RunConfig, store: ObjectStore, step: FinishedStep, waiting: Callable[[str], None]) -> Split:
-    key = f"memories/{fingerprint([step.checkpoint.fingerprint, plain(config.scenario.memory)])}"
+    memory = config.scenario.memory
+    chosen_by = {**plain(memory, hashed=True), "until": plain(memory.until)}
+    key = f"memories/{fingerprint([step.checkpoint.fingerprint, chosen_by])}"
     with acquire(store, key, waiting, ranks.broadcast_from_rank0):
         if ranks.broadcast_from_rank0(lambda: store.damage(key)):
             _choose(config, store, key, step)
@@ -52,12 +54,15 @@ def _find_or_choose(config: RunConfig, store: ObjectStore, step: FinishedStep, w
 
 def _choose(config: RunConfig, store: ObjectStore, key: str, step: FinishedStep) -> None:
     memory, train = config.scenario.memory, step.experience.train
-    positions = exemplars(train, memory, partial(_network, config, step), (step.spec.seed, step.spec.index))
+    network = cache(partial(_network, config, step))
+    positions = exemplars(train, memory, network, (step.spec.seed, step.spec.index))
+    chosen = Split(train.corpus, train.part, train.rows[positions], train.visible)
+    logits = logits_of(chosen, network()) if memory.keep == "logits" else None
 
     def write() -> None:
         with scratch_folder() as folder:
             record = MemoryRecord(step.checkpoint.fingerprint, memory.until)
-            write_memory(folder / "memory", train.sentences(positions.tolist()), train.visible, record)
+            write_memory(folder / "memory", chosen.sentences(), train.visible, record, logits)
             store.push(folder / "memory", key)
 
     ranks.broadcast_from_rank0(write)

@@ -14,6 +14,7 @@ from raycner.evaluation.test_sets import prepare_test_sets
 from raycner.events import EventHandler, Message, Waiting
 from raycner.hashing import plain
 from raycner.orchestration.cluster import cluster
+from raycner.orchestration.recipe import active_parts
 from raycner.orchestration.run_steps import begin, name, prepare, run_steps
 from raycner.orchestration.worker_group import run_worker_group
 from raycner.settings import flat
@@ -45,6 +46,8 @@ def drive(
     track_with = tracker(compute.tracker, compute.tracker_path)
     with acquire(store, f"runs/{this}", waiting), tracked(track_with, this, flat(plain(config)), emit) as handler:
         begin(config, store, scenario, specs)
+        if len(specs) > 1:
+            handler(Message(active_parts(config)))
         if compute.workers and not _is_done(specs, Evaluator(store, config, tests)):
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
             with cluster(compute.workers * compute.cpus_per_worker + 1, handler):

@@ -90,9 +90,9 @@ def entries(
     """All runs of a table on a job of nested settings, seed by seed and order by order, so that a first table is
     complete as early as possible.
 
-    `orders` are P1, P2 and so on: values of `scenario.protocol.permutation` where tasks are learned, permutations of
-    `scenario.order` elsewhere; without any, the job's own. Raises `InputError` when a row cannot be run on the job, or
-    equals another row.
+    `orders` are P1, P2 and so on: values of `scenario.protocol.permutation` where tasks are learned, draws of few-shot
+    steps, permutations of `scenario.order` elsewhere; without any, the job's own. Raises `InputError` when a row cannot
+    be run on the job, or equals another row.
     """
     if orders:
         jobs = [(seed, order, in_order(job, order)) for seed in seeds for order in orders]
@@ -115,8 +115,10 @@ def entries(
 
 
 def in_order(job: Mapping[str, Plain], order: str) -> dict[str, Plain]:
-    """A job with its tasks or types in another order: P1 is that of the job. Raises `InputError` for an order that is
-    not one, and for a job that lists no types."""
+    """A job with its tasks or types in another order, of few-shot steps another draw: P1 is that of the job.
+
+    Raises `InputError` for an order that is not one, and for a job that lists no types.
+    """
     tasks = {name for name, protocol in PROTOCOLS.items() if issubclass(protocol, TaskProtocol)}
     settings = flat(job)
     if settings.get("scenario.protocol.name") in tasks:
@@ -124,6 +126,8 @@ def in_order(job: Mapping[str, Plain], order: str) -> dict[str, Plain]:
     types = settings.get("scenario.order")
     if not PERMUTATION.fullmatch(order):
         raise InputError(f"{order!r} is no order", location="--orders", hint="write P1,P2,P3")
+    if settings.get("scenario.protocol.name") == "few_shot":
+        return read([f"scenario.protocol.draw={order[1:]}"], job)
     if not isinstance(types, list | tuple) or not types:
         hint = "list the types of the job in scenario.order"
         raise InputError("there is no order of types to permute", location="scenario.order", hint=hint)

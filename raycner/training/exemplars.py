@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
+from raycner.networks.heads.tag_head import TagOutput
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.loader import SplitLoader
@@ -89,6 +90,17 @@ def herding(split: Split, network: Callable[[], Network]) -> Ranking:
 
     each = torch.tensor(_each_sentence(split, trained, features), dtype=torch.float64)
     return lambda group, size: group[herded(each[torch.from_numpy(group)], size)]
+
+
+def logits_of(split: Split, network: Network) -> list[NDArray[np.float32]]:
+    """[words, C] the logits of each sentence's words, zero for words without a state. A collective call."""
+
+    def logits(batch: Batch, output: TagOutput) -> list[tuple[int, NDArray[np.float32]]]:
+        values = output.logits.float().masked_fill(~batch.mask[..., None], 0.0).cpu().numpy()
+        return [(i, values[row, : split.lengths[i]]) for row, i in enumerate(batch.positions.tolist())]
+
+    each = dict(pair for batch in SplitLoader(split, network).survey(logits) for pair in batch)
+    return [each[position] for position in range(len(split))]
 
 
 def herded(features: Tensor, size: int) -> list[int]:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,7 +33,7 @@ from raycner.training.accumulation import PartCounts, WithoutEncoder, split_batc
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
-from raycner.training.fusion import fuse
+from raycner.training.fusion import fisher_information, fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.long_sentences import left_out_notes, window_notes
 from raycner.training.plan import StepSpec
@@ -120,9 +121,11 @@ def train(
         if parent is not None and spec.model.growth.align:
             network.head.align()
         delta = calibrate(network, teacher, experience.dev) if spec.optim.calibration == "carried" else None
-    network.finalize()
-    if parent is not None and spec.optim.fusion:
-        fuse(network, parent, spec.optim.fusion)
+        network.finalize()
+        if parent is not None and teacher is not None and spec.optim.fusion:
+            share = spec.optim.fusion_share
+            importance = fisher_information(parent, teacher, split) if share < 1 else None
+            fuse(network, parent, spec.optim.fusion, share, importance)
     return network, TrainingRecord(
         index=spec.index,
         fingerprint=spec.fingerprint,
@@ -273,6 +276,8 @@ class StepTrainer:
 
         Returns the epochs and the index of the best one.
         """
+        if self.network.head.is_solved:
+            return self.solve()
         optim = self.optim
         epochs: tuple[EpochRecord, ...] = ()
         best: State = {}
@@ -300,8 +305,21 @@ class StepTrainer:
         self.require_finite_loss()
         return epochs, best_epoch
 
+    def solve(self) -> tuple[tuple[EpochRecord, ...], int]:
+        """Solve the head from sums over the training sentences: one pass, recorded as one epoch."""
+        started, network = time.monotonic(), self.network
+        with network.eval_mode():
+            sums = reduce(add, (network.head.sums(network.states(batch), batch) for batch in self.loader.shards()))
+        network.head.solve(ranks.all_reduce_sum(sums))
+        score, seconds = self.score(), time.monotonic() - started
+        self.callback.on_event(EpochFinished(number=1, losses={}, dev_score=score, seconds=seconds))
+        self.require_finite_loss()
+        return (EpochRecord(epoch=0, losses={}, dev_score=score, seconds=seconds),), 0
+
     def advice(self) -> Iterator[str]:
         """Lines for people on the number and the size of the batches."""
+        if self.network.head.is_solved:
+            return iter(())
         step, batches = f"step {self.spec.index + 1}", len(self._batches(0))
         return advice(step, self.optim, batches, self.loader.split.drawn, ranks.world_size())
 

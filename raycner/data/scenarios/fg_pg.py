@@ -11,7 +11,7 @@ import numpy as np
 from raycner.data.corpora import Corpus
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.experience import Experience, Rows, Split, whole_dev_and_test
-from raycner.data.scenarios.protocol import PROTOCOLS, ScenarioKey, SeededProtocol
+from raycner.data.scenarios.protocol import PROTOCOLS, ScenarioKey, SeededProtocol, in_steps
 from raycner.data.scenarios.slices import read_slices
 from raycner.errors import InputError
 from raycner.hashing import omit_default_from_hash
@@ -56,7 +56,7 @@ class FgPg(SeededProtocol):
         return "joint"
 
     def experiences(self, corpus: Corpus, types: tuple[str, ...]) -> Iterator[Experience]:
-        inventories = self._inventories(types)
+        inventories = in_steps(types, self.first, self.per_step)
         if self.sampling == "file":
             slices = read_slices(self.slices, len(inventories), len(corpus["train"]))
         else:
@@ -78,18 +78,6 @@ class FgPg(SeededProtocol):
             sampling=self.sampling,
             split_seed=self.split_seed,
         )
-
-    def _inventories(self, types: tuple[str, ...]) -> list[TypeInventory]:
-        later, rest = divmod(len(types) - self.first, self.per_step)
-        if later < 0 or rest:
-            line = f"first={self.first} and then per_step={self.per_step} do not divide {len(types)} types into steps"
-            fitting = [first for first in range(1, len(types) + 1) if (len(types) - first) % self.per_step == 0]
-            hint = f"with this per_step, first may be {fitting} ({len(types)} types: {', '.join(types)})"
-            raise InputError(line, location="scenario.protocol.first", hint=hint)
-        inventories = [TypeInventory().grow(types[: self.first])]
-        for start in range(self.first, len(types), self.per_step):
-            inventories.append(inventories[-1].grow(types[start : start + self.per_step]))
-        return inventories
 
 
 def greedy(corpus: Corpus, inventory: TypeInventory, seed: int) -> list[Rows]:

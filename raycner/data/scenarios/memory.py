@@ -5,19 +5,24 @@ A memory is a small corpus in the store, with the step that it is of and the day
 itself must go, remove them too.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from raycner.data.corpora import Corpus, write_corpus
 from raycner.data.entities import Sentence
 from raycner.data.layouts.layout import Row
 from raycner.data.scenarios.experience import Split, whole
 from raycner.errors import InputError
-from raycner.hashing import not_hashed
+from raycner.hashing import not_hashed, omit_default_from_hash
 from raycner.storage.memories import MemoryRecord
+
+LOGITS = "logits.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,9 @@ class MemoryConfig:
     """random; rarest: those whose types are the rarest in the step; herding: those whose entities' states together are
     nearest to the mean of all (iCaRL); uncertain: those whose entities the network of the step predicts with the least
     confidence."""
+    keep: Literal["labels", "logits"] = omit_default_from_hash("labels")
+    """What is kept next to the words. labels: their annotations (experience replay). logits: also the logits that the
+    network of their step gave their words, for `method.name=der`."""
     until: date | None = not_hashed(default=None)
     """The last day on which the sentences may be kept and learned from, as 2027-12-31."""
 
@@ -48,14 +56,33 @@ class MemoryConfig:
             raise InputError(line, location="scenario.memory.until", hint=hint)
 
 
-def write_memory(folder: Path, sentences: Iterable[Sentence], types: Collection[str], record: MemoryRecord) -> None:
+class KeptLogits(NamedTuple):
+    """A column of a memory: the logits of its words under the network of the step that they are of."""
+
+    of_sentences: Sequence[NDArray[np.float32]]
+    """[words, C] of each sentence, C the tags of that network; zero for words without a state."""
+
+
+def write_memory(
+    folder: Path,
+    sentences: Iterable[Sentence],
+    types: Collection[str],
+    record: MemoryRecord,
+    logits: Sequence[NDArray[np.float32]] | None = None,
+) -> None:
     """A memory in a new folder, for the store to commit."""
     rows = (Row("train", sentence.words, sorted(sentence.entities)) for sentence in sentences)
     write_corpus(rows, folder, sorted(types), source=f"memory of step {record.step}")
+    if logits:
+        np.save(folder / LOGITS, np.concatenate(logits), allow_pickle=False)
     record.write(folder)
 
 
 def open_memory(folder: Path) -> Split:
-    """The sentences of a memory, with all of their annotations visible."""
+    """The sentences of a memory, with all of their annotations visible, and with its logits if it has any."""
     corpus = Corpus(folder)
-    return whole(corpus, "train", corpus.types)
+    memory = whole(corpus, "train", corpus.types)
+    if not (folder / LOGITS).exists():
+        return memory
+    logits = np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
+    return memory.with_column(KeptLogits(np.split(logits, np.cumsum(memory.lengths)[:-1])))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from raycner.data.corpora import Corpus
+from raycner.data.entities import TypeInventory
 from raycner.data.layouts.layout import Layout
 from raycner.data.scenarios.experience import Experience, Split
 from raycner.errors import InputError
@@ -72,6 +73,10 @@ class Protocol(ABC):
     def divide(self, corpora: Sequence[Corpus], order: tuple[str, ...]) -> Iterator[Experience]:
         """The steps over the corpora, in order. An empty `order` of types is the corpus's own."""
 
+    def notes(self, experiences: Sequence[Experience]) -> tuple[str, ...]:  # noqa: ARG002
+        """Where the steps differ from what the settings ask for, for the report."""
+        return ()
+
     def key(self, experiences: Sequence[Experience], index: int, *, joint: bool) -> ScenarioKey:
         """What determines step `index`; `joint` if the experiences are the upper bound's."""
         del joint
@@ -115,6 +120,20 @@ class SeededProtocol(OneCorpusProtocol):
     def __post_init__(self) -> None:
         if not 0 <= self.split_seed < 2**32:
             raise ValueError(f"split_seed {self.split_seed}: from 0 to 2**32 - 1")
+
+
+def in_steps(types: tuple[str, ...], first: int, per_step: int) -> list[TypeInventory]:
+    """The inventory of each step: `first` types, then `per_step` more each time. Raises `InputError` for a rest."""
+    later, rest = divmod(len(types) - first, per_step)
+    if later < 0 or rest:
+        line = f"first={first} and then per_step={per_step} do not divide {len(types)} types into steps"
+        fitting = [number for number in range(1, len(types) + 1) if (len(types) - number) % per_step == 0]
+        hint = f"with this per_step, first may be {fitting} ({len(types)} types: {', '.join(types)})"
+        raise InputError(line, location="scenario.protocol.first", hint=hint)
+    inventories = [TypeInventory().grow(types[:first])]
+    for start in range(first, len(types), per_step):
+        inventories.append(inventories[-1].grow(types[start : start + per_step]))
+    return inventories
 
 
 def require_types(types: Iterable[str], corpus: Corpus, location: str) -> None:

@@ -127,12 +127,13 @@ class Scenario(Sequence[Experience]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the division leaves out, for the report."""
+        """What the division leaves out or could not give, for the report."""
         unseen = 0
         for corpus in set(self.corpora):
             seen = [experience.train.rows for experience in self if experience.train.corpus is corpus]
             unseen += len(corpus["train"]) - len(np.unique(np.concatenate(seen)))
-        return (f"{unseen} training sentences are in no step",) if unseen else ()
+        left_out = (f"{unseen} training sentences are in no step",) if unseen else ()
+        return (*left_out, *self.config.protocol.notes(self))
 
 
 def recorded(config: Mapping[str, Plain]) -> dict[str, Plain]:

@@ -91,6 +91,8 @@ class Head(nn.Module, ABC, Generic[Output]):
     """No lower threshold is chosen on dev: a head that scores every span would have too many candidates."""
     prior_threshold: ClassVar[float] = 0.0
     """The threshold where dev is too small to choose one; 0 keeps every entity of `predict`."""
+    is_solved: ClassVar[bool] = False
+    """Whether it has `sums` and `solve`: it is computed from sums over a step's words, without gradient descent."""
     can_imprint: ClassVar[bool] = False
     """Whether it has `class_means` and `imprint`."""
     refused_inits: ClassVar[Mapping[str, str]] = {}
@@ -182,6 +184,14 @@ class Head(nn.Module, ABC, Generic[Output]):
 
     def init_from_type_names(self, encoder: Encoder) -> None:
         """Initialise the new types by the encoder's vectors of their names, after a `grow` with init=normal."""
+
+    def sums(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
+        """What `solve` needs of a batch, as float64; sums of batches are those of all their words."""
+        raise TypeError(f"{type(self).__name__} is trained by gradients")
+
+    def solve(self, sums: Tensor) -> None:  # noqa: ARG002
+        """Compute the rows from the sums over the words of a step, and of all steps before."""
+        raise TypeError(f"{type(self).__name__} is trained by gradients")
 
     def class_means(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         """The sums of unit features per tag [C, H], and their number [C]: what `imprint` needs of a batch."""

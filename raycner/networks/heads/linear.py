@@ -13,6 +13,7 @@ from raycner.networks.heads.decoding import Decoding
 from raycner.networks.heads.growing_rows import linear_rows
 from raycner.networks.heads.head import HEADS, HeadConfig, LinearLayer
 from raycner.networks.heads.tag_head import TagHead
+from raycner.networks.heads.tag_set import O
 
 
 class LinearTags(TagHead):
@@ -22,14 +23,21 @@ class LinearTags(TagHead):
 
     def __init__(self, width: int, config: "Linear") -> None:
         super().__init__(config.hidden or width, config.scheme, config.decoding)
-        self.init_std = config.init_std
+        self.init_std, self.zero_outside = config.init_std, config.zero_outside
         self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
 
     def draw(self, count: int) -> Tensor:
         return linear_rows(count, self.width, self.init_std)
 
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        return F.pad(self.features(states), (0, 1), value=1.0), self.weight
+        return F.pad(self.features(states), (0, 1), value=1.0), self.effective_weight
+
+    @property
+    def effective_weight(self) -> Tensor:
+        """[C, width + 1] the rows, that of O zero if it is constant."""
+        if not self.zero_outside:
+            return self.weight
+        return self.weight * (torch.arange(len(self.weight), device=self.weight.device) != O)[:, None]
 
     def features(self, states: States) -> Tensor:
         """[B, T, width] what the rows read of each word."""
@@ -41,7 +49,7 @@ class LinearTags(TagHead):
     def as_linear(self, new_type_bias: float = 0.0) -> LinearLayer | None:
         if self.hidden is not None:
             return None
-        weight = self.weight.detach()
+        weight = self.effective_weight.detach()
         return self._linear_layer(weight[:, :-1], self.lowered(weight[:, -1], new_type_bias))
 
     def bake_in(self, delta: float) -> None:
@@ -63,6 +71,9 @@ class Linear(HeadConfig):
     hidden: int = omit_default_from_hash(0)
     """Units of a hidden layer with ReLU between state and rows; 0 is none. Published: none in the papers; as many as
     the BiLSTM has per direction, 128, in the code of the progressive taggers."""
+
+    zero_outside: bool = omit_default_from_hash(False)
+    """The logit of O is the constant 0 (published: ICE)."""
 
     def __post_init__(self) -> None:
         if self.hidden < 0:

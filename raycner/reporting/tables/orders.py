@@ -29,12 +29,17 @@ def orders_table(orders: Orders, runs: Sequence[Run]) -> Table:
     usual = usual_read_out(row.read_out for row in rows)
     columns: list[tuple[str, Cells]] = [
         ("system", [name_cell(row.title, row.settings, unusual(row.read_out, usual)) for row in rows]),
-        ("orders", [str(len(row.orders)) for row in rows]),
+        ("draws" if orders.are_draws else "orders", [str(len(row.orders)) for row in rows]),
         ("seeds", [str(len(row.seeds)) for row in rows]),
         *(_tasks(orders) if orders.setup else _types(orders)),
     ]
-    notes = (TASKS if orders.setup else TYPES, *usual_note(usual), provenance(runs_of(orders.runs, runs)))
+    notes = (_note(orders), *usual_note(usual), provenance(runs_of(orders.runs, runs)))
     return by_columns(_title(orders), columns, notes=notes)
+
+
+def _note(orders: Orders) -> str:
+    note = TASKS if orders.setup else TYPES
+    return note.replace("over orders", "over draws") if orders.are_draws else note
 
 
 def _title(orders: Orders) -> str:
@@ -42,7 +47,7 @@ def _title(orders: Orders) -> str:
         tasks = f"{orders.corpus}: {many(len(orders.tasks), 'task')}, {orders.setup}, over the orders "
         return tasks + ", ".join(orders.orders)
     types = f"{orders.corpus}: {many(len(types_of(orders.tasks)), 'type')} in {many(len(orders.tasks), 'step')}"
-    return f"{types}, over {many(len(orders.orders), 'order')}"
+    return f"{types}, over {many(len(orders.orders), 'draw' if orders.are_draws else 'order')}"
 
 
 def _tasks(orders: Orders) -> Iterator[tuple[str, list[str]]]:

@@ -1,0 +1,60 @@
+"""The recommended recipe, which lies under jobs/ in three forms, and what of any recipe is active in a run."""
+
+from collections.abc import Iterator, Mapping
+from os import fspath
+from typing import Literal
+
+from raycner.config import RunConfig
+from raycner.data.scenarios.memory import MemoryConfig
+from raycner.hashing import Plain
+from raycner.shipped import shipped
+from raycner.yaml_text import load_file
+
+Form = Literal["no_text", "reservoir", "memory"]
+LAYERS: Mapping[Form, str] = {
+    "no_text": "jobs/recommended.yaml",
+    "reservoir": "jobs/recommended_reservoir.yaml",
+    "memory": "jobs/recommended_memory.yaml",
+}
+"""By what later steps may use: nothing of earlier ones, other text, or some of their sentences."""
+
+
+def recommended(form: Form = "no_text") -> dict[str, Plain]:
+    """The settings of one form: what `raycner init` writes and `raycner adopt` sets."""
+    return load_file(fspath(shipped(LAYERS[form])), "reinstall raycner")
+
+
+def active_parts(config: RunConfig) -> str:
+    """One line: what of the settings acts against forgetting.
+
+    As in "against forgetting: duplet(extend_ner), a memory of 20 sentences per type (random)".
+    """
+    return f"against forgetting: {', '.join(_parts(config)) or 'nothing'}"
+
+
+def _parts(config: RunConfig) -> Iterator[str]:
+    method, growth, optim = config.method, config.model.growth, config.optim
+    memory, reservoir = config.scenario.memory, config.scenario.reservoir
+    if config.scenario.joint:
+        yield "all sentences of all steps so far (the upper bound)"
+    elif method.name != "finetuning":
+        yield method.label
+    if memory.size:
+        yield _of_memory(memory)
+    if reservoir.path:
+        yield f"{reservoir.size} sentences per old type from a reservoir"
+    if config.model.encoder.is_frozen:
+        yield "a frozen encoder"
+    if growth.freeze_old:
+        yield "frozen old rows"
+    if growth.align:
+        yield "aligned new rows"
+    if optim.fusion:
+        yield f"{optim.fusion:.0%} of the weights of the step before"
+    yield from (f"calibration={kind}" for kind in (optim.calibration, config.eval.calibration) if kind != "none")
+
+
+def _of_memory(memory: MemoryConfig) -> str:
+    logits = " with their logits" if memory.keep == "logits" else ""
+    until = f", until {memory.until}" if memory.until else ""
+    return f"a memory of {memory.size} sentences per {memory.per}{logits} ({memory.choose}{until})"
