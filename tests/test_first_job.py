@@ -8,7 +8,7 @@ import raycner
 from raycner.api.first_job import steps
 from raycner.cli.program import main
 from raycner.config import RunConfig
-from raycner.data.scenarios.fg_pg import FgPg
+from raycner.data.scenarios.protocol import in_steps
 from raycner.errors import InputError
 from raycner.methods.duplet import Duplet
 from raycner.methods.finetuning import Finetuning
@@ -85,5 +85,5 @@ def test_what_cannot_be_learned_is_refused(content: str | None, tmp_path: Path) 
 @pytest.mark.parametrize("types", range(1, 40))
 def test_steps_use_up_all_types(types: int) -> None:
     first, per_step = steps(types)
-    inventories = FgPg(first=first, per_step=per_step)._inventories(tuple(f"t{number}" for number in range(types)))
+    inventories = in_steps(tuple(f"t{number}" for number in range(types)), first, per_step)
     assert len(inventories) <= 6 and len(inventories[-1].types) == types

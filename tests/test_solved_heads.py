@@ -17,7 +17,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.analytic import Analytic
 from raycner.networks.heads.head import GrowthConfig, HeadConfig
-from raycner.networks.heads.nearest_mean import NearestMeanConfig
+from raycner.networks.heads.nearest_mean import NearestMean
 from raycner.networks.heads.solved_rows import SolvedTags
 from raycner.networks.losses import IGNORE
 from raycner.orchestration.runner import run
@@ -25,7 +25,7 @@ from raycner.orchestration.runner import run
 WIDTH = 6
 ONE = TypeInventory().grow(("animal",))
 TWO = ONE.grow(("city",))
-KINDS = (NearestMeanConfig(scale=3.0), Analytic(features=20, ridge=2.0, scale=3.0))
+KINDS = (NearestMean(scale=3.0), Analytic(features=20, ridge=2.0, scale=3.0))
 every_kind = pytest.mark.parametrize("config", KINDS, ids=lambda config: config.name)
 
 

@@ -20,10 +20,10 @@ from raycner.networks.heads.head import HEADS, HeadConfig
 from raycner.networks.heads.solved_rows import SolvedTags
 
 
-class NearestMean(SolvedTags):
+class NearestMeanTags(SolvedTags):
     """z = scale * (2 f m - |m|^2), as a row [2 m, -|m|^2] over [f, 1]."""
 
-    def __init__(self, width: int, config: "NearestMeanConfig") -> None:
+    def __init__(self, width: int, config: "NearestMean") -> None:
         super().__init__(width, width + 1, config.scheme, config.decoding)
         self.scale = config.scale
 
@@ -42,10 +42,10 @@ class NearestMean(SolvedTags):
 
 
 @HEADS.register("nearest_mean")
-class NearestMeanConfig(HeadConfig):
+class NearestMean(HeadConfig):
     """The tag of the nearest mean of unit states; for a frozen encoder."""
 
-    module: ClassVar[type[NearestMean]] = NearestMean
+    module: ClassVar[type[NearestMeanTags]] = NearestMeanTags
     scheme: Literal["BIO", "BIOES"] = "BIO"
     decoding: Decoding = "constrained"
     """constrained: the best path on which I- follows only B- or I- of its type (Viterbi); argmax: each word's best tag,
@@ -57,5 +57,5 @@ class NearestMeanConfig(HeadConfig):
         if self.scale <= 0:
             raise ValueError(f"scale {self.scale}: above 0")
 
-    def build(self, width: int) -> NearestMean:
-        return NearestMean(width, self)
+    def build(self, width: int) -> NearestMeanTags:
+        return NearestMeanTags(width, self)
