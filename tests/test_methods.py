@@ -62,7 +62,7 @@ def required_field(field: Any) -> bool:
 
 def trained(method: Method) -> Iterator[HeadConfig]:
     """Every kind of head that a method trains."""
-    return (kind() for _, kind in sorted(HEADS.items()) if issubclass(kind.module, method.heads))
+    return (kind() for _, kind in sorted(HEADS.items()) if method.trains(kind.module))
 
 
 DECOMPOSITIONS = {"product": 2, "weight": 2, "none": 1}
