@@ -21,7 +21,8 @@ LAYERS: Mapping[Form, str] = {
 
 def recommended(form: Form = "no_text") -> dict[str, Plain]:
     """The settings of one form: what `raycner init` writes and `raycner adopt` sets."""
-    return load_file(fspath(shipped(LAYERS[form])), "reinstall raycner")
+    settings: dict[str, Plain] = load_file(fspath(shipped(LAYERS[form])), "reinstall raycner")
+    return settings
 
 
 def active_parts(config: RunConfig) -> str:

@@ -50,13 +50,14 @@ class AnalyticTags(SolvedTags):
         return torch.cat([super().sums(states, batch), (features.T @ features).double()])
 
     def solve(self, sums: Tensor) -> None:
-        of_tags, gram = sums.split([len(self.tags), self.width])
+        of_tags, gram = sums.tensor_split([len(self.tags)])
         self.gram += gram.to(self.gram)
         super().solve(of_tags)
 
     def solution(self) -> Tensor:
         identity = torch.eye(self.width, dtype=torch.float64, device=self.gram.device)
-        return torch.linalg.solve(self.gram.double() + self.ridge * identity, self.sums_of_tags.double().T).T
+        rows: Tensor = torch.linalg.solve(self.gram.double() + self.ridge * identity, self.sums_of_tags.double().T)
+        return rows.T
 
 
 @HEADS.register("analytic")

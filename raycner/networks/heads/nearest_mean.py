@@ -35,7 +35,7 @@ class NearestMeanTags(SolvedTags):
 
     def solution(self) -> Tensor:
         """A tag without a word is as far as any can be, at distance 2: its row is [0, -3]."""
-        sums, counts = self.sums_of_tags.double().split([self.width, 1], dim=1)
+        sums, counts = self.sums_of_tags.double().tensor_split([self.width], dim=1)
         means = sums / counts.clamp(min=1)
         offsets = torch.where(counts > 0, -means.square().sum(1, keepdim=True), -3.0)
         return torch.cat([2 * means, offsets], dim=1)
