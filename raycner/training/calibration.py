@@ -20,6 +20,7 @@ apart. Source: Saerens et al. (Neural Computation 2002), for the new types toget
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,6 @@ from torch import Tensor
 from raycner.data.metrics import macro
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tag_head import TagOutput
 from raycner.networks.network import Network
 from raycner.training.counting import ReadOut, count_read_outs
 from raycner.training.loader import SplitLoader
@@ -87,10 +87,10 @@ def _share_of_new(train: Split, new: Sequence[str]) -> float:
     return inside / max(int(own.lengths.sum()), 1)
 
 
-def _mass_of_new(num_old: int) -> Callable[[Batch, TagOutput], Tensor]:
+def _mass_of_new(num_old: int) -> Callable[[Batch, Any], Tensor]:
     """The mass of new tags of each word of a batch."""
 
-    def mass(batch: Batch, output: TagOutput) -> Tensor:
+    def mass(batch: Batch, output: Any) -> Tensor:
         return output.logits[batch.mask].double().softmax(-1)[:, num_old:].sum(-1).cpu()
 
     return mass

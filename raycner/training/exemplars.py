@@ -7,7 +7,7 @@ Shapes: G sentences of a group, H width.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
-from raycner.networks.heads.tag_head import TagOutput
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.loader import SplitLoader
@@ -95,7 +94,7 @@ def herding(split: Split, network: Callable[[], Network]) -> Ranking:
 def logits_of(split: Split, network: Network) -> list[NDArray[np.float32]]:
     """[words, C] the logits of each sentence's words, zero for words without a state. A collective call."""
 
-    def logits(batch: Batch, output: TagOutput) -> list[tuple[int, NDArray[np.float32]]]:
+    def logits(batch: Batch, output: Any) -> list[tuple[int, NDArray[np.float32]]]:
         values = output.logits.float().masked_fill(~batch.mask[..., None], 0.0).cpu().numpy()
         return [(i, values[row, : split.lengths[i]]) for row, i in enumerate(batch.positions.tolist())]
 
