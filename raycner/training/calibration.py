@@ -91,7 +91,8 @@ def _mass_of_new(num_old: int) -> Callable[[Batch, Any], Tensor]:
     """The mass of new tags of each word of a batch."""
 
     def mass(batch: Batch, output: Any) -> Tensor:
-        return output.logits[batch.mask].double().softmax(-1)[:, num_old:].sum(-1).cpu()
+        logits: Tensor = output.logits[batch.mask].double()
+        return logits.softmax(-1)[:, num_old:].sum(-1).cpu()
 
     return mass
 
