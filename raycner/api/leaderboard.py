@@ -69,7 +69,10 @@ class Leaderboard:
             for name, state in states.items()
             for place, (row, (done, planned)) in enumerate(state.counts.items())
         ]
-        finished, planned = (sum(state.finished for state in states.values()), sum(map(_planned, states.values())))
+        finished, planned = (
+            sum(state.finished for state in states.values()),
+            sum(state.planned for state in states.values()),
+        )
         title = f"{self.path}: {finished} of {many(planned, 'run')} finished"
         return by_rows(title, ["table", "system", "runs"], rows, lead=2)
 
@@ -86,15 +89,21 @@ class Leaderboard:
         entries = table.entries(self.overrides)
         store, finished = ObjectStore(entries[0].config.store), finished_in(entries[0].config.store)
         ledgers = [finished.find(entry.config) for entry in entries]
+        finished_rows = [(entry.row, ledger is not None) for entry, ledger in zip(entries, ledgers, strict=True)]
         labels = {ledger.run: entry.row for entry, ledger in zip(entries, ledgers, strict=True) if ledger is not None}
         runs = {ledger.run: Run(ledger, store) for ledger in ledgers if ledger is not None}
         report = Report(runs.values(), labels=labels, contrasts=contrasts(table.systems), published=True)
-        return TableState(table, entries, [ledger is not None for ledger in ledgers], report.data if runs else None)
+        counts = {
+            row: (
+                sum(done for name, done in finished_rows if name == row),
+                sum(name == row for name, _ in finished_rows),
+            )
+            for row in table.systems
+        }
+        extent = [many(len(table.systems), "system"), many(len(table.seeds), "seed")]
+        extent += [many(len(table.orders), "order")] if table.orders else []
+        return TableState(table.command, ", ".join(extent), counts, report.data if runs else None)
 
 
 def _finished(store: str) -> FinishedRuns:
     return FinishedRuns(RunLedger.all(ObjectStore(store)))
-
-
-def _planned(state: TableState) -> int:
-    return len(state.entries)

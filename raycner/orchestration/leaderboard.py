@@ -39,6 +39,13 @@ class LeaderboardTable:
         return entries(self.systems, read([*self.job, *overrides]), self.seeds, self.orders)
 
     @property
+    def command(self) -> str:
+        """What runs it."""
+        orders = [f"--orders {','.join(self.orders)}"] if self.orders else []
+        seeds = f"--seeds {','.join(map(str, self.seeds))}"
+        return " ".join(["raycner compare", *self.job, f"--rows {self.rows}", seeds, *orders])
+
+    @property
     def systems(self) -> dict[str, Row]:
         """Its rows by name."""
         return read_rows(self.rows)

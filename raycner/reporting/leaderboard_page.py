@@ -1,12 +1,10 @@
 """The page of a leaderboard: each table with what is finished of it, and the systems that were not run."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from raycner.analysis.formatting import many
 from raycner.analysis.summary import Summary
-from raycner.orchestration.leaderboard import LeaderboardTable
-from raycner.orchestration.table_rows import Entry
 from raycner.reporting.markdown import escape, render
 from raycner.reporting.tables.comparison import ranking
 from raycner.reporting.tables.labels import title
@@ -19,28 +17,24 @@ NOT_RUN = "No run of this table is finished."
 
 @dataclass(frozen=True)
 class TableState:
-    """A table of a leaderboard, and which of its runs are finished."""
+    """A table of a leaderboard, and how much of it is finished."""
 
-    table: LeaderboardTable
-    entries: Sequence[Entry]
-    """All of its runs."""
-    done: Sequence[bool]
-    """Whether each is finished."""
+    command: str
+    """What runs it."""
+    extent: str
+    """How large it is, as in "26 systems, 3 seeds, 3 orders"."""
+    counts: Mapping[str, tuple[int, int]]
+    """The finished and all runs of each row, in the order of the file."""
     summary: Summary | None
     """Of the finished ones; None without any."""
 
     @property
     def finished(self) -> int:
-        return sum(self.done)
+        return sum(finished for finished, _ in self.counts.values())
 
     @property
-    def counts(self) -> dict[str, tuple[int, int]]:
-        """The finished and all runs of each row, in the order of the file."""
-        rows = dict.fromkeys(entry.row for entry in self.entries)
-        return {row: (sum(self._of(row)), len(self._of(row))) for row in rows}
-
-    def _of(self, row: str) -> list[bool]:
-        return [done for entry, done in zip(self.entries, self.done, strict=True) if entry.row == row]
+    def planned(self) -> int:
+        return sum(planned for _, planned in self.counts.values())
 
 
 def leaderboard_page(path: str, states: Mapping[str, TableState]) -> str:
@@ -49,7 +43,7 @@ def leaderboard_page(path: str, states: Mapping[str, TableState]) -> str:
 
 
 def _parts(path: str, states: Mapping[str, TableState]) -> Iterator[str]:
-    finished, planned = (sum(counts) for counts in zip(*map(_counts, states.values()), strict=True))
+    finished, planned = (sum(getattr(state, name) for state in states.values()) for name in ("finished", "planned"))
     yield "# Leaderboard"
     yield (
         f"Printed by `raycner leaderboard {path} --markdown` from the runs of a store: {finished} of "
@@ -58,26 +52,10 @@ def _parts(path: str, states: Mapping[str, TableState]) -> Iterator[str]:
     )
     for name, state in states.items():
         yield f"## {escape(name)}"
-        yield "\n".join(["```sh", _command(state.table), "```"])
-        yield f"{state.finished} of {many(len(state.entries), 'run')}: {_extent(state.table)}."
+        yield "\n".join(["```sh", state.command, "```"])
+        yield f"{state.finished} of {many(state.planned, 'run')}: {state.extent}."
         yield from _tables(state.summary) if state.summary else [NOT_RUN]
         yield from _missing(state)
-
-
-def _counts(state: TableState) -> tuple[int, int]:
-    return state.finished, len(state.entries)
-
-
-def _command(table: LeaderboardTable) -> str:
-    orders = f" --orders {','.join(table.orders)}" if table.orders else ""
-    return (
-        f"raycner compare {' '.join(table.job)} --rows {table.rows} --seeds {','.join(map(str, table.seeds))}{orders}"
-    )
-
-
-def _extent(table: LeaderboardTable) -> str:
-    orders = f", {many(len(table.orders), 'order')}" if table.orders else ""
-    return f"{many(len(table.systems), 'system')}, {many(len(table.seeds), 'seed')}{orders}"
 
 
 def _tables(summary: Summary) -> Iterator[str]:
@@ -94,8 +72,8 @@ def _tables(summary: Summary) -> Iterator[str]:
 
 def _missing(state: TableState) -> Iterator[str]:
     """The rows of which no run is finished, and those of which some are."""
-    counts = state.counts
-    if absent := [row for row, (done, _) in counts.items() if not done]:
+    if absent := [row for row, (done, _) in state.counts.items() if not done]:
         yield f"Not run: {escape('; '.join(absent))}."
-    if partial := [f"{row} ({done} of {planned})" for row, (done, planned) in counts.items() if 0 < done < planned]:
+    partly = {row: counts for row, counts in state.counts.items() if 0 < counts[0] < counts[1]}
+    if partial := [f"{row} ({done} of {planned})" for row, (done, planned) in partly.items()]:
         yield f"Not complete: {escape('; '.join(partial))}."
