@@ -33,7 +33,7 @@ class RememberedLogits(NamedTuple):
     """A column of a batch."""
 
     values: Tensor
-    """[B, T, S] h, NaN where there is none: outside the memory, and for tags that are younger than the memory."""
+    """[B, T, S] h, NaN where there is none: outside the memory, and for tags that came after the memory."""
 
 
 @METHODS.register("der")
