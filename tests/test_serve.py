@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 import raycner
 from fixtures_tiny import spoken
 from raycner.__main__ import main
-from raycner.serving.answers import AnswerService, Question, ServeConfig
+from raycner.serving.service import AnswerService, Question, ServeConfig
 from raycner.serving.web import web_app
 
 TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(30, 9)]

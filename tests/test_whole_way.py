@@ -104,7 +104,7 @@ def _served(store: Path, shadow: tuple[str, str]) -> None:
     pytest.importorskip("fastapi", reason="the extra `serve` is not installed")
     from fastapi.testclient import TestClient
 
-    from raycner.serving.answers import AnswerService, Question, ServeConfig
+    from raycner.serving.service import AnswerService, Question, ServeConfig
     from raycner.serving.web import web_app
 
     alias, step = shadow

@@ -71,8 +71,8 @@ def serve(
         if find_alias(place, name) is None:
             raise no_alias(place, name)
     try:
-        from raycner.serving.answers import ServeConfig
         from raycner.serving.replicas import ReplicaConfig, start, stop
+        from raycner.serving.service import ServeConfig
     except ImportError as error:
         hint = "pip install 'raycner[serve]'"
         raise InputError(f"Ray Serve is not installed ({error.name})", location="serve", hint=hint) from None

@@ -8,7 +8,7 @@ from contextlib import suppress
 from fastapi import HTTPException
 
 from raycner.serving.answer import Answer
-from raycner.serving.answers import AnswerService
+from raycner.serving.service import AnswerService
 
 
 def token_of(authorization: str) -> str:

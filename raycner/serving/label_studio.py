@@ -20,7 +20,7 @@ from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.serving.admission import answered
 from raycner.serving.answer import Answer
-from raycner.serving.answers import AnswerService
+from raycner.serving.service import AnswerService
 
 MOST_CONFIGURATION = 1_000_000
 """Characters of a labelling interface."""

@@ -20,7 +20,7 @@ from ray.serve.config import AutoscalingConfig
 from raycner.errors import InputError
 from raycner.orchestration.cluster import use_assigned_device
 from raycner.serving.answer import Answer
-from raycner.serving.answers import AliasModel, AnswerService, Question, ServeConfig
+from raycner.serving.service import AliasModel, AnswerService, Question, ServeConfig
 from raycner.serving.web import web_app
 from raycner.settings import build
 

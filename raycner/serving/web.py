@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from raycner.serving import label_studio
 from raycner.serving.admission import answered, token_of
 from raycner.serving.answer import Answer
-from raycner.serving.answers import AnswerService
+from raycner.serving.service import AnswerService
 from raycner.version import __version__
 
 ALIAS_HEADER = "serve_multiplexed_model_id"

@@ -50,9 +50,9 @@ def served(store: str) -> Iterator[str]:
         yield server.url
 
 
-def ask(url: str, texts: list[str], token: str = "secret") -> list[dict[str, Any]]:
+def ask(url: str, texts: list[str], token: str = "secret", **more: str) -> list[dict[str, Any]]:
     body = json.dumps({"texts": texts}).encode()
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **more}
     with urlopen(Request(f"{url}/predict", body, headers), timeout=60) as answer:
         answers: list[dict[str, Any]] = json.load(answer)["answers"]
         return answers
@@ -153,3 +153,20 @@ def test_promotions_and_killed_replicas(store: str, served: str, by_model: dict[
     assert clients.requests[":2"] > 0 and clients.requests[":3"] > 0
     with pytest.raises(HTTPError, match="401"):
         ask(served, ["Ada"], token="wrong")
+
+
+def test_several_aliases_share_a_replica(store: str, by_model: dict[str, Entities]) -> None:
+    """One of the two further aliases is in memory at a time."""
+    raycner.promote("columns:3", "legal", store=store)
+    raycner.promote("columns:2", "medical", store=store)
+    with raycner.serve("production", also=("legal", "medical"), max_models=1, store=store, port=8766) as server:
+        for _ in range(3):
+            for alias, model in (("", ":2"), ("legal", ":3"), ("medical", ":2"), ("legal", ":3")):
+                answers = ask(server.url, TEXTS, **({"serve_multiplexed_model_id": alias} if alias else {}))
+                assert {answer["model"][-2:] for answer in answers} == {model}
+                assert entities(answers) == by_model[model]
+        with pytest.raises(HTTPError, match="404"):
+            ask(server.url, ["Ada"], serve_multiplexed_model_id="nothing")
+        raycner.promote("columns:2", "legal", store=store)
+        while ask(server.url, ["Ada"], serve_multiplexed_model_id="legal")[0]["model"][-2:] != ":2":
+            time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""Answers: the entities of texts, by the steps that aliases name at the moment, in one process.
+"""Service: the entities of texts, by the steps that aliases name at the moment, in one process.
 
 A promotion is picked up without a pause: the new network is loaded next to the old one and takes its place in one
 assignment; questions that are being answered keep the old one. No text is logged, unless `text_log` asks for it.
