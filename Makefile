@@ -32,7 +32,7 @@ test: .venv/ready-dev .venv-swift/ready
 
 test-chaos: .venv/ready-dev .venv-swift/ready
 	RAYCNER_DRILLS=$(N) RAYCNER_DRILL_ONLY=$(ONLY) \
-		$(BIN)/python -m pytest -m chaos tests/drills$(if $(N)$(ONLY),/test_drawn_drills.py)
+		$(BIN)/python -m pytest -m chaos $(if $(N)$(ONLY),tests/drills/test_drawn_drills.py,tests/drills tests/test_fuzz_*.py)
 
 test-all: test test-chaos
 

@@ -123,7 +123,7 @@ def test_later_steps_learn_what_the_first_one_kept(stores: dict[str, Path]) -> N
     assert alone.planned[0] == remembering.planned[0], "the first step has no memory, and is shared"
     assert alone.planned[1].fingerprint != remembering.planned[1].fingerprint
     (folder,) = (stores["with"] / "memories").iterdir()
-    memory = open_memory(folder)
+    memory = open_memory(folder, "memory")
     assert len(memory) == 3
     assert memory.visible == {"location"}
     assert {entity.type for sentence in memory.sentences() for entity in sentence.entities} == {"location"}

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import TypeAdapter, ValidationError
 
 from raycner.data.arrow_files import map_table, read_batches
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
 from raycner.data.recognition import BY_CONTENT, recognised
-from raycner.data.sentence_table import SCHEMA, SentenceTable, SentenceWriter, read_sentences
+from raycner.data.sentence_table import SentenceTable, SentenceWriter, read_sentences, require_sentences
 from raycner.data.sources import PARTS, Part, RawFile
 from raycner.errors import InputError
 from raycner.hashing import canonical, plain
@@ -48,6 +49,17 @@ class SourceEntry:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class CorpusDescription:
+    """What corpus.json says of a corpus."""
+
+    fingerprint: str
+    types: tuple[str, ...]
+    notes: tuple[str, ...]
+    source: str
+
+
+_DESCRIPTIONS = TypeAdapter(CorpusDescription)
 _SOURCES = Document(SourceEntry, "record of a source", "remove the file: the source is read again")
 
 
@@ -62,12 +74,12 @@ class Corpus:
     source: str
 
     def __init__(self, folder: Path, *, notes: Sequence[str] | None = None, source: str | None = None) -> None:
-        description = json.loads((folder / "corpus.json").read_bytes())
+        description = _DESCRIPTIONS.validate_json((folder / "corpus.json").read_bytes())
         self._folder = folder
-        self.fingerprint = description["fingerprint"]
-        self.types = tuple(description["types"])
-        self.notes = tuple(description["notes"] if notes is None else notes)
-        self.source = description["source"] if source is None else source
+        self.fingerprint = description.fingerprint
+        self.types = description.types
+        self.notes = tuple(description.notes if notes is None else notes)
+        self.source = description.source if source is None else source
         self._parts: dict[Part, SentenceTable] = {part: SentenceTable(_part_path(folder, part)) for part in PARTS}
 
     @classmethod
@@ -131,17 +143,28 @@ def _stored(
     Raises FileNotFoundError where there is none, `InputError` where its files are no corpus.
     """
     key = _key(fingerprint)
-    folder = store.local(key)
+    return open_validated(store.local(key), f"{store}/{key}", notes=notes, source=source)
+
+
+def open_validated(
+    folder: Path, location: str, *, notes: Sequence[str] | None = None, source: str | None = None
+) -> Corpus:
+    """The corpus in a folder that anybody may have written. Raises `InputError` where its files are no corpus."""
     try:
         for part in PARTS:
-            table = map_table(_part_path(folder, part))
-            table.validate(full=True)
-            if not table.schema.equals(SCHEMA):
-                raise ValueError(f"the columns of {part} are {', '.join(table.schema.names)}")
+            require_sentences(map_table(_part_path(folder, part)), part)
         return Corpus(folder, notes=notes, source=source)
-    except (ValueError, LookupError, TypeError) as error:
-        what = f"not a corpus ({str(error).partition(chr(10))[0]})"
-        raise InputError(what, location=f"{store}/{key}", hint="remove it, and prepare it again") from None
+    except (ValueError, TypeError, OSError, pa.ArrowException) as error:
+        what = f"not a corpus ({_first_line(error)})"
+        raise InputError(what, location=location, hint="remove it, and prepare it again") from None
+
+
+def _first_line(error: Exception) -> str:
+    """The reason of an error, without the input that pydantic repeats."""
+    if isinstance(error, ValidationError):
+        flaw = error.errors(include_url=False)[0]
+        return f"corpus.json: {'.'.join(map(str, flaw['loc']))}: {flaw['msg'].lower()}"
+    return str(error).partition("\n")[0]
 
 
 def _read(

@@ -77,7 +77,7 @@ class TypeInventory:
     """sizes[k] = how many types step k brought."""
 
     def __post_init__(self) -> None:
-        if sum(self.sizes) != len(self.types):
+        if sum(self.sizes) != len(self.types) or min(self.sizes, default=0) < 0:
             raise ValueError(f"sizes {self.sizes} do not add up to the {len(self.types)} types")
         repeated = [name for name, times in Counter(self.types).items() if times > 1]
         if repeated:

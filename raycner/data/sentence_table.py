@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import ipc
 
@@ -104,6 +105,27 @@ def read_sentences(path: Path) -> Iterator[tuple[tuple[str, ...], tuple[Entity, 
     """The words and the entities of every sentence of a part, in order; the file is read and not mapped."""
     for batch in map(_SentenceBatch, read_batches(path)):
         yield from zip(batch.all_words(), batch.all_entities(), strict=True)
+
+
+def require_sentences(table: pa.Table, part: str) -> None:
+    """Raise `ValueError` for a table that `SentenceWriter` would not write: checksums do not show who wrote it."""
+    table.validate(full=True)
+    if not table.schema.equals(SCHEMA):
+        raise ValueError(f"the columns of {part} are {', '.join(table.schema.names)}")
+    for batch in table.to_batches():
+        words, entities = batch.column("words"), batch.column("entities")
+        spans = entities.flatten()
+        columns = [words, words.flatten(), entities, spans, *map(spans.field, ("start", "end", "type"))]
+        if any(column.null_count for column in columns):
+            raise ValueError(f"a value of {part} is missing")
+        number_of_words = pc.list_value_length(words).take(pc.list_parent_indices(entities))
+        starts, ends = spans.field("start"), spans.field("end")
+        if pc.any(pc.or_(pc.less(starts, 0), pc.less_equal(ends, starts))).as_py():
+            raise ValueError(f"an entity of {part} has no words")
+        if pc.any(pc.greater(ends, number_of_words)).as_py():
+            raise ValueError(f"an entity of {part} ends after its sentence")
+        if pc.any(pc.equal(spans.field("type"), "")).as_py():
+            raise ValueError(f"a type of {part} has no name")
 
 
 class _SentenceBatch:

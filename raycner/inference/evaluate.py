@@ -15,14 +15,13 @@ from raycner.analysis.scores import scores, threshold_name
 from raycner.config import RunConfig
 from raycner.data.annotated import read_annotated
 from raycner.data.entities import Entity
-from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.evaluation.entity_report import EntityEvaluation, entity_report
 from raycner.evaluation.entity_scores import ScoredSentence
 from raycner.hashing import Plain
 from raycner.inference.predictor import DESCRIPTION, PredictedEntity, Predictor
 from raycner.inference.token_classifier import TokenClassifier
-from raycner.inference.trained_step import load_step
+from raycner.inference.trained_step import experience_of, load_step
 from raycner.networks.encoders.encoder import Words
 from raycner.registry import suggest
 from raycner.storage.run_names import find_step
@@ -226,9 +225,7 @@ def run_test_part(address: str, store: str) -> GoldSentences:
         raise InputError("a folder has no test part of its own", location=address, hint=hint)
     place = ObjectStore(store)
     ledger, record = find_step(address, place)
-    config = RunConfig.recorded(ledger.config)
-    scenario = Scenario.open(config.scenario, place, [corpus.fingerprint for corpus in ledger.corpora])
-    parts = scenario[record.index].test
+    parts = experience_of(RunConfig.recorded(ledger.config), place, ledger, record).test
     sentences = [(s.words, s.entities) for part in parts for s in part.sentences()]
     if not any(entities for _, entities in sentences):
         raise InputError("no gold entity in the test part", location=ledger.run, hint="name annotated files instead")

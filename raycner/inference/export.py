@@ -20,12 +20,11 @@ from raycner.analysis.provenance import threshold_note
 from raycner.analysis.scores import scores
 from raycner.config import EvalConfig, RunConfig
 from raycner.data.metrics import micro
-from raycner.data.scenarios.scenario import Scenario
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, Rights, card
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS
-from raycner.inference.trained_step import TrainedStep, load_step
+from raycner.inference.trained_step import TrainedStep, experience_of, load_step
 from raycner.networks.network import ModelConfig, Network
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
 from raycner.storage.store import ObjectStore
@@ -76,7 +75,7 @@ def _cost_of_a_pipeline(step: TrainedStep, store: ObjectStore) -> Iterator[str]:
         return
     config = RunConfig.recorded(step.ledger.config)
     try:
-        scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in step.ledger.corpora])
+        dev = experience_of(config, store, step.ledger, record).dev
     except InputError:
         return
     read_out = ReadOut(step.new_type_bias)
@@ -84,7 +83,7 @@ def _cost_of_a_pipeline(step: TrainedStep, store: ObjectStore) -> Iterator[str]:
     pipeline = Network.restore(model, network.inventory, network.encoder.memory(), network.state_dict())
 
     def score(reader: Network, thresholds: Mapping[str, float] | None) -> float:
-        loaders = [SplitLoader(part, reader) for part in scenario[record.index].dev]
+        loaders = [SplitLoader(part, reader) for part in dev]
         (counts,) = count_read_outs(reader, loaders, [read_out], thresholds=thresholds)
         return 100 * micro(counts, record.seen)
 

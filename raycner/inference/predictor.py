@@ -7,7 +7,6 @@
 Offsets count characters of a text, or words of a sentence.
 """
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self, TextIO, TypeVar, cast, overload
+from typing import Any, NamedTuple, Self, TextIO, TypeVar, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from raycner.data.entities import Sentence, TypeInventory
@@ -35,11 +33,12 @@ from raycner.networks.devices import device, does_bf16
 from raycner.networks.encoders.encoder import States, Words
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import ModelConfig, Network
+from raycner.networks.weights import load_weights
 from raycner.settings import build
 from raycner.storage.aliases import AliasRecord
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts
 from raycner.storage.ledger import RunLedger, ThresholdRecord
-from raycner.storage.store import ObjectStore
+from raycner.storage.store import ObjectStore, is_key
 from raycner.training.loader import batches_without_gradient
 
 T = TypeVar("T")
@@ -224,6 +223,20 @@ class Predictor:
 
 
 @dataclass(frozen=True)
+class _Description:
+    """The file raycner.json of an exported folder."""
+
+    model: Mapping[str, Mapping[str, Any]]
+    inventory: Mapping[str, Any]
+    memory: Any = None
+    new_type_bias: float | None = None
+    thresholds: ThresholdRecord | None = None
+
+
+_DESCRIPTIONS = TypeAdapter(_Description)
+
+
+@dataclass(frozen=True)
 class ExportedNetwork:
     """What raycner.json of an exported folder says."""
 
@@ -240,24 +253,34 @@ def read_description(folder: Path) -> tuple[ExportedNetwork, dict[str, Tensor]]:
     Raises `InputError` for any other folder.
     """
     try:
-        description = json.loads((folder / DESCRIPTION).read_bytes())
-        weights = load_file(folder / WEIGHTS)
-    except (OSError, ValueError, SafetensorError) as error:
+        description = _DESCRIPTIONS.validate_json((folder / DESCRIPTION).read_bytes())
+        weights = load_weights(folder / WEIGHTS)
+    except (OSError, ValidationError, InputError) as error:
+        reason = error.errors(include_url=False)[0]["msg"].lower() if isinstance(error, ValidationError) else error
         hint = "name a folder of `raycner export`; one for transformers.pipeline is loaded by it alone"
-        raise InputError(f"no exported network ({error})", location=str(folder), hint=hint) from None
-    for part in ("encoder", "head"):
-        settings = description["model"][part]
-        if settings.get("path") is not None:
-            settings["path"] = str(folder / settings["path"])
-    thresholds = description.get("thresholds")
+        raise InputError(f"no exported network ({reason})", location=str(folder), hint=hint) from None
+    bias = description.new_type_bias
     exported = ExportedNetwork(
-        model=build(ModelConfig, description["model"], "model"),
-        inventory=build(TypeInventory, description["inventory"], f"{folder}/{DESCRIPTION}"),
-        memory=description["memory"],
-        new_type_bias=description.get("new_type_bias", _shift(weights)),
-        thresholds=build(ThresholdRecord, thresholds, f"{folder}/{DESCRIPTION}") if thresholds else None,
+        model=build(ModelConfig, _inside(folder, description.model), "model"),
+        inventory=build(TypeInventory, description.inventory, f"{folder}/{DESCRIPTION}"),
+        memory=description.memory,
+        new_type_bias=_shift(weights) if bias is None else bias,
+        thresholds=description.thresholds,
     )
     return exported, weights
+
+
+def _inside(folder: Path, model: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of a network whose encoder and head lie in an exported folder."""
+    settings: dict[str, Any] = {part: dict(values) for part, values in model.items()}
+    for part in settings.keys() & {"encoder", "head"}:
+        path = settings[part].get("path")
+        if path is not None and (not isinstance(path, str) or not is_key(path)):
+            hint = "export the step again: an exported folder holds all of its files"
+            raise InputError(f"model.{part}.path={path!r:.80} is no folder in it", location=str(folder), hint=hint)
+        if path is not None:
+            settings[part]["path"] = str(folder / path)
+    return settings
 
 
 def _shift(weights: Mapping[str, Tensor]) -> float:

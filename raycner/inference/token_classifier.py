@@ -60,7 +60,7 @@ class TokenClassifier:
         if not tokenizer.is_fast:
             hint = "convert the tokenizer to a fast one (tokenizer.json)"
             raise InputError("its tokenizer does not tell which pieces a word has", location=path, hint=hint)
-        return cls(model, tokenizer)
+        return checkpoint.read(lambda: cls(model, tokenizer))
 
     def __repr__(self) -> str:
         return f"TokenClassifier({type(self._model).__name__}, {len(self.types)} types: {', '.join(self.types)})"
@@ -124,7 +124,8 @@ class TokenClassifier:
 
 def refuse_other_checkpoints(config: Mapping[str, Any], path: str) -> None:
     """Refuse a checkpoint that was saved for another task."""
-    architectures = config.get("architectures") or []
+    architectures = config.get("architectures")
+    architectures = architectures if isinstance(architectures, list) else []
     if not any(str(name).endswith("ForTokenClassification") for name in architectures):
         what = f"no token classifier (architectures: {', '.join(map(str, architectures)) or 'none'})"
         raise InputError(what, location=path, hint=HINT)

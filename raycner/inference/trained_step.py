@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from raycner.config import EvalConfig, RunConfig
-from raycner.data.scenarios.scenario import Scenario
+from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
 from raycner.evaluation.thresholds import thresholds_of
 from raycner.hashing import Plain
@@ -73,8 +73,17 @@ def _choose(
     config = RunConfig.recorded(merge(ledger.config, {"eval": dict(read_out)}))
     if not config.eval.chooses_thresholds:
         return thresholds_of(config.eval, network, ())
+    dev = experience_of(config, store, ledger, record).dev
+    return thresholds_of(config.eval, place(network, config.optim.precision), dev)
+
+
+def experience_of(config: RunConfig, store: ObjectStore, ledger: RunLedger, record: StepRecord) -> Experience:
+    """The sentences of a step. Raises `InputError` where the ledger does not tell them."""
     scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
-    return thresholds_of(config.eval, place(network, config.optim.precision), scenario[record.index].dev)
+    if not 0 <= record.index < len(scenario):
+        what = f"an inconsistent ledger: its corpora have no step {record.index + 1}"
+        raise InputError(what, location=ledger.run, hint="remove the run's ledger.json and run it again")
+    return scenario[record.index]
 
 
 def restore(
@@ -89,13 +98,12 @@ def restore(
     A ledger is data: a checkpoint that it names is read from this machine, and is never asked of a hub. Raises
     `InputError` when the store no longer has the step.
     """
-    settings = dict(ledger.config["model"])
-    for part in ("encoder", "head"):
-        if settings[part].get("path") is not None:
-            settings[part] = {**settings[part], "path": encoder or _local(settings[part]["path"])}
+    model = build(ModelConfig, ledger.config.get("model") or {}, "model")
+    paths = {part: getattr(getattr(model, part), "path", None) for part in ("encoder", "head")}
+    local = {part: {"path": encoder or _local(path)} for part, path in paths.items() if path is not None}
     if encoder is not None:
-        settings["encoder"] = {**settings["encoder"], "path": encoder}
-    model = build(ModelConfig, settings, "model")
+        local["encoder"] = {"path": encoder}
+    model = build(ModelConfig, local, "model", model)
     checkpoint = StepCheckpoint.find(store, record.fingerprint)
     if checkpoint is None:
         what = f"step {record.index + 1} is no longer in the store, or damaged"

@@ -4,17 +4,21 @@ Weights are safetensors. Pickled ones are read only where the user allows it, an
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from raycner.addresses import refuse_secret
 from raycner.errors import InputError
 
+T = TypeVar("T")
 NOT_LEARNED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids)(\.|$)")
 """Names of weights that a checkpoint may lack: nothing that raycner trains depends on them."""
+MOST_LAYERS = 1_000
+"""Layers that a network may have: each is built before its weights are read."""
 ATTENTION = ("attn_implementation", "_attn_implementation")
 """Settings of a checkpoint by which it may name an attention kernel; one with a slash is code from a hub."""
 
@@ -31,6 +35,9 @@ class HuggingFaceCheckpoint:
     hint: str
     allow_pickle: bool = False
 
+    def __post_init__(self) -> None:
+        refuse_secret(self.path, self.location)
+
     @property
     def address(self) -> str:
         """The path as transformers takes it."""
@@ -41,8 +48,9 @@ class HuggingFaceCheckpoint:
         """Its config.json."""
         from transformers import PretrainedConfig
 
-        settings: dict[str, Any] = self._read(lambda: dict(PretrainedConfig.get_config_dict(self.address)[0]))
+        settings: dict[str, Any] = self.read(lambda: dict(PretrainedConfig.get_config_dict(self.address)[0]))
         self._refuse_code(settings)
+        self._refuse_depth(settings)
         return settings
 
     def config(self) -> Any:
@@ -50,16 +58,16 @@ class HuggingFaceCheckpoint:
         from transformers import AutoConfig
 
         self.settings()
-        return self._read(lambda: AutoConfig.from_pretrained(self.address, trust_remote_code=False))
+        return self.read(lambda: AutoConfig.from_pretrained(self.address, trust_remote_code=False))
 
     def tokenizer(self) -> Any:
         """Its tokenizer for words, of a class that transformers has."""
         from transformers import AutoTokenizer
         from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-        self._refuse_code(self._read(lambda: dict(get_tokenizer_config(self.address))))
+        self._refuse_code(self.read(lambda: dict(get_tokenizer_config(self.address))))
         options = {"use_fast": True, "add_prefix_space": True}
-        return self._read(lambda: AutoTokenizer.from_pretrained(self.address, trust_remote_code=False, **options))
+        return self.read(lambda: AutoTokenizer.from_pretrained(self.address, trust_remote_code=False, **options))
 
     def token_classifier(self, *, hint: str) -> Any:
         """Its network as a token classifier, all of whose weights are used; `hint` is for one with others."""
@@ -73,7 +81,7 @@ class HuggingFaceCheckpoint:
         `all_used` also refuses weights that the network does not have, such as those of a CRF.
         """
         self.settings()
-        model, loaded = self._read(
+        model, loaded = self.read(
             lambda: auto_class.from_pretrained(
                 self.address,
                 trust_remote_code=False,
@@ -98,7 +106,11 @@ class HuggingFaceCheckpoint:
             raise self._refusal("weights have other shapes than config.json says")
         return model
 
-    def _read(self, read: Any) -> Any:
+    def network(self, auto_class: Any, config: Any, **options: Any) -> Any:
+        """A network of this configuration, whose weights are yet to be loaded."""
+        return self.read(lambda: auto_class.from_config(config, trust_remote_code=False, **options))
+
+    def read(self, read: Callable[[], T]) -> T:
         """What `read` returns. Damaged files make the libraries raise exceptions of any kind."""
         from transformers.utils import logging
 
@@ -106,6 +118,8 @@ class HuggingFaceCheckpoint:
         logging.set_verbosity_error()
         try:
             return read()
+        except InputError:
+            raise
         except Exception as error:
             reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
             raise self._refusal(reason) from error
@@ -116,6 +130,11 @@ class HuggingFaceCheckpoint:
             raise self._refusal(f"it needs code of its own (auto_map: {named}), which is never executed")
         if any("/" in str(settings.get(name, "")) for name in ATTENTION):
             raise self._refusal("it names an attention kernel of a hub, which is code, and is never executed")
+
+    def _refuse_depth(self, settings: Mapping[str, Any]) -> None:
+        for name, number in settings.items():
+            if "layers" in name and isinstance(number, int) and number > MOST_LAYERS:
+                raise self._refusal(f"{name}={number:.6g} in config.json: no network has so many")
 
     def _refusal(self, reason: str) -> InputError:
         return InputError(f"{self.problem} ({reason})", location=self.location, hint=self.hint)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from raycner.data.entities import Sentence, TypeInventory
+from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.networks.batch import Batch, WordStates
 from raycner.networks.encoders import ENCODERS, EncoderConfig, States, Tokens
@@ -37,6 +38,15 @@ class ModelConfig:
         if self.growth.align and not module.can_imprint:
             raise ValueError(f"head {self.head.name!r} has no rows to align: set growth.align=false")
 
+    def require_sizes(self, weights: Mapping[str, Tensor], location: str) -> None:
+        """Raise `InputError` where the settings ask for a network that is much larger than these weights."""
+        most = max([10_000, *(length for tensor in weights.values() for length in tensor.shape)])
+        sizes = {**self.encoder.sizes(), **{key: size for key, size in vars(self.head).items() if type(size) is int}}
+        for name, size in sizes.items():
+            if size > most:
+                hint = "the weights and the description of the network do not belong together: make them again"
+                raise InputError(f"{name}={size} is not the size of its weights", location=location, hint=hint)
+
     def identity(self) -> str:
         """A digest of the pretrained weights of encoder and head."""
         return self.encoder.identity() + self.head.identity()
@@ -55,12 +65,23 @@ class Network(nn.Module):
 
     @classmethod
     def restore(
-        cls, config: ModelConfig, inventory: TypeInventory, memory: Plain, weights: Mapping[str, Tensor]
+        cls,
+        config: ModelConfig,
+        inventory: TypeInventory,
+        memory: Plain,
+        weights: Mapping[str, Tensor],
+        location: str = "",
     ) -> "Network":
-        """The network of a checkpoint."""
+        """The network of a checkpoint, which lies at `location`. Raises `InputError` for weights of another network."""
+        config.require_sizes(weights, location)
         network = cls(config, memory, fresh=False)
         network.head.load_shape(inventory)
-        network.load_state_dict(dict(weights))
+        try:
+            network.load_state_dict(dict(weights))
+        except RuntimeError as error:
+            flaw = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
+            hint = "the weights and the description of the network do not belong together: make them again"
+            raise InputError(f"not the weights of this network ({flaw[:200]})", location=location, hint=hint) from None
         return network
 
     def copy(self) -> "Network":

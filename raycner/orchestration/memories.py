@@ -49,7 +49,7 @@ def _find_or_choose(config: RunConfig, store: ObjectStore, step: FinishedStep, w
     with acquire(store, key, waiting, ranks.broadcast_from_rank0):
         if ranks.broadcast_from_rank0(lambda: store.damage(key)):
             _choose(config, store, key, step)
-    return open_memory(store.local(key))
+    return open_memory(store.local(key), f"{store}/{key}")
 
 
 def _choose(config: RunConfig, store: ObjectStore, key: str, step: FinishedStep) -> None:

@@ -4,6 +4,7 @@ A step that the store has is reused. A missing one is trained by whoever holds i
 reuses what was committed. An evaluation that the store lacks is made from the step's checkpoint.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from raycner.training.plan import StepSpec, plan
 from raycner.training.snapshot import Snapshot
 from raycner.training.step_trainer import train
 
+log = logging.getLogger(__name__)
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable that Ray sets for a process started by `ray job submit`."""
 
@@ -236,7 +238,11 @@ class SnapshotCallback:
 
     def load_snapshot(self) -> Snapshot | None:
         newest = ranks.broadcast_from_rank0(self._newest)
-        return None if newest is None else Snapshot.load(self.store.local(newest))
+        try:
+            return None if newest is None else Snapshot.load(self.store.local(newest))
+        except InputError as error:
+            log.warning("trained from the start: %s", error)
+            return None
 
     def _is_lost(self) -> bool:
         try:

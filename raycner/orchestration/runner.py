@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from raycner.callbacks.tracking import tracked, tracker
 from raycner.config import RunConfig
 from raycner.data.scenarios.scenario import Scenario
+from raycner.errors import InputError
 from raycner.evaluation.evaluator import Evaluator
 from raycner.evaluation.test_sets import prepare_test_sets
 from raycner.events import EventHandler, Message, Waiting
@@ -28,7 +29,12 @@ from raycner.training.plan import StepSpec, plan
 def run(config: RunConfig, emit: EventHandler) -> RunLedger:
     """Train and evaluate what is missing of a run, and return its complete ledger."""
     store, scenario = prepare(config, emit)
-    return drive(config, store, scenario, prepare_test_sets(config, scenario, store, emit), emit)
+    tests = prepare_test_sets(config, scenario, store, emit)
+    try:
+        return drive(config, store, scenario, tests, emit)
+    except FileNotFoundError as error:
+        hint = "put the store back where it was, and rerun the same command"
+        raise InputError(f"files of the store are gone ({error})", location=str(store), hint=hint) from None
 
 
 def drive(

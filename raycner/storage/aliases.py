@@ -48,6 +48,10 @@ class AliasRecord:
     gate: Mapping[str, Any] | None = None
     ledger: Page
 
+    def __post_init__(self) -> None:
+        if all(record.index + 1 != self.step for record in self.ledger.records):
+            raise ValueError(f"its ledger has no step {self.step}")
+
     @property
     def address(self) -> str:
         """RUN:STEP"""

@@ -58,7 +58,7 @@ class GrowingFile:
 
     def _stored(self) -> bytes:
         """The file as the store has it: empty where it has none."""
-        chunks = self._store.list(f"{self._key}.d")
+        chunks = [key for key in self._store.list(f"{self._key}.d") if key.rpartition("/")[2].isdecimal()]
         whole, *parts = self._store.read_many([self._key, *chunks])
         content = whole if isinstance(whole, bytes) else b""
         for chunk, part in zip(chunks, parts, strict=True):

@@ -217,7 +217,13 @@ class RunLedger:
     @classmethod
     def open(cls, store: ObjectStore, run: str) -> "RunLedger":
         """The ledger of a run. Raises FileNotFoundError when it has none, `InputError` when the file cannot be read."""
-        return cls(store, _PAGES.read(store, cls.key(run)))
+        page = _PAGES.read(store, cls.key(run))
+        if page.run != run:
+            hint = "remove the file and run again: the finished steps are still in the store"
+            raise InputError(
+                f"the ledger of another run, {page.run!r:.80}", location=f"{store}/{cls.key(run)}", hint=hint
+            )
+        return cls(store, page)
 
     @classmethod
     def find(cls, store: ObjectStore, run: str) -> "RunLedger | None":
@@ -309,6 +315,6 @@ def _numerics(store: ObjectStore, step: str) -> int | None:
     """The numerics in the specification of a step; None where the step is gone or says nothing of the kind."""
     try:
         numerics = json.loads(store.read(f"steps/{step}/step.json"))["spec"]["numerics"]
-    except (FileNotFoundError, InputError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, InputError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return numerics if isinstance(numerics, int) else None

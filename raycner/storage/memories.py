@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from raycner.errors import InputError
 from raycner.storage.store import ObjectStore
 
@@ -29,9 +31,8 @@ class MemoryRecord:
     def read(cls, store: ObjectStore, key: str) -> "MemoryRecord":
         """The record of the memory at `key`. Raises `InputError` if it is damaged."""
         try:
-            facts = json.loads(store.read(f"{key}/{FILE}"))
-            return cls(str(facts["step"]), date.fromisoformat(facts["until"]) if facts["until"] else None)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return _RECORDS.validate_json(store.read(f"{key}/{FILE}"))
+        except (FileNotFoundError, ValidationError):
             hint = "remove the memory: it is chosen again from the corpus"
             raise InputError("no readable memory.json", location=f"{store}/{key}", hint=hint) from None
 
@@ -39,3 +40,6 @@ class MemoryRecord:
     def is_over(self) -> bool:
         """Whether the last day has passed."""
         return self.until is not None and date.today() > self.until
+
+
+_RECORDS = TypeAdapter(MemoryRecord)

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from raycner.data.entities import TypeInventory
 from raycner.errors import InputError
 from raycner.hashing import Plain, plain
 from raycner.networks.network import ModelConfig, Network
+from raycner.networks.weights import load_weights
 from raycner.settings import build
+from raycner.storage.documents import Document
 from raycner.storage.ledger import EvaluationRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
@@ -23,6 +25,46 @@ from raycner.training.plan import StepSpec
 log = logging.getLogger(__name__)
 HEX = re.compile(r"[0-9a-f]{64}")
 """A digest of files; hub ids stand for themselves."""
+
+
+@dataclass(frozen=True)
+class _Optim:
+    calibration: str
+
+
+@dataclass(frozen=True)
+class _Adapters:
+    rank: int = 0
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    adapters: _Adapters | None = None
+
+
+@dataclass(frozen=True)
+class _Model:
+    encoder: _Encoder
+
+
+@dataclass(frozen=True)
+class _Spec:
+    optim: _Optim
+    model: _Model
+    encoder: str = ""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is read of step.json."""
+
+    spec: _Spec
+    inventory: Mapping[str, Any]
+    record: Mapping[str, Any]
+    memory: Any = None
+
+
+_FACTS = Document(_Facts, "step", "remove the step's folder, and run again: it is trained again")
 
 
 @dataclass(frozen=True)
@@ -54,15 +96,19 @@ class StepCheckpoint:
         if damage:
             log.warning("step %s is damaged and will be trained again: %s", fingerprint, damage)
             return None
-        facts = json.loads(store.read(f"{key}/step.json"))
-        record, evaluation = _split(facts["record"], carries=facts["spec"]["optim"]["calibration"] == "carried")
-        return cls(
-            store,
-            fingerprint,
-            build(TypeInventory, facts["inventory"], key),
-            build(TrainingRecord, record, key),
-            build(EvaluationRecord, evaluation, key) if evaluation else None,
-        )
+        try:
+            facts = _FACTS.read(store, f"{key}/step.json")
+            record, evaluation = _split(dict(facts.record), carries=facts.spec.optim.calibration == "carried")
+            return cls(
+                store,
+                fingerprint,
+                build(TypeInventory, facts.inventory, key),
+                build(TrainingRecord, record, key),
+                build(EvaluationRecord, evaluation, key) if evaluation else None,
+            )
+        except InputError as error:
+            log.warning("step %s is damaged and will be trained again: %s", fingerprint, error)
+            return None
 
     @classmethod
     def commit(cls, store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> "StepCheckpoint":
@@ -90,22 +136,26 @@ class StepCheckpoint:
     def network(self, config: ModelConfig) -> Network:
         """The network when the step ended; `config` says where its encoder's shape and tokenizer lie.
 
-        Raises `InputError` where the checkpoint holds adapters, and the encoder there is not the one that they adapt.
+        Raises `InputError` for weights that are not those of such a network, and where the checkpoint holds adapters
+        and the encoder there is not the one that they adapt.
         """
-        folder = self.store.local(f"steps/{self.fingerprint}")
-        facts = json.loads((folder / "step.json").read_text(encoding="utf-8"))
-        _require_base(config, facts["spec"], self.fingerprint)
-        return Network.restore(config, self.inventory, facts["memory"], load_file(folder / "weights.safetensors"))
+        key = f"steps/{self.fingerprint}"
+        folder = self.store.local(key)
+        facts = _FACTS.read(self.store, f"{key}/step.json")
+        _require_base(config, facts.spec, self.fingerprint)
+        weights = load_weights(folder / "weights.safetensors")
+        return Network.restore(config, self.inventory, facts.memory, weights, f"{self.store}/{key}")
 
 
-def _require_base(config: ModelConfig, spec: Mapping[str, Any], step: str) -> None:
+def _require_base(config: ModelConfig, spec: _Spec, step: str) -> None:
     """Raise `InputError` unless the weights that a step leaves out are those that `config` names."""
-    rank = (spec["model"]["encoder"].get("adapters") or {}).get("rank", 0)
+    adapters = spec.model.encoder.adapters
+    rank = adapters.rank if adapters else 0
     if (rank > 0) != config.encoder.keeps_base:
         what = f"step {step} was trained {'with' if rank else 'without'} adapters"
         hint = f"set model.encoder.adapters.rank={rank}"
         raise InputError(what, location="model.encoder.adapters", hint=hint)
-    if rank and HEX.match(spec["encoder"]) and spec["encoder"] != config.identity():
+    if rank and HEX.match(spec.encoder) and spec.encoder != config.identity():
         what = f"step {step} adapts the weights of another encoder"
         raise InputError(what, location="model.encoder.path", hint="name the folder that it was trained with")
 
@@ -115,6 +165,7 @@ def _split(record: dict[str, Plain], *, carries: bool) -> tuple[dict[str, Plain]
     scored = {field.name for field in fields(EvaluationRecord)}
     counts = {key: value for key, value in record.items() if key in scored}
     training = {key: value for key, value in record.items() if key not in scored}
-    if carries and counts.get("calibration"):
-        training["carried"] = counts["calibration"]["delta"]
+    calibration = counts.get("calibration")
+    if carries and isinstance(calibration, Mapping):
+        training["carried"] = calibration.get("delta")
     return training, counts

@@ -4,16 +4,32 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from safetensors.torch import load_file, save_file
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.optim import SGD, AdamW, Optimizer
 
+from raycner.errors import InputError
 from raycner.hashing import plain
-from raycner.settings import build
+from raycner.networks.weights import load_weights
 from raycner.storage.ledger import EpochRecord
 
 State = dict[str, Tensor]
 TENSORS, FACTS = "tensors.safetensors", "snapshot.json"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What snapshot.json says."""
+
+    epochs: tuple[EpochRecord, ...]
+    best_epoch: int
+    best_score: float
+
+
+_FACTS = TypeAdapter(_Facts)
 
 
 @dataclass(frozen=True)
@@ -40,24 +56,52 @@ class Snapshot:
 
     @classmethod
     def load(cls, folder: Path) -> "Snapshot":
-        """Read what `save` wrote."""
-        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
-        parts: dict[str, State] = {"network": {}, "best": {}, "optimizer": {}}
-        for name, tensor in load_file(folder / TENSORS).items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
-        optimizer: dict[int, State] = {}
-        for name, tensor in parts["optimizer"].items():
-            index, _, field = name.partition("/")
-            optimizer.setdefault(int(index), {})[field] = tensor
+        """Read what `save` wrote. Raises `InputError` for anything else."""
+        try:
+            facts = _FACTS.validate_json((folder / FACTS).read_bytes())
+            parts: dict[str, State] = {"network": {}, "best": {}, "optimizer": {}}
+            for name, tensor in load_weights(folder / TENSORS).items():
+                part, _, rest = name.partition("/")
+                parts[part][rest] = tensor
+            optimizer: dict[int, State] = {}
+            for name, tensor in parts["optimizer"].items():
+                index, _, field = name.partition("/")
+                optimizer.setdefault(int(index), {})[field] = tensor
+        except (OSError, ValidationError, LookupError, ValueError) as error:
+            what = f"not a snapshot ({type(error).__name__})"
+            raise InputError(what, location=str(folder), hint="remove it: the step is trained again") from None
         return cls(
-            epochs=tuple(build(EpochRecord, epoch, FACTS) for epoch in facts["epochs"]),
-            best_epoch=facts["best_epoch"],
-            best_score=facts["best_score"],
-            network=parts["network"],
-            best=parts["best"],
-            optimizer=optimizer,
+            facts.epochs, facts.best_epoch, facts.best_score, parts["network"], parts["best"], optimizer=optimizer
         )
+
+    def fits(self, network: State, optimizer: Optimizer, epochs: int) -> bool:
+        """Whether it is a state of this network and this optimiser, after at most so many epochs."""
+        if not 0 <= self.best_epoch < len(self.epochs) <= epochs:
+            return False
+        if [epoch.epoch for epoch in self.epochs] != list(range(len(self.epochs))):
+            return False
+        if not shapes(self.network) == shapes(self.best) == shapes(network):
+            return False
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        fields = {frozenset(state) for state in self.optimizer.values()}
+        return fields <= OPTIMIZER_FIELDS.get(type(optimizer), set()) and all(
+            0 <= index < len(parameters)
+            and all(tensor.shape == parameters[index].shape for name, tensor in state.items() if name != "step")
+            and ("step" not in state or state["step"].numel() == 1)
+            for index, state in self.optimizer.items()
+        )
+
+
+OPTIMIZER_FIELDS: dict[type[Any], set[frozenset[str]]] = {
+    AdamW: {frozenset({"step", "exp_avg", "exp_avg_sq"})},
+    SGD: {frozenset({"momentum_buffer"})},
+}
+"""What each optimiser keeps of a parameter."""
+
+
+def shapes(state: State) -> dict[str, tuple[Any, ...]]:
+    """The shape and the type of each tensor."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
 
 
 def copied(state: Mapping[str, Tensor]) -> State:

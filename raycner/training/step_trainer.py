@@ -283,6 +283,9 @@ class StepTrainer:
         best: State = {}
         best_epoch, best_score = -1, -math.inf
         resumed = self.callback.load_snapshot()
+        if resumed is not None and not resumed.fits(self.network.state_dict(), self.optimizer, optim.epochs):
+            self.callback.on_event(Message("the snapshot is of another network: the step is trained from the start"))
+            resumed = None
         if resumed is not None:
             epochs, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
             self.network.load_state_dict(resumed.network)

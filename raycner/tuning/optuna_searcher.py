@@ -41,7 +41,7 @@ class Journal:
     def __init__(self, store: ObjectStore, name: str, url: str | None, scratch: Path) -> None:
         file = scratch / "journal.log"
         self._copy = GrowingFile(store, f"searches/{name}/journal.log", file) if url is None else None
-        self.storage = JournalStorage(JournalFileBackend(str(file))) if url is None else _database(url)
+        self.storage = _journal(file, f"{store}/searches/{name}") if url is None else _database(url)
 
     def save(self) -> None:
         """Have the journal written to the store, within a few seconds."""
@@ -52,6 +52,15 @@ class Journal:
         """Write the journal to the store as one file, which optuna-dashboard opens."""
         if self._copy is not None:
             self._copy.close()
+
+
+def _journal(file: Path, location: str) -> BaseStorage:
+    """The journal in a file. Raises `InputError` for lines that Optuna did not write."""
+    try:
+        return JournalStorage(JournalFileBackend(str(file)))
+    except Exception as error:
+        hint = "remove its journal, and search again: the finished steps are still in the store"
+        raise InputError(f"not a journal ({type(error).__name__})", location=location, hint=hint) from None
 
 
 def _database(url: str) -> BaseStorage:

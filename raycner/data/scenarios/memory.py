@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raycner.data.corpora import Corpus, write_corpus
+from raycner.data.corpora import open_validated, write_corpus
 from raycner.data.entities import Sentence
 from raycner.data.layouts.layout import Row
 from raycner.data.scenarios.experience import Split, whole
@@ -78,11 +78,21 @@ def write_memory(
     record.write(folder)
 
 
-def open_memory(folder: Path) -> Split:
-    """The sentences of a memory, with all of their annotations visible, and with its logits if it has any."""
-    corpus = Corpus(folder)
+def open_memory(folder: Path, location: str) -> Split:
+    """The sentences of a memory, with all of their annotations visible, and with its logits if it has any.
+
+    Raises `InputError` if they are damaged.
+    """
+    corpus = open_validated(folder, location)
     memory = whole(corpus, "train", corpus.types)
     if not (folder / LOGITS).exists():
         return memory
-    logits = np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
+    try:
+        logits = np.load(folder / LOGITS, mmap_mode="r", allow_pickle=False)
+        if logits.ndim != 2 or len(logits) != memory.lengths.sum() or logits.dtype.kind != "f":
+            raise ValueError(f"an array of shape {logits.shape} and type {logits.dtype}")
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        hint = "remove the memory: it is chosen again from the corpus"
+        raise InputError(f"not the logits of a memory ({reason})", location=location, hint=hint) from None
     return memory.with_column(KeptLogits(np.split(logits, np.cumsum(memory.lengths)[:-1])))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
@@ -143,16 +143,17 @@ def recorded(config: Mapping[str, Plain]) -> dict[str, Plain]:
     and protocol do not have were never read, and are left out.
     """
     current = renamed(config)
-    scenario: dict[str, Any] = current.get("scenario", {})
-    if scenario != config.get("scenario", {}):
+    scenario = current.get("scenario", {})
+    if isinstance(scenario, dict) and scenario != config.get("scenario", {}):
         for key, family in (("corpus", LAYOUTS), ("protocol", PROTOCOLS)):
             scenario[key] = _own(scenario.get(key, {}), family)
     return current
 
 
-def _own(settings: Mapping[str, Plain], family: Registry) -> dict[str, Plain]:
-    """The settings that the kind has."""
-    if settings.get("name") not in family:
-        return dict(settings)
-    own = {"name", *(field.name for field in fields(family[settings["name"]]))}
+def _own(settings: Plain, family: Registry) -> Plain:
+    """The settings that the kind has; what is no kind at all stays as it is, for `build` to refuse."""
+    name = settings.get("name") if isinstance(settings, Mapping) else None
+    if not isinstance(name, str) or name not in family:
+        return settings
+    own = {"name", *(field.name for field in fields(family[name]))}
     return {key: value for key, value in settings.items() if key in own}

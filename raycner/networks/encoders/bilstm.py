@@ -5,18 +5,31 @@ Shapes: B sentences, T words, W distinct words, K characters, H width.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from raycner.errors import InputError
 from raycner.hashing import Plain, not_hashed
 from raycner.networks.encoders.encoder import ENCODERS, Encoder, EncoderConfig, States, Tokens, Words, digest, pick
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words and characters that have vectors, in the order of these."""
+
+    words: tuple[str, ...] = ()
+    chars: tuple[str, ...] = ()
+
+
+_VOCABULARIES = TypeAdapter(Vocabulary)
 
 
 @ENCODERS.register("bilstm")
@@ -47,7 +60,16 @@ class Bilstm(EncoderConfig):
             raise ValueError(f"dropout {self.dropout}: from 0 up to, not including, 1")
 
     def build(self, memory: Plain = None, *, fresh: bool) -> "WordCharBilstm":  # noqa: ARG002
-        return WordCharBilstm(self, memory or {"words": [], "chars": []})
+        try:
+            vocabulary = _VOCABULARIES.validate_python(memory or Vocabulary())
+        except ValidationError as error:
+            flaw = error.errors(include_url=False)[0]
+            what = f"not the vocabulary of this encoder ({flaw['msg'].lower()})"
+            raise InputError(what, location="memory", hint="the checkpoint is damaged: make it again") from None
+        return WordCharBilstm(self, vocabulary)
+
+    def sizes(self) -> Mapping[str, int]:
+        return {"word_width": self.word_width, "char_width": self.char_width, "width": self.width}
 
     def identity(self) -> str:
         if not self.vectors:
@@ -65,11 +87,11 @@ class WordCharBilstm(Encoder):
     slots_are_words = True
     unknown = 0
 
-    def __init__(self, config: Bilstm, memory: Mapping[str, list[str]]) -> None:
+    def __init__(self, config: Bilstm, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.config, self.width = config, 2 * config.width
-        self.word_ids = {word: i for i, word in enumerate(memory["words"], start=1)}
-        self.char_ids = {char: i for i, char in enumerate(memory["chars"], start=1)}
+        self.word_ids = {word: i for i, word in enumerate(vocabulary.words, start=1)}
+        self.char_ids = {char: i for i, char in enumerate(vocabulary.chars, start=1)}
         self.words = nn.Embedding(1 + len(self.word_ids), config.word_width)
         self.chars = nn.Embedding(1 + len(self.char_ids), config.char_width)
         for table in (self.words, self.chars):

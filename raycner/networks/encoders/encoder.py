@@ -157,6 +157,10 @@ class EncoderConfig(ABC):
         """A digest of the pretrained weights that it starts from; empty if there are none."""
         return ""
 
+    def sizes(self) -> Mapping[str, int]:
+        """Its dimensions by name: none is larger than the largest one of its weights."""
+        return {}
+
     @property
     def is_frozen(self) -> bool:
         """Whether a step with these settings leaves its weights as they are."""

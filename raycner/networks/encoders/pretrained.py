@@ -40,6 +40,8 @@ from raycner.networks.encoders.encoder import (
 from raycner.networks.encoders.token_classification import IDENTITY, Parts
 from raycner.networks.hugging_face import HuggingFaceCheckpoint
 
+DIMENSIONS = ("vocab_size", "hidden_size", "intermediate_size", "type_vocab_size")
+"""Settings of config.json that give the sizes of a network."""
 DETERMINING_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 """Suffixes of the files that determine a pretrained encoder: weights, shape, tokenizer."""
 DROPOUTS = {
@@ -93,10 +95,17 @@ class Pretrained(EncoderConfig):
             raise ValueError("dropout is from 0 up to, not including, 1, output_dropout too, and max_length at least 3")
 
     def build(self, memory: Plain = None, *, fresh: bool) -> "Transformer":  # noqa: ARG002
-        return Transformer(self, fresh=fresh)
+        return self.checkpoint().read(lambda: Transformer(self, fresh=fresh))
 
     def identity(self) -> str:
         return identity(self.path)
+
+    def sizes(self) -> Mapping[str, int]:
+        if self.keeps_base:  # then its weights are those of the checkpoint, whose sizes are checked as they are loaded
+            return {}
+        shape = self.checkpoint().config()
+        values = {name: getattr(shape, name, None) for name in DIMENSIONS}
+        return {name: value for name, value in values.items() if isinstance(value, int)}
 
     def has_classifier(self) -> bool:
         from transformers import AutoModel, AutoModelForTokenClassification
@@ -167,7 +176,7 @@ class Transformer(Encoder):
             options = {"config": shape, "attn_implementation": attention, "dtype": torch.float32}
             model = checkpoint.model(kind, unused="decoder.", **options)
         else:
-            model = kind.from_config(shape, attn_implementation=attention, trust_remote_code=False)
+            model = checkpoint.network(kind, shape, attn_implementation=attention)
         self.projection: nn.Module = nn.Identity()
         if config.projection:
             self.projection, model = _projection(model, config.path), model.base_model

@@ -31,4 +31,4 @@ def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 
 def _verdict(record: AliasRecord) -> str:
-    return "none" if record.gate is None else f"passed against {record.gate['against']}"
+    return "none" if record.gate is None else f"passed against {record.gate.get('against', '?')}"
