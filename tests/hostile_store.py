@@ -37,6 +37,7 @@ from fixtures_tiny import write_columns
 from raycner.analysis.scores import scores
 from raycner.cli import main
 from raycner.config import RunConfig
+from raycner.console import TextConsole
 from raycner.data.corpora import Corpus
 from raycner.data.entities import Sentence
 from raycner.data.scenarios.memory import open_memory
@@ -249,6 +250,17 @@ class World:
         self.environment.undo()
         shutil.rmtree(self.copy, ignore_errors=True)
 
+    def warm_up(self) -> None:
+        """Read every target undamaged: what is imported or compiled once belongs to no input."""
+        for name, target in TARGETS.items():
+            file = min(path for path in self.original.glob(target.files) if path.is_file())
+            trial = Trial(name, file.relative_to(self.original).as_posix(), file.read_bytes(), "read")
+            self._restore()
+            self._plant(trial)
+            with _inside(self.copy), _patient(), redirect_stdout(io.StringIO()):
+                status = self._command(trial)()
+            assert status == 0, name
+
     def draw(self, number: int) -> Trial:
         """The input of a number."""
         random = Random(number)
@@ -430,7 +442,7 @@ def _status(read: Callable[[], object]) -> int:
     try:
         read()
     except (InputError, FileNotFoundError) as error:
-        print(f"raycner: {error}", file=sys.stderr)
+        TextConsole(stderr=True).print(f"raycner: {error}", soft_wrap=True)
         return 2
     return 0
 
@@ -580,7 +592,7 @@ if __name__ == "__main__":
     sys.dont_write_bytecode = True
     first, count, stdout = int(sys.argv[2]), int(sys.argv[3]), sys.stdout
     with World(Path(sys.argv[1]), share=float(sys.argv[4])) as world:
-        tried(world, [first])  # what is imported once is no growth
+        world.warm_up()
         limit_growth()
         for number in range(first, first + count):
             print(f"trying {number}", file=stdout, flush=True)

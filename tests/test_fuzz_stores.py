@@ -1,4 +1,4 @@
-"""Damaged files of a store, of folders beside it, and of settings: each command ends well or with one line.
+"""Damaged files of a store, of exported folders, and of settings: each command ends well or with one line.
 
 No traceback, no command of more than five seconds, nothing written outside the store, no process started, no address
 asked. `RAYCNER_FUZZ=N make test-chaos` tries N inputs (100,000 by default) in processes of their own, so that a crash
@@ -40,6 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_bert: str) -> Path:
 @pytest.fixture(scope="module")
 def here(world: Path) -> Iterator[World]:
     with World(world) as place:
+        place.warm_up()
         yield place
 
 
