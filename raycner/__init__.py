@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from raycner.api.adoption import adopt
+    from raycner.api.adoption import adopt, adopt_by_predictions
     from raycner.api.aliases import Alias, Aliases, aliases, history, promote, rollback
     from raycner.api.annotation import AnnotationBatch, annotate
     from raycner.api.evaluations import Evaluation, evaluate
@@ -46,6 +46,7 @@ __all__ = [
     "Study",
     "__version__",
     "adopt",
+    "adopt_by_predictions",
     "aliases",
     "annotate",
     "compare",
@@ -91,6 +92,7 @@ _MODULES = {
     "Study": "raycner.tuning.study",
     "__version__": "raycner.version",
     "adopt": "raycner.api.adoption",
+    "adopt_by_predictions": "raycner.api.adoption",
     "aliases": "raycner.api.aliases",
     "annotate": "raycner.api.annotation",
     "compare": "raycner.api.reports",

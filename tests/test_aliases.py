@@ -150,11 +150,13 @@ step = 1
 print("ready", flush=True)
 while True:
     raycner.promote(f"columns:{step}", "production", store=sys.argv[1])
+    if step == 2:
+        raycner.rollback("production", store=sys.argv[1])
     step = step % 3 + 1
 """
 
 
-def test_a_killed_promotion_leaves_the_alias_whole(store: ObjectStore) -> None:
+def test_a_killed_promotion_or_rollback_leaves_the_alias_whole(store: ObjectStore) -> None:
     for moment in range(2):
         writer = subprocess.Popen([sys.executable, "-c", KILLED, store.uri], stdout=subprocess.PIPE, env=os.environ)
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"

@@ -1,5 +1,6 @@
 """From a tagger of transformers alone to a served step with one more type, and back: as docs/your_model.md shows it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,30 @@ from fixtures_tiny import spoken
 from raycner.data.entities import Entity, encode
 
 OLD = ("animal", "city", "person")
-LABELS = ["O", *(f"{prefix}-{kind}" for kind in OLD for prefix in ("B", "I"))]
 
 
-def tagger(folder: Path, tiny_bert: str, epochs: int = 16) -> Path:
+def tagger(
+    folder: Path,
+    tiny_bert: str,
+    epochs: int = 16,
+    sentences: Sequence[tuple[list[str], list[Entity]]] = (),
+    types: Sequence[str] = OLD,
+) -> Path:
     """A token classifier for the old types, trained with transformers and torch alone."""
     from transformers import AutoModelForTokenClassification, AutoTokenizer
 
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {label: row for row, label in enumerate(LABELS)}}
+    rows = ["O", *(f"{prefix}-{kind}" for kind in types for prefix in ("B", "I"))]
+    names = {"id2label": dict(enumerate(rows)), "label2id": {label: row for row, label in enumerate(rows)}}
     model = AutoModelForTokenClassification.from_pretrained(tiny_bert, **names)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    sentences = spoken(240, 1)
+    sentences = sentences or spoken(240, 1)
     for _ in range(epochs):
         for start in range(0, len(sentences), 16):
             words, entities = zip(*sentences[start : start + 16], strict=True)
             batch = tokenizer(list(words), is_split_into_words=True, padding=True, return_tensors="pt")
-            labels = [_labels(batch.word_ids(i), entities[i], len(words[i])) for i in range(len(words))]
+            labels = [_labels(batch.word_ids(i), entities[i], len(words[i]), rows) for i in range(len(words))]
             loss = model(**batch, labels=torch.tensor(labels)).loss
             loss.backward()
             optimizer.step()
@@ -38,18 +45,18 @@ def tagger(folder: Path, tiny_bert: str, epochs: int = 16) -> Path:
     return folder
 
 
-def _labels(word_ids: list[int | None], entities: list[Entity], length: int) -> list[int]:
+def _labels(word_ids: list[int | None], entities: list[Entity], length: int, rows: Sequence[str]) -> list[int]:
     """The label of each piece: of the first one of a word, else -100."""
-    tags = encode([entity for entity in entities if entity.type in OLD], length)
+    tags = encode([entity for entity in entities if f"B-{entity.type}" in rows], length)
     first = [word is not None and word not in word_ids[:i] for i, word in enumerate(word_ids)]
-    return [LABELS.index(tags[w]) if ok and w is not None else -100 for w, ok in zip(word_ids, first, strict=True)]
+    return [rows.index(tags[w]) if ok and w is not None else -100 for w, ok in zip(word_ids, first, strict=True)]
 
 
-def write(file: Path, number: int, seed: int, types: tuple[str, ...]) -> Path:
+def write(file: Path, sentences: Sequence[tuple[list[str], list[Entity]]], types: tuple[str, ...]) -> Path:
     """Sentences in which only these types are annotated."""
     file.parent.mkdir(exist_ok=True, parents=True)
     blocks = []
-    for words, entities in spoken(number, seed):
+    for words, entities in sentences:
         tags = encode([e for e in entities if e.type in types], len(words))
         blocks.append("".join(f"{word} {tag}\n" for word, tag in zip(words, tags, strict=True)))
     file.write_text("\n".join(blocks), encoding="utf-8")
@@ -62,8 +69,8 @@ def place(tiny_bert: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("way")
     tagger(folder / "my_classifier", tiny_bert)
     for seed, (part, number) in enumerate({"train": 120, "dev": 30, "test": 30}.items()):
-        write(folder / "reviews" / f"{part}.conll", number, 20 + seed, ("food",))
-    write(folder / "test.conll", 400, 30, (*OLD, "food"))
+        write(folder / "reviews" / f"{part}.conll", spoken(number, 20 + seed), ("food",))
+    write(folder / "test.conll", spoken(400, 30), (*OLD, "food"))
     return folder
 
 

@@ -77,7 +77,10 @@ def other_family(folder: Path, tiny_bert: str, family: str, labels: list[str]) -
     return folder
 
 
-@pytest.mark.parametrize("family", ["Roberta", "Electra", "DebertaV2", "XLMRoberta", "MPNet", "ModernBert"])
+FAMILIES = ("Bert", "Roberta", "Electra", "DebertaV2", "DistilBert", "XLMRoberta", "MPNet", "ModernBert")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_other_families_are_adopted(family: str, tiny_bert: str, tmp_path: Path) -> None:
     folder = other_family(tmp_path / "model", tiny_bert, family, SCHEMES["BIO"])
     run, agreement = raycner.adopt(folder, "base", store=tmp_path / "store", sentences=30, progress=False)
@@ -132,6 +135,18 @@ def test_the_same_model_is_adopted_once(base: Path, tiny_bert: str, tmp_path: Pa
     other = classifier(tmp_path / "other", tiny_bert, SCHEMES["types"])
     with pytest.raises(InputError, match="another model is adopted as 'base'"):
         raycner.adopt(other, "base", store=store.uri, progress=False)
+
+
+def test_each_run_of_a_model_is_scored_on_its_own_sentences(base: Path, tmp_path: Path) -> None:
+    """The step of both runs is the same one, and so is its name."""
+    test = write_columns(tmp_path / "other.conll", 12, 8, {"city", "food"})
+    other, _ = raycner.adopt(base / "model", "other", store=base / "store", test=[test], sentences=0, progress=False)
+    unscored, _ = raycner.adopt(base / "model", "unscored", store=base / "store", sentences=0, progress=False)
+    before = raycner.load_run("base", store=base / "store").steps[0]
+    assert before.fingerprint == other.steps[0].fingerprint == unscored.steps[0].fingerprint
+    gold = sum(e.type == "city" for _, entities in spoken(12, 8) for e in entities)
+    assert other.steps[0].test["city"][0] + other.steps[0].test["city"][2] == gold > 0
+    assert not any(map(any, unscored.steps[0].test.values())) and any(map(any, before.test.values()))
 
 
 def test_a_new_type_is_learned_and_the_old_weights_stay(base: Path, capsys: pytest.CaptureFixture[str]) -> None:

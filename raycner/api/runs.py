@@ -177,6 +177,8 @@ class Run:
         /,
         *,
         corpus: str | None = None,
+        annotated: Sequence[str] = (),
+        partly: Sequence[str] = (),
         allow_similar: bool = False,
         progress: Progress = True,
         **settings: object,
@@ -184,23 +186,79 @@ class Run:
         """Teach this run, of the protocol `steps`, new types by one more step; returns the longer run.
 
         `source` is a folder, a file, a pattern or a URI in which the new types are annotated, without it the run's own
-        source; `corpus` is its layout, if not the run's own. Raises `InputError` when a finished step would change, and
+        source; `corpus` is its layout, if not the run's own. `annotated` are old types that it annotates too, in every
+        sentence. `partly` are types, new or old, of which it marks only some entities: these are learned, and of all
+        other words the step before decides. Raises `InputError` when a finished step would change, and
         for a type that is probably a learned one under another name, unless `allow_similar`.
         """
         from raycner.api.jobs import load_config
         from raycner.orchestration.extend import extend, with_step
 
         place = None if source is None else fspath(source)
-        longer = with_step(self.ledger, self._store, types, place, corpus, allow_similar=allow_similar)
+        longer = with_step(
+            self.ledger,
+            self._store,
+            types,
+            place,
+            corpus,
+            annotated=annotated,
+            partly=partly,
+            allow_similar=allow_similar,
+        )
         config = load_config(longer, overrides, settings)
         with event_handler(progress) as handler:
             return Run(extend(self.ledger, config, handler), self._store)
 
-    def undo_extension(self) -> None:
-        """Remove this run from the store, if it extends another one; that one stays.
+    def retype(
+        self,
+        *,
+        drop: Sequence[str] = (),
+        rename: Mapping[str, str] | None = None,
+        merge: Mapping[str, Sequence[str]] | None = None,
+        encoder: str | None = None,
+        progress: Progress = True,
+    ) -> "Run":
+        """This run with other types; returns the new run. Nothing is trained.
 
-        Its last step is removed by the next garbage collection. Raises `InputError` for a run of one step, and for one
-        whose last step an alias names.
+            run.retype(drop=["date"], rename={"PER": "person"}, merge={"place": ["city", "country"]})
+
+        A dropped type has no row, so it is never predicted. An entity of any part of a merged type becomes one of that
+        type; two that touch remain two. The new run is scored on the test sentences of this one. Raises `InputError`
+        for a type that the run does not have, and for a head that cannot be retyped.
+        """
+        from raycner.data.retyping import Retyping
+        from raycner.inference.retyping import retype
+
+        parts = {new: tuple(old) for new, old in (merge or {}).items()}
+        retyping = Retyping(drop=tuple(drop), rename=dict(rename or {}), merge=parts)
+        with event_handler(progress) as handler:
+            return Run(retype(self._address(-1), retyping, self._store, handler, encoder=encoder), self._store)
+
+    def split(
+        self,
+        name: str,
+        into: Sequence[str],
+        source: str | PathLike[str],
+        overrides: "Overrides" = (),
+        /,
+        *,
+        corpus: str | None = None,
+        progress: Progress = True,
+        **settings: object,
+    ) -> "Run":
+        """Teach this run several types in place of one, by one more step; returns the longer run.
+
+        The type is dropped, and the new ones are learned from `source`, in which they are annotated. Raises
+        `InputError` as `retype` and `extend` do.
+        """
+        smaller = self.retype(drop=[name], progress=progress)
+        return smaller.extend(into, source, overrides, corpus=corpus, progress=progress, **settings)
+
+    def undo_extension(self) -> None:
+        """Remove this run from the store, if it extends another one or has other types; that one stays.
+
+        Its last step is removed by the next garbage collection. Raises `InputError` for a run that was made from no
+        other, and for one whose last step an alias names.
         """
         from raycner.orchestration.extend import undo
 

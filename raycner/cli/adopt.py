@@ -5,7 +5,8 @@ import argparse
 from rich.console import Console
 
 from raycner.cli.output import progress
-from raycner.cli.parser import Verbs, add_encoder, add_log, add_store, add_verb, count, pairs
+from raycner.cli.parser import Verbs, add_configs, add_encoder, add_log, add_store, add_verb, count, pairs
+from raycner.errors import InputError
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -20,6 +21,7 @@ def add_parser(verbs: Verbs) -> None:
             raycner adopt my_classifier --name base --labels O,B-drug,I-drug
             raycner adopt demo-fg_pg-dld:3 --name base
             raycner adopt base-product --name smaller --drop person --rename location=place
+            raycner adopt spacy:en_core_web_sm --name base --by-predictions --text texts/ model.encoder.path=my_encoder
         """,
     )
     model = "a Hugging Face token classifier (a folder or a hub id), a folder of `raycner export`, or a step of a run"
@@ -39,6 +41,15 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--sentences", type=count, default=500, metavar="N", help=sentences)
     pickle = "also load weights that are pickled, not safetensors"
     parser.add_argument("--allow-pickle", action="store_true", help=pickle)
+    predictions = (
+        "let step 1 learn what the model predicts in --text: for a spaCy pipeline, or any head that is not linear"
+    )
+    parser.add_argument("--by-predictions", action="store_true", help=predictions)
+    text = "with --by-predictions: text, jsonl or columns, of which the words are read"
+    parser.add_argument("--text", nargs="+", default=[], metavar="FILE", help=text)
+    annotations = "where the predictions are written as annotations (default: NAME-annotations)"
+    parser.add_argument("--annotations", default="", metavar="FOLDER", help=annotations)
+    add_configs(parser, "; with --by-predictions, how step 1 is trained")
     add_store(parser)
     add_encoder(parser)
     add_log(parser)
@@ -48,6 +59,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.api.adoption import adopt
     from raycner.reporting.terminal.adoption_view import adoption_view
 
+    if args.by_predictions:
+        _by_predictions(args, console)
+        return
+    for option in ("text", "annotations", "configs"):
+        if getattr(args, option):
+            what = "only a model that is adopted by its predictions is trained"
+            raise InputError(what, location=f"adopt {option}", hint="add --by-predictions, or leave it out")
     with progress(args, console) as handler:
         run, check = adopt(
             args.model,
@@ -65,3 +83,35 @@ def run(args: argparse.Namespace, console: Console) -> None:
             progress=handler,
         )
     console.print(adoption_view(run.ledger, check, console.width), highlight=False, soft_wrap=True)
+
+
+def _by_predictions(args: argparse.Namespace, console: Console) -> None:
+    """Let step 1 learn what the model predicts."""
+    from raycner.api.adoption import adopt_by_predictions
+    from raycner.reporting.terminal.adoption_view import distillation_view
+
+    if not args.text:
+        raise InputError("no text to predict in", location="--text", hint="name files or a folder with text")
+    if args.test or args.labels:
+        option = "--test" if args.test else "--labels"
+        hint = f"leave it out; `raycner evaluate {args.name} FILES` scores the step"
+        raise InputError("not read with --by-predictions", location=option, hint=hint)
+    encoder = [f"model.encoder.path={args.encoder}"] if args.encoder else []
+    with progress(args, console) as handler:
+        adopted, made = adopt_by_predictions(
+            args.model,
+            args.name,
+            args.text,
+            [*encoder, *args.configs],
+            store=args.store,
+            annotations=args.annotations,
+            rename=args.rename,
+            drop=args.drop,
+            allow_pickle=args.allow_pickle,
+            progress=handler,
+        )
+    learned = {name: (number, 0, 0) for name, number in made.predictions.counts.most_common()}
+    view = distillation_view(
+        adopted.ledger, made.agreement, made.predictions.source, learned, str(made.annotations), console.width
+    )
+    console.print(view, highlight=False, soft_wrap=True)

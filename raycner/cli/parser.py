@@ -88,6 +88,24 @@ def pairs(text: str) -> dict[str, str]:
     return {name.strip(): other.strip() for name, _, other in parts}
 
 
+def merging(text: str) -> tuple[str, tuple[str, ...]]:
+    """T,T=NEW: the new type, and those that it is made of."""
+    parts, _, new = text.rpartition("=")
+    names = tuple(name.strip() for name in parts.split(","))
+    if not new.strip() or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} merges nothing; write city,country=place")
+    return new.strip(), names
+
+
+def splitting(text: str) -> tuple[str, tuple[str, ...]]:
+    """T=NEW,NEW: a type, and those that take its place."""
+    old, _, new = text.partition("=")
+    names = tuple(name.strip() for name in new.split(","))
+    if not old.strip() or len(names) < 2 or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} splits nothing; write place=city,country")
+    return old.strip(), names
+
+
 def count(text: str) -> int:
     """A whole number that is not negative."""
     if not text.isascii() or not text.isdigit() or int(text) >= 2**32:

@@ -39,6 +39,8 @@ class Sentence:
     """Gold, already restricted to the split's visible types."""
     pseudo: frozenset[Entity] = frozenset()
     """Predicted by the teacher; separate from gold until a head encodes both."""
+    open: frozenset[str] = frozenset()
+    """Types that words outside every gold entity may have: only some of their entities are annotated."""
 
     def outside(self, types: Collection[str]) -> list[int]:
         """The indices of the words that are in no gold entity of these types."""
@@ -60,7 +62,7 @@ class Sentence:
             for entity in self.entities
             if all(i in place for i in range(entity.start, entity.end))
         )
-        return Sentence(self.id, tuple(self.words[i] for i in remaining), entities)
+        return Sentence(self.id, tuple(self.words[i] for i in remaining), entities, open=self.open)
 
     def labelled(self) -> list[Entity]:
         """Gold entities, and the teacher's that overlap no gold one, in reading order."""

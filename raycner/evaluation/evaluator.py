@@ -42,6 +42,8 @@ class EvaluationKey:
     """Extra test sets: name -> fingerprint of the corpus."""
     threshold: Mapping[str, Plain] | None = omit_default_from_hash(default=None)
     """How thresholds are chosen; None reads by the head's own."""
+    adopted_on: tuple[str, ...] = omit_default_from_hash(default=())
+    """The test sentences of an adopted first step, which its name does not determine: see `Scenario.adopted_on`."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -60,6 +62,8 @@ class Evaluator:
     config: RunConfig
     tests: Mapping[str, str] = field(default_factory=dict)
     """Extra test sets: name -> fingerprint of the corpus, which the store holds."""
+    adopted_on: tuple[str, ...] = ()
+    """The scenario's `adopted_on`."""
 
     @cached_property
     def key(self) -> EvaluationKey:
@@ -70,6 +74,7 @@ class Evaluator:
             counting=asked.counting,
             tests=self.tests,
             threshold=threshold_settings(asked, self.config.model.head),
+            adopted_on=self.adopted_on,
         )
 
     def find(self, step: StepCheckpoint) -> EvaluationRecord | None:

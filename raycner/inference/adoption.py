@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from raycner.config import RunConfig
+from raycner.data.retyping import Retyping
 from raycner.data.scenarios.scenario import Scenario
 from raycner.data.type_synonyms import synonym
 from raycner.errors import InputError
@@ -71,7 +72,7 @@ class Adoption:
 
 
 @dataclass(frozen=True)
-class _Model:
+class Model:
     """A model that was read, and is not in the store yet."""
 
     network: Network
@@ -110,11 +111,11 @@ def adopt(
 
     Raises `InputError` for a model that is no tagger with a linear head, and for a name that another run has.
     """
-    _require_name(store, name)
+    require_name(store, name)
     model = _read(path, store, labels, rename or {}, encoder, allow_pickle=allow_pickle)
     if labels and model.tagger is None:
         raise InputError("only token classifiers have labels", location="--labels", hint="leave it out")
-    complete, model = model, _retyped(model, drop, {} if model.tagger else rename or {})
+    complete, model = model, with_types(model, Retyping(drop=tuple(drop), rename={} if model.tagger else rename or {}))
     config = RunConfig.from_settings(_settings(model, name, test, store), {})
     before = RunLedger.find(store, name)
     if before is not None and before.planned[0].fingerprint != model.digest:
@@ -123,11 +124,12 @@ def adopt(
     _, scenario = run_steps.prepare(config, emit)
     _require_common_types(model.network.inventory.types, scenario, allow_similar=allow_similar)
     check = _check(complete, scenario, sentences)
-    _commit(store, plan(config, scenario)[0], model.network)
+    commit(store, plan(config, scenario)[0], model.network)
     return Adoption(run(config, emit), check)
 
 
-def _require_name(store: ObjectStore, name: str) -> None:
+def require_name(store: ObjectStore, name: str) -> None:
+    """Raise `InputError` for a name that no run may have."""
     if not is_key(name) or "/" in name:
         hint = "use letters, digits, '.', '_' and '-'"
         raise InputError(f"{name!r} cannot name a run", location="--name", hint=hint)
@@ -143,36 +145,36 @@ def _read(
     encoder: str | None,
     *,
     allow_pickle: bool,
-) -> _Model:
+) -> Model:
     """The model at a path, of a hub, or in the store."""
     folder = Path(path).expanduser()
     if (folder / DESCRIPTION).is_file():
         return _exported(path)
     if not folder.is_dir():
         try:
-            return _step(path, store, encoder)
+            return model_of_step(path, store, encoder)
         except InputError as error:
             if not is_hub_id(path) or "no run is called" not in error.what:
                 raise
     return _token_classifier(path, labels, rename, allow_pickle=allow_pickle)
 
 
-def _exported(path: str) -> _Model:
+def _exported(path: str) -> Model:
     """The network of a folder that `raycner export` wrote for a Predictor."""
     description, weights = read_description(Path(path).expanduser())
     network = Network.restore(description.model, description.inventory, description.memory, weights)
     model = plain(description.model, hashed=True)
     digest = fingerprint({"adopted": 1, "files": identity(path), "model": model})
-    return _Model(retyped(_calibrated(network, description.new_type_bias, path)), digest)
+    return Model(retyped(_calibrated(network, description.new_type_bias, path)), digest)
 
 
-def _step(address: str, store: ObjectStore, encoder: str | None) -> _Model:
+def model_of_step(address: str, store: ObjectStore, encoder: str | None) -> Model:
     """The network of a step in the store."""
     ledger, record = find_step(address, store)
     network = restore(store, ledger, record, encoder)
     new_type_bias = record.calibration.delta if record.calibration else 0.0
     digest = fingerprint({"adopted": 1, "step": record.fingerprint, "new_type_bias": new_type_bias})
-    return _Model(retyped(_calibrated(network, new_type_bias, address)), digest)
+    return Model(retyped(_calibrated(network, new_type_bias, address)), digest)
 
 
 def _calibrated(network: Network, new_type_bias: float, path: str) -> Network:
@@ -185,25 +187,26 @@ def _calibrated(network: Network, new_type_bias: float, path: str) -> Network:
     return network
 
 
-def _retyped(model: _Model, drop: Sequence[str], rename: Mapping[str, str]) -> _Model:
-    """The model without some types, and with other names for some."""
-    if not drop and not rename:
+def with_types(model: Model, retyping: Retyping) -> Model:
+    """The model with other types. Its name depends on the model's and on what was done."""
+    if not retyping:
         return model
-    network = retyped(model.network, drop, rename)
-    return _Model(network, fingerprint({"adopted": model.digest, "drop": sorted(drop), "rename": dict(rename)}))
+    merged = {"merge": {new: list(parts) for new, parts in retyping.merge.items()}} if retyping.merge else {}
+    changes = {"drop": sorted(retyping.drop), "rename": dict(retyping.rename), **merged}
+    return Model(retyped(model.network, retyping), fingerprint({"adopted": model.digest, **changes}))
 
 
-def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str], *, allow_pickle: bool) -> _Model:
+def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str], *, allow_pickle: bool) -> Model:
     """The network of a Hugging Face token classifier."""
     checkpoint = HuggingFaceCheckpoint(
         path, location=path, problem="cannot be adopted", hint=HINT, allow_pickle=allow_pickle
     )
     refuse_other_checkpoints(checkpoint.settings(), path)
     tagger = AdoptedTagger.of(checkpoint, labels, rename)
-    return _Model(tagger.network, tagger.digest, tagger)
+    return Model(tagger.network, tagger.digest, tagger)
 
 
-def _settings(model: _Model, name: str, test: TestFiles, store: ObjectStore) -> dict[str, Plain]:
+def _settings(model: Model, name: str, test: TestFiles, store: ObjectStore) -> dict[str, Plain]:
     """The settings of the run: one step, and the recommended recipe, by which later ones are trained."""
     config = model.network.config
     step = {"types": list(model.network.inventory.types), "adopted": model.digest, "corpus": test.corpus}
@@ -233,7 +236,7 @@ def _require_common_types(types: Sequence[str], scenario: Scenario, *, allow_sim
         raise InputError(what, location="--test", hint=f"the model has {', '.join(types)}; rename some with --rename")
 
 
-def _check(model: _Model, scenario: Scenario, number: int) -> Agreement | None:
+def _check(model: Model, scenario: Scenario, number: int) -> Agreement | None:
     tagger = model.tagger
     if tagger is None:
         return None
@@ -241,7 +244,8 @@ def _check(model: _Model, scenario: Scenario, number: int) -> Agreement | None:
     return compare_with_pipeline(tagger, given or made_sentences(tagger.tokenizer, number))
 
 
-def _commit(store: ObjectStore, spec: StepSpec, network: Network) -> None:
+def commit(store: ObjectStore, spec: StepSpec, network: Network, notes: Sequence[str] = ()) -> None:
+    """Write the network as the adopted step of this name, unless the store has it."""
     types = network.inventory.types
     record = TrainingRecord(
         index=0,
@@ -254,5 +258,6 @@ def _commit(store: ObjectStore, spec: StepSpec, network: Network) -> None:
         seconds=0.0,
         workers=0,
         version=__version__,
+        notes=tuple(notes),
     )
     StepCheckpoint.commit(store, spec, network, record)

@@ -79,7 +79,7 @@ def _choose(
 
 def experience_of(config: RunConfig, store: ObjectStore, ledger: RunLedger, record: StepRecord) -> Experience:
     """The sentences of a step. Raises `InputError` where the ledger does not tell them."""
-    scenario = Scenario.open(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
+    scenario = Scenario.of_run(config.scenario, store, [corpus.fingerprint for corpus in ledger.corpora])
     if not 0 <= record.index < len(scenario):
         what = f"an inconsistent ledger: its corpora have no step {record.index + 1}"
         raise InputError(what, location=ledger.run, hint="remove the run's ledger.json and run it again")

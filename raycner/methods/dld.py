@@ -61,6 +61,10 @@ class DLD(Wrapper[TagOutput]):
             return {"dld_positive": self.weight_positive}
         return {"dld_positive": self.weight_positive, "dld_negative": self.weight_negative}
 
+    @property
+    def learns_partly(self) -> bool:
+        return self.base.learns_partly and self.form != "kl"  # the softmax of kl is over the new tags too
+
     def decompose(self, output: TagOutput) -> dict[str, Tensor]:
         """[B, T, C] the part of the logits that each loss term compares."""
         if self.decomposition == "none":

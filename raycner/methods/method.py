@@ -139,6 +139,11 @@ class Method(ABC, Generic[Output]):
         return False
 
     @property
+    def learns_partly(self) -> bool:
+        """Whether `losses` leaves the tags in `batch.unknown` alone on words without annotation."""
+        return False
+
+    @property
     def types(self) -> Collection[str]:
         """The entity types named in its settings. Each must be a type that the run learns."""
         return ()

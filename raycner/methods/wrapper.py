@@ -38,6 +38,10 @@ class Wrapper(Method[Output]):
         return self.base.needs_kept_logits
 
     @property
+    def learns_partly(self) -> bool:
+        return self.base.learns_partly
+
+    @property
     def types(self) -> Collection[str]:
         return self.base.types
 

@@ -17,7 +17,7 @@ from raycner.networks.network import ModelConfig, Network
 from raycner.registry import suggest
 from raycner.settings import build
 
-OTHER_HEAD = "let it label text of yours, and train a first step on that: jobs/own_steps.yaml"
+OTHER_HEAD = "add --by-predictions --text FOLDER: a first step then learns what it predicts in text of yours"
 """What can be done with a model whose head is not one linear layer."""
 
 

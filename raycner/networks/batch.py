@@ -35,6 +35,9 @@ class Batch:
     """What a method's `collate` added for its `losses`, by type, on the device of the batch."""
     epoch: int = 0
     """The number of finished epochs of the step."""
+    unknown: Tensor | None = None
+    """[B, C] the tags that words outside every annotation may have, as only some of their entities are annotated; None
+    where no sentence has such."""
     companion: "Batch | None" = None
     """Sentences of `Split.companions` that a method reads next to these."""
 
@@ -55,6 +58,7 @@ class Batch:
             inputs={name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
             mask=self.mask.to(device, non_blocking=True),
             targets=self.targets.to(device, non_blocking=True),
+            unknown=None if self.unknown is None else self.unknown.to(device, non_blocking=True),
             companion=self.companion and self.companion.to(device),
         )
 

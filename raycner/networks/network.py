@@ -162,7 +162,8 @@ class Network(nn.Module):
         inputs = self.encoder.collate(tokens)
         mask = inputs["starts"] >= 0
         targets = self.head.mask_targets(self.head.targets(sentences), mask)
-        return Batch(torch.as_tensor(positions), inputs, mask, targets)
+        unknown = self.head.unknown_tags(sentences) if any(sentence.open for sentence in sentences) else None
+        return Batch(torch.as_tensor(positions), inputs, mask, targets, unknown=unknown)
 
     def start_step(
         self, inventory: TypeInventory, sentences: Iterable[Words], token_ids: NDArray[np.int64] | None = None

@@ -1,51 +1,71 @@
-"""Retyping: a network without some of its types, or with other names for them. Nothing is trained.
+"""Retyping of a network: without some of its types, with other names for some, or with several as one.
 
-A dropped type has no row, so it is never predicted; the rows of the other types keep every bit.
+Nothing is trained, and every row that remains keeps every bit. A dropped type has no row, so it is never predicted. A
+merged type has the rows of all its parts: where a tag of a part was the best one, that of the merged type is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
 
 from raycner.data.entities import TypeInventory
+from raycner.data.retyping import Retyping
 from raycner.errors import InputError
 from raycner.networks.heads.growing_rows import GrowingRows
-from raycner.networks.network import Network
-from raycner.registry import suggest
+from raycner.networks.network import ModelConfig, Network
+
+AS_IT_IS = Retyping()
 
 
-def retyped(network: Network, drop: Collection[str] = (), rename: Mapping[str, str] | None = None) -> Network:
-    """The network with one step's types: those that are not dropped, under their new names.
+def retyped(network: Network, retyping: Retyping = AS_IT_IS) -> Network:
+    """The network with the types of one step: those that remain, under their new names.
 
     Raises `InputError` for a type that it does not have, and for a head whose types have no rows of their own.
     """
-    names, types = rename or {}, network.inventory.types
-    for option, named in (("--drop", drop), ("--rename", names)):
-        for name in named:
-            if name not in types:
-                raise InputError(f"the model has no type {name!r}", location=option, hint=suggest(name, types))
-    remaining = [name for name in types if name not in drop]
-    if not remaining:
-        raise InputError("no type is left", location="--drop", hint="drop fewer types")
-    inventory = TypeInventory().grow([names.get(name, name) for name in remaining])
+    names = retyping.names(network.inventory.types)
+    parts = {new: [old for old in names if names[old] == new] for new in names.values()}
     weights = network.state_dict()
-    if drop:
-        weights["head.rows"] = _rows(network, [types.index(name) for name in remaining])
+    if retyping.drop or retyping.merge:
+        outside, of_types = _rows(network)
+        weights["head.rows"] = torch.cat([outside, *(of_types[old] for new in parts for old in parts[new])]).detach()
     try:
-        return Network.restore(network.config, inventory, network.encoder.memory(), weights)
+        config = _with_rows(network.config, parts)
+        return Network.restore(config, TypeInventory().grow(parts), network.encoder.memory(), weights)
     except RuntimeError:
         raise _refusal(network) from None
 
 
-def _rows(network: Network, places: Collection[int]) -> torch.Tensor:
-    """The rows of O, and those of the types at these places."""
-    head = network.head
+def _rows(network: Network) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+    """The rows of O, and those of each type."""
+    head, types = network.head, network.inventory.types
     if not isinstance(head, GrowingRows):
         raise _refusal(network)
-    first = head.count(TypeInventory())
-    per_type = (head.count(head.inventory) - first) // len(head.inventory)
-    blocks = [head.weight[:first], *(head.weight[first + i * per_type :][:per_type] for i in places)]
-    return torch.cat(blocks).detach()
+    first, extra = head.count(TypeInventory()), _extra_rows(network.config)
+    per_set = (head.count(head.inventory) - first) // (len(types) + len(extra))
+    sizes = [per_set * (1 + extra.count(name)) for name in types]
+    if first + sum(sizes) != len(head.weight):
+        raise _refusal(network)
+    outside, *rows = head.weight.split([first, *sizes])
+    return outside, dict(zip(types, rows, strict=True))
+
+
+def _with_rows(config: ModelConfig, parts: Mapping[str, Sequence[str]]) -> ModelConfig:
+    """The model whose types have the rows of all of their parts."""
+    before = _extra_rows(config)
+    extra = tuple(new for new, old in parts.items() for _ in range(len(old) - 1 + sum(map(before.count, old))))
+    if extra == before:
+        return config
+    if not hasattr(config.head, "extra_rows"):
+        what = f"head {config.head.name!r} has one set of rows per type, so types cannot be merged"
+        raise InputError(what, location="model.head.name", hint="use a linear or a cosine head")
+    return replace(config, head=replace(cast(Any, config.head), extra_rows=extra))
+
+
+def _extra_rows(config: ModelConfig) -> tuple[str, ...]:
+    extra: tuple[str, ...] = getattr(config.head, "extra_rows", ())
+    return extra
 
 
 def _refusal(network: Network) -> InputError:

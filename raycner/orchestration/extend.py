@@ -24,12 +24,15 @@ def with_step(
     source: str | None,
     corpus: str | None,
     *,
+    annotated: Sequence[str] = (),
+    partly: Sequence[str] = (),
     allow_similar: bool = False,
 ) -> dict[str, Plain]:
     """The settings of a run with one more step, whose types are annotated in `source` (None: in the run's own source).
 
-    `corpus` is the layout of the source, if not the run's own. Raises `InputError` for a type that is probably a
-    learned one under another name, unless `allow_similar`.
+    `corpus` is the layout of the source, if not the run's own. `annotated` are old types that it annotates too,
+    `partly` types of which it marks only some entities. Raises `InputError` for a type that is probably a learned one
+    under another name, unless `allow_similar`.
     """
     settings = recorded(ledger.config)
     protocol = settings["scenario"]["protocol"]
@@ -40,18 +43,22 @@ def with_step(
     if not allow_similar:
         _refuse_similar_types(types, [kind for planned in ledger.planned for kind in planned.new])
     layout = {key: value for key, value in {"path": source, "name": corpus}.items() if value is not None}
-    step: dict[str, Plain] = {"types": list(types), **({"corpus": layout} if layout else {})}
+    given = {"annotated": list(annotated), "partly": list(partly), "corpus": layout}
+    step: dict[str, Plain] = {"types": list(types), **{key: value for key, value in given.items() if value}}
     settings.pop("plugins", None)  # only the user names plugins, never a ledger
     longer = {"protocol": {"steps": [*protocol["steps"], step]}}
     return merge(settings, {"store": store.uri, "scenario": longer})
 
 
 def undo(ledger: RunLedger, store: ObjectStore) -> None:
-    """Remove a run that extends another one; the other run and all steps stay until `raycner store gc`.
+    """Remove a run that extends another one, or has other types; that one and all steps stay until `raycner store gc`.
 
-    Raises `InputError` for a run of one step, and for one whose last step an alias names.
+    Raises `InputError` for a run that was made from no other, and for one whose last step an alias names.
     """
-    if len(ledger.planned) < 2 or recorded(ledger.config)["scenario"]["protocol"]["name"] != "steps":
+    protocol = recorded(ledger.config)["scenario"]["protocol"]
+    first = protocol["steps"][0] if protocol["name"] == "steps" else {}
+    was_retyped = bool(first.get("adopted") and first.get("origin"))
+    if not first or (len(ledger.planned) < 2 and not was_retyped):
         raise InputError("it extends no other run", location=ledger.run, hint="name a run that `raycner extend` made")
     last = ledger.planned[-1].fingerprint
     for name in alias_names(store):

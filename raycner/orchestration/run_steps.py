@@ -63,13 +63,14 @@ def name(config: RunConfig, specs: Sequence[StepSpec]) -> str:
     """A run's name: corpus, protocol, method and seed for people; the last step's fingerprint identifies it.
 
     Predictions that are read otherwise than the head's own settings say are another run on the same steps. The run of
-    an adopted model has its name, and runs that extend it have the new types after it.
+    an adopted model has the name that the user gave it, and runs that extend it have the new types after it.
     """
     read_out = _read_out(config)
     marks = [specs[-1].fingerprint[:8], *([fingerprint(read_out)[:4]] if read_out else [])]
-    if config.scenario.protocol.run_name:
-        learned = [kind for spec in specs for kind in spec.inventory.new if not spec.adopted]
-        words = [config.scenario.protocol.run_name, *map(_as_key, learned)]
+    protocol = config.scenario.protocol
+    if protocol.run_name:
+        learned = [kind for spec in specs[protocol.named_steps :] for kind in spec.inventory.new]
+        words = [protocol.run_name, *map(_as_key, learned)]
         return "-".join([*words, *(marks if learned or read_out else [])])
     words = [config.scenario.corpus.name, config.scenario.label, config.method.label, f"seed{config.seed}"]
     return "-".join(["-".join(words).replace("(", "-").replace(")", ""), *marks])
@@ -113,8 +114,8 @@ def run_steps(
     `fingerprints` are those of the scenario's corpora, `tests` (by name) those of extra test sets; the store has both.
     """
     store = ObjectStore(config.store)
-    evaluator = Evaluator(store, config, tests or {})
     scenario = Scenario.open(config.scenario, store, fingerprints)
+    evaluator = Evaluator(store, config, tests or {}, scenario.adopted_on)
     specs = plan(config, scenario)
     run = name(config, specs)
     ledger = RunLedger.find(store, run) if ranks.rank() == 0 else None

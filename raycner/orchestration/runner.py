@@ -54,7 +54,7 @@ def drive(
         begin(config, store, scenario, specs)
         if len(specs) > 1:
             handler(Message(active_parts(config)))
-        if compute.workers and not _is_done(specs, Evaluator(store, config, tests)):
+        if compute.workers and not _is_done(specs, Evaluator(store, config, tests, scenario.adopted_on)):
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
             with cluster(compute.workers * compute.cpus_per_worker + 1, handler):
                 handler(Waiting(f"starting {number} Ray Train workers"))

@@ -68,6 +68,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
     for number in config.at:
         if int(number) > len(scenario):
             raise InputError(f"there is no step {number}", location="at", hint=f"the run has {len(scenario)} steps")
+    _require_partly(config, scenario)
     identity = config.model.identity()
     memory = config.scenario.memory if config.scenario.memory.size else MemoryConfig()
     chain: list[StepSpec] = []
@@ -89,6 +90,17 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
             )
         )
     return tuple(chain)
+
+
+def _require_partly(config: RunConfig, scenario: Scenario) -> None:
+    """Raise `InputError` where a method would read words as O that may be of a type which is annotated in part."""
+    for index, experience in enumerate(scenario):
+        method = config.for_step(index).method
+        if experience.train.open and not (method if index else method.first).learns_partly:
+            name = method.label if index else "the first step, which has no teacher,"
+            what = f"{name} takes words without annotation for O"
+            hint = "set method.name=extend_ner, or duplet or dld around it; the first step needs full annotations"
+            raise InputError(what, location=f"scenario.protocol.steps.{index}.partly", hint=hint)
 
 
 def _of_first_step(model: ModelConfig) -> ModelConfig:

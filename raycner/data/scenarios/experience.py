@@ -1,5 +1,6 @@
 """What one step of a scenario may see: splits of a corpus, in which only some types are annotated."""
 
+import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,10 @@ class Split:
 
     erased: frozenset[str] = frozenset()
     """Visible types whose entities are cut out of the sentences, words and all."""
+    open: frozenset[str] = frozenset()
+    """Visible types of which only some entities are annotated: words without annotation may be of them."""
+    names: Mapping[str, str] | None = None
+    """What types of the corpus are called here, where that differs; those without a name are not annotated here."""
     further: tuple["Split", ...] = field(default=(), repr=False)
     """Sentences of other sources, learned with these: each split with the types that are visible in it."""
     companions: tuple["Split", ...] = field(default=(), repr=False)
@@ -79,12 +84,18 @@ class Split:
 
     def __getitem__(self, position: int) -> Sentence:
         source, row = self._locate(position)
-        table = source.corpus[source.part]
-        gold = frozenset(entity for entity in table.entities(row) if entity.type in source.visible)
-        sentence = Sentence(row, table.words(row), gold)
+        gold = frozenset(entity for entity in source._annotated(row) if entity.type in source.visible)
+        sentence = Sentence(row, source.corpus[source.part].words(row), gold, open=source.open)
         if source.erased:
             sentence = sentence.without(source.erased)
         return sentence if self.pseudo is None else replace(sentence, pseudo=self.pseudo[position])
+
+    def _annotated(self, row: int) -> Iterable[Entity]:
+        """The entities of a row, as they are called here."""
+        entities = self.corpus[self.part].entities(row)
+        if self.names is None:
+            return entities
+        return [replace(entity, type=self.names[entity.type]) for entity in entities if entity.type in self.names]
 
     def words(self, position: int) -> tuple[str, ...]:
         """The words of one sentence."""
@@ -99,6 +110,12 @@ class Split:
 
     def sentences(self, positions: Sequence[int] | None = None) -> Iterator[Sentence]:
         return (self[i] for i in (range(len(self)) if positions is None else positions))
+
+    @property
+    def digest(self) -> str:
+        """Of its rows, and of the types that are visible in them."""
+        facts = repr((self.corpus.fingerprint, self.part, sorted(self.visible), sorted((self.names or {}).items())))
+        return hashlib.sha256(facts.encode() + self.rows.astype("<i8").tobytes()).hexdigest()[:16]
 
     def dataset(self) -> "Dataset":
         """The rows of the split in its corpus's dataset: a selection by index, which copies no sentence.

@@ -65,6 +65,11 @@ class Protocol(ABC):
         """How the names of its runs begin, instead of by corpus, protocol, method and seed."""
         return ""
 
+    @property
+    def named_steps(self) -> int:
+        """How many of its first steps `run_name` alone names; the types of later ones follow it."""
+        return 0
+
     def corpora(self, corpus: Layout) -> tuple[Layout, ...]:
         """The corpora to read; `corpus` is the scenario's."""
         return (corpus,)

@@ -95,6 +95,11 @@ class Scenario(Sequence[Experience]):
         """The scenario over corpora that are in the store (how workers open it)."""
         return cls(config, [Corpus.open(store, fingerprint) for fingerprint in fingerprints])
 
+    @classmethod
+    def of_run(cls, config: ScenarioConfig, store: ObjectStore, fingerprints: Sequence[str]) -> "Scenario":
+        """The scenario over the corpora that a ledger names, which are those of the protocol: without a reservoir."""
+        return cls.open(replace(config, reservoir=ReservoirConfig()), store, fingerprints)
+
     def __len__(self) -> int:
         return len(self._experiences)
 
@@ -126,12 +131,20 @@ class Scenario(Sequence[Experience]):
         return ReservoirKey(corpus=self.reservoir.fingerprint, size=settings.size, confidence=settings.confidence)
 
     @property
+    def adopted_on(self) -> tuple[str, ...]:
+        """Digests of the test sentences of an adopted first step, and of the types annotated there; else nothing.
+
+        Every other step is named by its sentences. An adopted one is named by its model alone.
+        """
+        return tuple(split.digest for split in self[0].test) if self[0].adopted else ()
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the division leaves out or could not give, for the report."""
         unseen = 0
         for corpus in set(self.corpora):
             seen = [experience.train.rows for experience in self if experience.train.corpus is corpus]
-            unseen += len(corpus["train"]) - len(np.unique(np.concatenate(seen)))
+            unseen += len(corpus["train"]) - len(np.unique(np.concatenate(seen))) if seen else 0
         left_out = (f"{unseen} training sentences are in no step",) if unseen else ()
         return (*left_out, *self.config.protocol.notes(self))
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raycner.hashing import omit_default_from_hash
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.decoding import Decoding
@@ -22,7 +23,7 @@ class CosineTags(TagHead):
     }
 
     def __init__(self, width: int, config: "Cosine") -> None:
-        super().__init__(width, config.scheme, config.decoding)
+        super().__init__(width, config.scheme, config.decoding, config.extra_rows)
         self.scale = nn.Parameter(torch.tensor(config.scale))
         self.norm_axis = config.norm_axis
 
@@ -66,6 +67,8 @@ class Cosine(HeadConfig):
     logits of a word then depend on the other sentences of the batch, so that one process must see the whole batch, and
     the teacher reads each batch along with the student: a forward pass per update. What needs no gradient is read in
     batches of eight sentences, in the order of the corpus. Both as published."""
+    extra_rows: tuple[str, ...] = omit_default_from_hash(())
+    """A type for each further set of rows that it has: merging types sets it."""
 
     @property
     def batch_dependent(self) -> str:

@@ -127,6 +127,10 @@ class Head(nn.Module, ABC, Generic[Output]):
         """The targets, with IGNORE for words without a state. Shapes: mask [B, T]."""
         return targets.where(mask, IGNORE)
 
+    def unknown_tags(self, sentences: Sequence[Sentence]) -> Tensor:  # noqa: ARG002
+        """[B, C] the tags that words outside every annotation may have: those of the sentence's open types."""
+        raise TypeError(f"{type(self).__name__} has no tags")
+
     @abstractmethod
     def forward(self, states: States, batch: Batch) -> Output: ...
 

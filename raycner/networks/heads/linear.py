@@ -22,7 +22,7 @@ class LinearTags(TagHead):
     can_bake_in: ClassVar[bool] = True
 
     def __init__(self, width: int, config: "Linear") -> None:
-        super().__init__(config.hidden or width, config.scheme, config.decoding)
+        super().__init__(config.hidden or width, config.scheme, config.decoding, config.extra_rows)
         self.init_std, self.zero_outside = config.init_std, config.zero_outside
         self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
 
@@ -71,7 +71,8 @@ class Linear(HeadConfig):
     hidden: int = omit_default_from_hash(0)
     """Units of a hidden layer with ReLU between state and rows; 0 is none. Published: none in the papers; as many as
     the BiLSTM has per direction, 128, in the code of the progressive taggers."""
-
+    extra_rows: tuple[str, ...] = omit_default_from_hash(())
+    """A type for each further set of rows that it has: merging types sets it."""
     zero_outside: bool = omit_default_from_hash(False)
     """The logit of O is the constant 0 (published: ICE)."""
 

@@ -82,6 +82,10 @@ class TagRows(GrowingRows[Output]):
     def targets(self, sentences: Sequence[Sentence]) -> Tensor:
         return pad_sequence([self.tag_set.encode(s) for s in sentences], batch_first=True, padding_value=IGNORE)
 
+    def unknown_tags(self, sentences: Sequence[Sentence]) -> Tensor:
+        kinds = [split_tag(tag)[1] for tag in self.tags]
+        return torch.tensor([[kind in sentence.open for kind in kinds] for sentence in sentences])
+
     def _decode(self, tags: Tensor, confidences: Tensor, batch: Batch) -> list[Prediction]:
         """The entities of each sentence's tags. Shapes: two of [B, T]."""
         rows = zip(tags.where(batch.mask, O).tolist(), confidences.tolist(), strict=True)
@@ -126,8 +130,14 @@ class TagHead(TagRows[TagOutput]):
 
     supports_calibration: ClassVar[bool] = True
 
-    def __init__(self, width: int, scheme: Scheme = "BIO", decoding: Decoding = "constrained") -> None:
-        super().__init__(width, TagSet(scheme=scheme))
+    def __init__(
+        self,
+        width: int,
+        scheme: Scheme = "BIO",
+        decoding: Decoding = "constrained",
+        extra_rows: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(width, TagSet(scheme=scheme, extra_rows=extra_rows))
         self.decoding = decoding
         self.register_load_state_dict_pre_hook(_drop_shift)  # type: ignore[no-untyped-call]
 
@@ -192,6 +202,8 @@ class TagHead(TagRows[TagOutput]):
         if self.tag_set.scheme == "BIOES":
             line = "The tags were BIOES: of S- and E- rows the labels here are B- and I-, so some labels occur twice."
             differences = (*differences, line)
+        if self.tag_set.extra_rows:
+            differences = (*differences, "Types were merged: their labels occur once for each type of before.")
         return LinearLayer([_as_bio(tag) for tag in self.tags], weight, bias, differences)
 
 

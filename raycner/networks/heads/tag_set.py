@@ -29,6 +29,8 @@ class TagSet:
 
     inventory: TypeInventory = TypeInventory()  # noqa: RUF009
     scheme: Scheme = "BIO"
+    extra_rows: tuple[str, ...] = ()
+    """A type for each further set of tags that it has, where types were merged; entities are encoded by the first."""
 
     def __len__(self) -> int:
         return len(self.tags)
@@ -44,12 +46,14 @@ class TagSet:
     @cached_property
     def tags(self) -> tuple[str, ...]:
         """The name of each tag."""
-        return (OUTSIDE, *(f"{prefix}-{kind}" for kind in self.inventory.types for prefix in self.prefixes))
+        kinds = [kind for kind in self.inventory.types for _ in range(1 + self.extra_rows.count(kind))]
+        return (OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in self.prefixes))
 
     @cached_property
     def begins(self) -> dict[str, int]:
-        """The tag B- of each type; the type's other tags follow it in the order of the scheme."""
-        return {tag.removeprefix("B-"): number for number, tag in enumerate(self.tags) if tag.startswith("B-")}
+        """The first tag B- of each type; the type's other tags follow it in the order of the scheme."""
+        numbered = reversed([*enumerate(self.tags)])
+        return {tag.removeprefix("B-"): number for number, tag in numbered if tag.startswith("B-")}
 
     @cached_property
     def is_inside(self) -> Tensor:
@@ -67,10 +71,12 @@ class TagSet:
 
     @cached_property
     def openers(self) -> Tensor:
-        """[C, 2] B- and I- of each tag's type, after which its I- and E- may follow; O twice for O."""
-        numbers = {tag: number for number, tag in enumerate(self.tags)}
-        kinds = [tag[2:] for tag in self.tags]
-        return torch.tensor([[numbers[f"B-{kind}"], numbers[f"I-{kind}"]] if kind else [O, O] for kind in kinds])
+        """[C, 2] B- and I- of each tag's set, after which its I- and E- may follow; O twice for O."""
+        openers, begin = [], O
+        for number, tag in enumerate(self.tags):
+            begin = number if tag.startswith("B-") else begin
+            openers.append([O, O] if tag == OUTSIDE else [begin, begin + 1])
+        return torch.tensor(openers)
 
     @cached_property
     def allowed(self) -> Tensor:
