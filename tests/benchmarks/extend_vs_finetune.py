@@ -24,7 +24,7 @@ from raycner.data.annotated import GoldSentence, read_annotated
 from raycner.data.entities import encode
 
 OLD = ("corporation", "group", "person")
-EPOCHS, BATCH, RATE = 6, 16, 2e-4
+EPOCHS, BATCH, RATE = 4, 16, 2e-4
 """How the first tagger is trained."""
 
 
