@@ -244,7 +244,6 @@ class Run:
         *,
         corpus: str | None = None,
         progress: Progress = True,
-        **settings: object,
     ) -> "Run":
         """Teach this run several types in place of one, by one more step; returns the longer run.
 
@@ -252,7 +251,7 @@ class Run:
         `InputError` as `retype` and `extend` do.
         """
         smaller = self.retype(drop=[name], progress=progress)
-        return smaller.extend(into, source, overrides, corpus=corpus, progress=progress, **settings)
+        return smaller.extend(into, source, overrides, corpus=corpus, progress=progress)
 
     def undo_extension(self) -> None:
         """Remove this run from the store, if it extends another one or has other types; that one stays.

@@ -32,7 +32,7 @@ def retyped(network: Network, retyping: Retyping = AS_IT_IS) -> Network:
         weights["head.rows"] = torch.cat([outside, *(of_types[old] for new in parts for old in parts[new])]).detach()
     try:
         config = _with_rows(network.config, parts)
-        return Network.restore(config, TypeInventory().grow(parts), network.encoder.memory(), weights)
+        return Network.restore(config, TypeInventory().grow(tuple(parts)), network.encoder.memory(), weights)
     except RuntimeError:
         raise _refusal(network) from None
 
@@ -47,7 +47,7 @@ def _rows(network: Network) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
     sizes = [per_set * (1 + extra.count(name)) for name in types]
     if first + sum(sizes) != len(head.weight):
         raise _refusal(network)
-    outside, *rows = head.weight.split([first, *sizes])
+    outside, *rows = torch.split(head.weight, [first, *sizes])
     return outside, dict(zip(types, rows, strict=True))
 
 
