@@ -5,6 +5,7 @@ eyes can part, no more ink than the figures need.
 """
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -56,6 +57,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+TIP = re.compile(r'<g id="tip:([^"]*)">')
+"""A group that `tip` marked, as matplotlib writes it; its text is escaped as that of an attribute."""
+
+
 class Plot(NamedTuple):
     """A figure, to be drawn when it is looked at."""
 
@@ -65,9 +70,10 @@ class Plot(NamedTuple):
     draw: Callable[[], Figure]
 
     def svg(self) -> str:
-        """As an SVG document, the same one each time."""
+        """As an SVG document, the same one each time; what `tip` marked has a title, which browsers show on hover."""
         omitted = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        return printable(self._rendered("svg", metadata=omitted).decode())
+        text = printable(self._rendered("svg", metadata=omitted).decode())
+        return TIP.sub(r"<g><title>\g<1></title>", text)
 
     def save(self, folder: Path) -> None:
         """Write it as SVG, and as PNG at 300 dots an inch on white."""
@@ -86,6 +92,13 @@ def canvas(height: float, entries: int) -> tuple[Figure, Axes]:
     """A column with room for a legend of so many entries."""
     picture = Figure(figsize=(COLUMN, height + 0.165 * entries), layout="constrained")
     return picture, picture.add_subplot()
+
+
+def tip(axes: Axes, x: float, y: float, text: str) -> None:
+    """Show a text where the mouse is over a point."""
+    axes.plot(
+        [x], [y], marker="o", markersize=11, markerfacecolor="#ffffff", alpha=0.0, linestyle="", gid=f"tip:{text}"
+    )
 
 
 def legend(picture: Figure, handles: Sequence[Artist], names: Sequence[str]) -> None:

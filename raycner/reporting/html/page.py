@@ -1,10 +1,12 @@
 """Results as one HTML page: tables, figures and the command that reproduces each run, in one self-contained file.
 
-The page is a tree of sections. It loads nothing and runs nothing; text from a corpus or a settings file is escaped by
-the template, and by matplotlib in figures. Every plot of the page can be exported by itself.
+The page is a tree of sections. It loads nothing, and runs nothing but the script that sorts tables, which its security
+policy names by hash. Text from a corpus or a settings file is escaped by the template, and by matplotlib in figures.
+Every plot of the page can be exported by itself.
 """
 
 import base64
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +87,8 @@ class Section:
 
     title: str
     anchor: str
+    findings: Sequence[str] = ()
+    """What it shows, in words."""
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     plots: Sequence[Plot] = ()
@@ -125,9 +129,12 @@ def html(sections: Sequence[Section], heading: str = HEADING, opening: str = OPE
     """The page."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = _inline
+    environment.tests["sortable"] = _sortable
     source = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    template = environment.from_string(source)
-    return printable(template.render(sections=sections, heading=heading, opening=opening, version=__version__))
+    script = resources.files(__package__).joinpath("sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = {"sections": sections, "heading": heading, "opening": opening, "version": __version__}
+    return printable(environment.from_string(source).render(page, script=Markup(script), digest=digest))
 
 
 def write(sections: Sequence[Section], file: Path, heading: str = HEADING, opening: str = OPENING) -> None:
@@ -180,12 +187,8 @@ def _scenario(
     return Section(
         title=title(comparison),
         anchor=anchor,
-        paragraphs=[
-            *comparison_findings(comparison),
-            types,
-            *remarks(comparison, runs),
-            *_undrawn(len(comparison.rows) - share),
-        ],
+        findings=comparison_findings(comparison),
+        paragraphs=[types, *remarks(comparison, runs), *_undrawn(len(comparison.rows) - share)],
         tables=[ranking(comparison, runs)],
         plots=_scenario_plots(anchor, drawn, published, runs),
         parts=parts,
@@ -200,6 +203,9 @@ def _scenario_plots(anchor: str, drawn: Comparison, published: Published | None,
     if any(row.finished and row.forgetting for row in drawn.rows):
         figures.append(plots.retention(f"{anchor}-old-and-new", drawn, runs))
         figures.append(plots.forgetting(f"{anchor}-forgetting", drawn))
+        figures.append(plots.forgetting_by_type(f"{anchor}-forgetting-by-type", drawn, runs))
+    if sum(row.average_macro is not None for row in drawn.rows) > 1:
+        figures.append(plots.cost(f"{anchor}-cost", drawn, runs))
     return figures
 
 
@@ -240,6 +246,8 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
     started = [run for run in runs if run.steps]
     detailed = started[:MOST_SEEDS]
     figures = [plots.heatmap(f"{anchor}-types", started)] if started else []
+    if started and len(started[0].steps) > 1:
+        figures.append(plots.precision_recall(f"{anchor}-precision-recall", started))
     if any(step.epochs for run in started for step in run.steps):
         figures.append(plots.terms(f"{anchor}-losses", started))
     by_type = [_type_table(run) for run in detailed]
@@ -253,12 +261,8 @@ def _row(anchor: str, row: Row, runs: Sequence[Run]) -> Section:
     return Section(
         title=name.text,
         anchor=anchor,
-        paragraphs=[
-            *([", ".join(name.details)] if name.details else []),
-            *_in_words(started),
-            *_undetailed(runs),
-            *_notes(detailed),
-        ],
+        findings=_in_words(started),
+        paragraphs=[*([", ".join(name.details)] if name.details else []), *_undetailed(runs), *_notes(detailed)],
         tables=[_extra_test_table(run) for run in detailed if extra_test_sets(run)],
         plots=figures,
         parts=parts,
@@ -324,10 +328,18 @@ def _round(anchor: str, search: SearchRecord, round_: RoundRecord) -> Section:
         figures.append(search_plots.front(f"{anchor}-front", search, round_))
     if round_.importances:
         figures.append(search_plots.importances(f"{anchor}-importances", round_))
+    if len(search_plots.finished(round_)) > 1 and search_plots.searched(round_):
+        figures.append(search_plots.slices(f"{anchor}-slices", round_))
+        figures.append(search_plots.parallel(f"{anchor}-parallel", round_))
     lines = [f"{searches.counts(round_)}.", *searches.failures(round_)]
     heading = "Trials" if len(search.rounds) == 1 else f"Trials for step {round_.steps}"
     table = searches.trials_table(search, round_)
     return Section(title=heading, anchor=anchor, paragraphs=lines, tables=[table], plots=figures)
+
+
+def _sortable(table: Table) -> bool:
+    """Whether the order of its rows carries no meaning: every row has a name of its own."""
+    return len(table.rows) > 2 and all(row and not row[0].blank for row in table.rows)
 
 
 class Picture(NamedTuple):

@@ -10,11 +10,12 @@ import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from raycner.analysis.comparison import Comparison, Point, Row
-from raycner.analysis.formatting import figure, short
+from raycner.analysis.formatting import PLUS_MINUS, figure, short
 from raycner.analysis.published import MEASURES, Measure, Published
 from raycner.analysis.scores import Run, Step, types_of
 from raycner.analysis.statistics import Spread, spread
@@ -33,7 +34,9 @@ from raycner.reporting.html.figures import (
     Plot,
     bars,
     canvas,
+    folded,
     legend,
+    tip,
 )
 from raycner.settings import spell
 
@@ -62,6 +65,8 @@ def _curve(comparison: Comparison, measure: Measure, published: Published | None
         points = [_score(point, measure) for point in row.curve]
         steps = [point.step + 1 for point in row.curve]
         handles += axes.plot(steps, [point.mean for point in points], **look)
+        for step, point in zip(steps, points, strict=True):
+            tip(axes, step, point.mean, f"{row.label}, step {step}: {_spelled(point)}")
         low, high = ([point.mean + side * (point.std or 0.0) for point in points] for side in (-1, 1))
         axes.fill_between(steps, low, high, color=look["color"], alpha=0.15, linewidth=0)
         for pair in published.pairs if published else ():
@@ -69,6 +74,7 @@ def _curve(comparison: Comparison, measure: Measure, published: Published | None
                 hollow = {**look, "linestyle": ":", "markerfacecolor": PAPER, "linewidth": 1.0}
                 axes.plot(range(1, len(theirs[measure]) + 1), theirs[measure], **hollow)
     axes.set(xlabel="after step", ylabel=f"{measure}-F1 (%)")
+    axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     legend(picture, handles, labels(rows))
@@ -97,6 +103,107 @@ def forgetting(name: str, comparison: Comparison) -> Plot:
     return Plot(name, caption, partial(bars, labels(rows), lost, "F1 lost (points)"))
 
 
+def forgetting_by_type(name: str, comparison: Comparison, runs: Sequence[Run]) -> Plot:
+    """What each system lost of each old type."""
+    caption = "Points of F1 that each old type lost: its best score after an earlier step minus the final one. "
+    return Plot(name, f"{caption}Mean over seeds; finished runs.", partial(_forgetting_by_type, comparison, runs))
+
+
+def _forgetting_by_type(comparison: Comparison, runs: Sequence[Run]) -> Figure:
+    by_name = {run.run: run for run in runs}
+    rows = [row for row in comparison.rows if row.finished]
+    finished = [
+        [by_name[one] for one, seed in zip(row.runs, row.seeds, strict=True) if seed in row.finished] for row in rows
+    ]
+    types = types_of(comparison.plan[:-1])
+    names = [folded(name) for name in labels(rows)]
+    margin = 0.07 * max(len(line) for name in names for line in name.split("\n"))
+    tall = 0.24 * sum(max(1.0, 0.75 * (name.count("\n") + 1)) for name in names)
+    head = 0.25 + 0.065 * max(len(short(name, LONGEST_TYPE)) for name in types)
+    picture = Figure(figsize=(max(COLUMN, margin + 0.42 * len(types)), head + tall), layout="constrained")
+    axes = picture.add_subplot()
+    for top, of_row in enumerate(finished):
+        for left, name in enumerate(types):
+            lost = _mean([run.forgetting.get(name) for run in of_row])
+            if lost is not None:
+                _shaded(axes, left, top, max(lost, 0.0), figure(lost), "Oranges")
+    axes.set(xlim=(0, len(types)), ylim=(len(rows), 0))
+    axes.set_yticks([top + 0.5 for top in range(len(rows))], names)
+    axes.xaxis.tick_top()
+    axes.set_xticks([left + 0.5 for left in range(len(types))], [short(n, LONGEST_TYPE) for n in types], rotation=90)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return picture
+
+
+def cost(name: str, comparison: Comparison, runs: Sequence[Run]) -> Plot:
+    """Minutes of training per run, and what they bought."""
+    caption = (
+        "Average macro-F1 against minutes of training, a point a row; steps that another run trained count here too."
+    )
+    return Plot(name, caption, partial(_cost, comparison, runs))
+
+
+def _cost(comparison: Comparison, runs: Sequence[Run]) -> Figure:
+    by_name = {run.run: run for run in runs}
+    rows = [row for row in comparison.rows if row.average_macro]
+    picture, axes = canvas(2.3, len(rows))
+    handles: list[Artist] = []
+    for row, look in zip(rows, _looks(rows), strict=False):
+        assert row.average_macro
+        minutes = (
+            fmean(by_name[one].seconds for one, s in zip(row.runs, row.seeds, strict=True) if s in row.finished) / 60
+        )
+        marker = look["marker"] or "s"
+        handles += axes.plot([minutes], [row.average_macro.mean], color=look["color"], marker=marker, linestyle="")
+        tip(axes, minutes, row.average_macro.mean, f"{row.label}: {_spelled(row.average_macro)} in {minutes:.1f} min")
+    axes.set(xlabel="minutes of training per run", ylabel="average macro-F1 (%)")
+    axes.margins(0.1)
+    axes.set_xlim(left=0)
+    axes.set_ylim(bottom=0)
+    axes.grid()
+    legend(picture, handles, labels(rows))
+    return picture
+
+
+def precision_recall(name: str, runs: Sequence[Run]) -> Plot:
+    """Precision against recall of every type after the last step."""
+    caption = "Precision against recall of each type after the last step, on test; the curves join points of equal F1. "
+    caption += "Right of the diagonal a type is predicted too often, left of it too rarely"
+    return Plot(
+        name,
+        f"{caption}; mean of {len(runs)} seeds." if len(runs) > 1 else f"{caption}.",
+        partial(_precision_recall, runs),
+    )
+
+
+def _precision_recall(runs: Sequence[Run]) -> Figure:
+    last = [run.steps[-1] for run in runs]
+    types = types_of(runs[0].plan[: len(runs[0].steps)])
+    picture = Figure(figsize=(COLUMN, COLUMN), layout="constrained")
+    axes = picture.add_subplot()
+    for f1 in (20, 40, 60, 80):
+        recalls = [f1 / 2 + (100 - f1 / 2) * place / 60 for place in range(1, 61)]
+        curve = [(r, f1 * r / (2 * r - f1)) for r in recalls if f1 * r / (2 * r - f1) <= 100]
+        axes.plot(*zip(*curve, strict=True), color=RULE, linewidth=0.8, zorder=0)
+        axes.annotate(f"F1 {f1}", curve[-1], (-2, 2), textcoords="offset points", size=6, color=FAINT, ha="right")
+    axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
+    new = set(runs[0].plan[len(runs[0].steps) - 1])
+    for kind in types:
+        precision, recall = (
+            _mean([getattr(step, which).get(kind) for step in last]) for which in ("precision", "recall")
+        )
+        if precision is None or recall is None:
+            continue
+        axes.plot([recall], [precision], marker="o", color=ORANGE if kind in new else BLUE, linestyle="")
+        axes.annotate(short(kind, 14), (recall, precision), (4, 3), textcoords="offset points", size=6.5)
+        tip(axes, recall, precision, f"{kind}: precision {figure(precision)}, recall {figure(recall)}")
+    axes.set(xlabel="recall (%)", ylabel="precision (%)", xlim=(0, 104), ylim=(0, 104), aspect="equal")
+    handles: list[Artist] = [Line2D([], [], color=c, marker="o", linestyle="") for c in (BLUE, ORANGE)]
+    legend(picture, handles, ["old type", "type of the last step"])
+    return picture
+
+
 def published(name: str, published: Published) -> Plot:
     """Averages over steps, ours and theirs."""
     caption = "F1 averaged over steps: ours, filled; published, hollow."
@@ -116,6 +223,7 @@ def _published(published: Published) -> Figure:
                 axes.plot([theirs.mean, ours.mean], [place, place], color=RULE, zorder=0)
                 axes.errorbar(ours.mean, place, xerr=ours.std, fmt="o", color=colour, elinewidth=0.8)
         axes.set(xlabel=f"{measure}-F1 (%)", ylim=(len(pairs) - 0.5, -0.5))
+        axes.set_xlim(0, 100)
         axes.grid(axis="x")
     names = [f"{pair.theirs.system}, {pair.theirs.by}" for pair in pairs]
     both[0].set_yticks(range(len(pairs)), [short(name, 26) for name in names])
@@ -162,16 +270,17 @@ def _cell(axes: Axes, left: float, top: float, score: float | None, *, bold: boo
     """A score on a shade of its height; nothing where there is none."""
     if score is None:
         return
-    shade, ink = mpl.colormaps["Blues"](0.04 + 0.88 * score / 100), "#ffffff" if score > 58 else "#1f2328"
+    _shaded(axes, left, top, score, figure(score), "Blues", bold=bold)
+
+
+def _shaded(
+    axes: Axes, left: float, top: float, percent: float, text: str, colours: str, *, bold: bool = False
+) -> None:
+    """A cell of a heat map: a text on a shade of this height."""
+    shade, ink = mpl.colormaps[colours](0.04 + 0.88 * percent / 100), "#ffffff" if percent > 58 else "#1f2328"
     axes.add_patch(Rectangle((left + 0.02, top + 0.03), 0.96, 0.94, color=shade, linewidth=0))
-    look: dict[str, Any] = {
-        "ha": "center",
-        "va": "center",
-        "color": ink,
-        "weight": "bold" if bold else "normal",
-        "size": 7,
-    }
-    axes.text(left + 0.5, top + 0.5, figure(score), **look)
+    weight = "bold" if bold else "normal"
+    axes.text(left + 0.5, top + 0.5, text, ha="center", va="center", color=ink, weight=weight, size=7)
 
 
 def terms(name: str, runs: Sequence[Run]) -> Plot:
@@ -198,6 +307,7 @@ def _terms(runs: Sequence[Run]) -> Figure:
         axes.set_title(short(kind, 40) if kind else "dev micro-F1 (%)", loc="left", pad=2, color=INK)
         axes.yaxis.set_major_locator(MaxNLocator(3))
         axes.margins(x=0.02, y=0.15)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]) if kind and axes.dataLim.y0 < 0 else 0)
     look: dict[str, Any] = {"ha": "center", "va": "bottom", "color": FAINT, "size": 6.5}
     for number, (start, length) in enumerate(zip(starts, lengths, strict=False), start=1):
         label = f"step {number}" if len(steps) < 7 else str(number)
@@ -266,6 +376,10 @@ def labels(rows: Sequence[Row]) -> list[str]:
 def _brief(key: str, value: Any) -> str:
     """A setting in a figure: a word goes without its key."""
     return value if isinstance(value, str) else f"{key.rpartition('.')[2]}={spell(value)}"
+
+
+def _spelled(score: Spread) -> str:
+    return figure(score.mean) + (f"{PLUS_MINUS}{score.std:.1f}" if score.std is not None else "")
 
 
 def _score(point: Point, measure: Measure) -> Spread:
