@@ -32,11 +32,11 @@ TINY = (
 )
 """Added to every run."""
 ELSEWHERE = re.compile(
-    r"s3://|owner/name|path/to/|jobs/(?!demo|own_)|RAY|--ray|candidate|compute\.workers=2|tracker=mlflow"
+    r"s3://|owner/name|corrected\.json|path/to/|jobs/(?!demo|own_)|RAY|--ray|candidate|compute\.workers=2|tracker=mlflow"
 )
 """What a command needs that is not here: a bucket, a hub, a corpus of a paper, Ray, a second alias."""
-LONG = {"serve", "search"}
-"""Verbs that do not end, or start Ray; `search --dry-run` does neither."""
+LONG = {"serve", "search", "annotate", "watch"}
+"""Verbs that do not end, start Ray, or continue the work of another page; `search --dry-run` does neither."""
 KNOWN = {"source", "export", "curl", "kubectl", "hf", "optuna-dashboard"}
 """Programs of others whose options are theirs to check."""
 RAY_VERBS = {"up", "down", "start", "dashboard", "job", "get-auth-token", "status"}
@@ -50,8 +50,8 @@ class Command(NamedTuple):
 
     @property
     def words(self) -> list[str]:
-        """Without its comment, redirections and what follows `&&`."""
-        line = self.line.replace("[:STEP]", "").partition(" && ")[0]
+        """Without its comment, redirections, what is piped into it and what follows `&&`."""
+        line = re.sub(r"^.* \| (?=raycner )", "", self.line).replace("[:STEP]", "").partition(" && ")[0]
         words = shlex.split(re.sub(r" > \S+| &$", "", line), comments=True)
         return [re.sub(r"\bRUN\b", RUN, word) for word in words]
 
