@@ -105,8 +105,8 @@ def _parallel(round_: RoundRecord) -> Figure:
     picture = Figure(figsize=(max(COLUMN, 0.9 * len(columns)), 2.6), layout="constrained")
     axes = picture.add_subplot()
     for trial, score, *line in zip(trials, scores, *heights, strict=True):
-        look = {"color": BLUE if score >= middle else FAINT, "alpha": 0.9 if score >= middle else 0.35}
-        axes.plot(range(len(columns)), line, linewidth=2.2 if score == top else 0.9, **look)
+        colour, alpha = (BLUE, 0.9) if score >= middle else (FAINT, 0.35)
+        axes.plot(range(len(columns)), line, linewidth=2.2 if score == top else 0.9, color=colour, alpha=alpha)
         tip(axes, len(columns) - 1, line[-1], f"trial {trial.number}: {score:+.1f} points")
     for place, (name, column) in enumerate(zip([*names, "score"], columns, strict=True)):
         axes.axvline(place, color=RULE, linewidth=0.8, zorder=0)
