@@ -183,8 +183,7 @@ def _precision_recall(runs: Sequence[Run]) -> Figure:
     picture = Figure(figsize=(COLUMN, COLUMN), layout="constrained")
     axes = picture.add_subplot()
     for f1 in (20, 40, 60, 80):
-        recalls = [f1 / 2 + (100 - f1 / 2) * place / 60 for place in range(1, 61)]
-        curve = [(r, f1 * r / (2 * r - f1)) for r in recalls if f1 * r / (2 * r - f1) <= 100]
+        curve = _points_of_equal_f1(f1)
         axes.plot(*zip(*curve, strict=True), color=RULE, linewidth=0.8, zorder=0)
         axes.annotate(f"F1 {f1}", curve[-1], (-2, 2), textcoords="offset points", size=6, color=FAINT, ha="right")
     axes.plot([0, 100], [0, 100], color=RULE, linewidth=0.8, linestyle=(0, (4, 2)), zorder=0)
@@ -202,6 +201,13 @@ def _precision_recall(runs: Sequence[Run]) -> Figure:
     handles: list[Artist] = [Line2D([], [], color=c, marker="o", linestyle="") for c in (BLUE, ORANGE)]
     legend(picture, handles, ["old type", "type of the last step"])
     return picture
+
+
+def _points_of_equal_f1(f1: float) -> list[tuple[float, float]]:
+    """Recall R and precision P = F1 R / (2 R - F1), in percent, from P = 100 to R = 100."""
+    lowest = 100 * f1 / (200 - f1)
+    recall = [lowest + (100 - lowest) * place / 60 for place in range(61)]
+    return [(r, f1 * r / (2 * r - f1)) for r in recall]
 
 
 def published(name: str, published: Published) -> Plot:
