@@ -90,7 +90,7 @@ def test_overrides_parse_like_yaml() -> None:
         ("method.name=ddl", "method.name: no method is called 'ddl'; did you mean dld?"),
         ("method.name=[dld]", "method.name: no method is called ['dld']"),
         ("model.encoder.name=gpt", "model.encoder.name: no encoder is called 'gpt'; known: bilstm, pretrained"),
-        ("model.head.name=crf", "model.head.name: no head is called 'crf'; known: cosine, linear"),
+        ("model.head.name=crf", "model.head.name: no head is called 'crf'; known: analytic, cosine, linear"),
         ("method.kd_weight=1", "method.kd_weight: no such setting; finetuning has no settings"),
         ("method=dld", "method: expected settings, found 'dld'; write method.KEY=VALUE"),
         ("method.name=dld", "method.base.name: no method is chosen; known: add_ner"),

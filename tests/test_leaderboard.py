@@ -45,7 +45,7 @@ def test_what_is_missing_is_run_and_the_page_says_the_rest(board: str, capsys: p
     assert main(["leaderboard", board, "--run"]) == 1
     printed = capsys.readouterr().out
     assert "board.yaml: 9 of 15 runs finished" in printed
-    assert "not run: Elsewhere: scenario.corpus.path: " in " ".join(printed.split())
+    assert "not run: Elsewhere: nowhere: no such file or folder" in " ".join(printed.split())
     assert main(["leaderboard", board, "--markdown"]) == 0
     page = capsys.readouterr().out
     assert page.startswith("# Leaderboard\n\nPrinted by `raycner leaderboard board.yaml --markdown`")

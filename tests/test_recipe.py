@@ -7,6 +7,7 @@ import pytest
 import raycner
 import runs
 from raycner.config import RunConfig
+from raycner.errors import InputError
 from raycner.events import Message
 from raycner.hashing import plain
 from raycner.orchestration.recipe import LAYERS, active_parts, recommended
@@ -50,6 +51,17 @@ def test_init_and_adopt_take_the_recipe_from_the_layers(tmp_path: Path, tiny_sou
         assert flat(recommended(form)).items() <= flat(plain(config)).items()
         assert layer in job.read_text(), "the job names the other forms"
     assert method == RunConfig.load([str(job), LAYERS["no_text"]]).method
+
+
+def test_a_first_job_has_the_form_that_is_asked_for(tmp_path: Path, tiny_source: str) -> None:
+    memory = RunConfig.load([str(raycner.init(tiny_source, tmp_path / "memory.yaml", memory=True))])
+    assert flat(recommended("memory")).items() <= flat(plain(memory)).items()
+    text = RunConfig.load([str(raycner.init(tiny_source, tmp_path / "text.yaml", reservoir="more text"))])
+    assert flat(recommended("reservoir")).items() <= flat(plain(text)).items()
+    assert text.scenario.reservoir.path == "more text"
+    with pytest.raises(InputError, match="two recipes"):
+        raycner.init(tiny_source, tmp_path / "both.yaml", memory=True, reservoir="x")
+    assert not (tmp_path / "both.yaml").exists()
 
 
 def test_a_run_says_which_parts_are_active(tmp_path: Path) -> None:

@@ -147,7 +147,8 @@ def test_methods_that_train_one_head_share_one_first_step(tmp_path: Path) -> Non
     for name in trained:
         wraps = "base" in {field.name for field in dataclasses.fields(METHODS[name])}
         base = ["method.base.name=extend_ner"] if wraps else []
-        run(RunConfig.load([*TOY, f"store={store}", f"method.name={name}", *base]), runs.silent)
+        memory = ["scenario.memory={size: 2, keep: logits}"] if name == "der" else []
+        run(RunConfig.load([*TOY, f"store={store}", f"method.name={name}", *base, *memory]), runs.silent)
     ledgers = RunLedger.all(ObjectStore(str(store)))
     assert {ledger.label for ledger in ledgers} >= {"finetuning", "self_training", "extend_ner", "dld(extend_ner)"}
     assert len({ledger.planned[0].fingerprint for ledger in ledgers}) == 1

@@ -34,6 +34,7 @@ WAYS = {
     "dld_cfner": ["method.name=dld", "method.base.name=cfner"],
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
+    "der": ["method={name: der, base: {name: extend_ner}}", "scenario.memory={size: 2, keep: logits}"],
     "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
@@ -47,10 +48,15 @@ WAYS = {
     "self_training_spans": ["method.name=self_training", "method.threshold=0.5", "model.head.name=spans"],
     "seq2seq": ["model.head={name: seq2seq, scheme: BIOES, beam: 2}", "model.growth.init=moments"],
     "adapters": ["method.name=extend_ner", "model.encoder.adapters={rank: 2, targets: [query, value]}"],
+    "analytic": [
+        *("method={name: self_training}", "model.head={name: analytic, features: 20}", "model.encoder.frozen=always")
+    ],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Overrides of the small run, by the name of its store."""
-NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - {"adapters"}}
+OF_PRETRAINED = {"adapters", "analytic"}
+"""Ways that only a pretrained encoder has."""
+NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
 IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
@@ -68,8 +74,8 @@ def config(folder: Path, way: str, encoder: list[str], *settings: str) -> RunCon
 
 
 def ways(encoder: list[str]) -> list[str]:
-    """The ways for an encoder: only pretrained ones have adapters."""
-    return [way for way in WAYS if encoder or way != "adapters"]
+    """The ways for an encoder."""
+    return [way for way in WAYS if encoder or way not in OF_PRETRAINED]
 
 
 def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:

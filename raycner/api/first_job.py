@@ -10,7 +10,7 @@ from raycner.config import RunConfig
 from raycner.data.inspection import CorpusContents
 from raycner.errors import InputError
 from raycner.hashing import Plain
-from raycner.orchestration.recipe import LAYERS, recommended
+from raycner.orchestration.recipe import LAYERS, Form, recommended
 from raycner.settings import spell
 from raycner.yaml_text import load
 
@@ -25,22 +25,29 @@ def init(
     *,
     layout: str | None = None,
     reading: Mapping[str, object] | None = None,
+    memory: bool = False,
+    reservoir: str | PathLike[str] | None = None,
 ) -> Path:
     """Write a commented job for a file, a folder or a pattern, and return its path.
 
         raycner.init("data/news")
         raycner.init("data/news.tsv", "jobs/news.yaml", layout="columns", reading={"tag_column": 1})
+        raycner.init("data/news", memory=True)
 
     The job has the layout that `inspect` recognises and its settings, the types from the most frequent to the rarest,
-    steps that divide them, and the recommended method. Raises `InputError` for files that cannot be read, and for a job
-    that exists.
+    steps that divide them, and the recommended recipe: with a `memory`, some sentences of each step are learned again
+    later; with a `reservoir`, a folder of other text that may be used, sentences of it; else nothing is kept. Raises
+    `InputError` for files that cannot be read, and for a job that exists.
     """
     file = Path(job)
     if file.exists():
         raise InputError("this file exists already", location=fspath(job), hint="name another with --job, or remove it")
     settings = {**({} if reading and "train" in reading else {"path": fspath(path)}), **(reading or {})}
     ((contents, _),) = inspect(layout=layout, reading=settings).corpora
-    text = "\n".join(_lines(contents)) + "\n"
+    if memory and reservoir is not None:
+        raise InputError("a memory and a reservoir are two recipes", location="reservoir", hint="choose one of them")
+    form: Form = "memory" if memory else "no_text" if reservoir is None else "reservoir"
+    text = "\n".join(_lines(contents, form, {} if reservoir is None else {"path": fspath(reservoir)})) + "\n"
     RunConfig.from_settings(load(text), {})
     try:
         with file.open("x", encoding="utf-8") as output:
@@ -60,7 +67,7 @@ def steps(types: int) -> tuple[int, int]:
     return per_step + types % per_step, per_step
 
 
-def _lines(contents: CorpusContents) -> Iterator[str]:
+def _lines(contents: CorpusContents, form: Form, reservoir: Mapping[str, Plain]) -> Iterator[str]:
     counts = {name: number for name, number in contents.parts["train"].entities.items() if number}
     if not counts:
         raise InputError("no training sentence has an entity", location=contents.source, hint="see `raycner inspect`")
@@ -71,7 +78,7 @@ def _lines(contents: CorpusContents) -> Iterator[str]:
     yield "# A further config file on the command line is merged over this one:"
     yield f"#   {LAYERS['memory']}       where sentences of earlier steps may be kept: far less is forgotten"
     yield f"#   {LAYERS['reservoir']}    where other text may be used"
-    yield f"#   {LAYERS['no_text']}              where neither: the method below"
+    yield f"#   {LAYERS['no_text']}              where neither"
     yield "scenario:"
     yield "  corpus:"
     yield f"    name: {spell(contents.layout)}"
@@ -86,12 +93,13 @@ def _lines(contents: CorpusContents) -> Iterator[str]:
     yield f"    per_step: {per_step}        # types that each later step adds; together they must use up all types"
     yield "  order:               # as they are learned: the most frequent first; the numbers are mentions in train"
     yield from (f"    - {spell(name)}    # {counts[name]}" for name in types)
+    yield from _kept(form, reservoir) if len(types) > first else ()
     yield "model:"
     yield f"  encoder: {{name: pretrained, path: {ENCODER}}}    # a hub id or a folder"
     yield "  # encoder: {name: bilstm}    # small, downloads nothing"
     if nested:
         yield "  head: {name: spans, decoding: nested}    # entities may overlap"
-    yield f"method: {spell(_method(len(types) > first, nested))}"
+    yield f"method: {spell(_method(form, len(types) > first, nested))}"
     yield "# optim: {epochs: 10, batch_size: 32}    # by default chosen for the number of sentences of each step"
     yield "# compute: {workers: 2}                  # Ray Train workers; 0 trains in this process"
 
@@ -100,11 +108,19 @@ def _missing(contents: CorpusContents) -> list[str]:
     return [part for part, held in contents.parts.items() if not held.files]
 
 
-def _method(is_continual: bool, nested: bool) -> Mapping[str, Plain]:
+def _kept(form: Form, reservoir: Mapping[str, Plain]) -> Iterator[str]:
+    """What of the recipe later steps learn next to their own sentences."""
+    for name, settings in recommended(form).get("scenario", {}).items():
+        yield f"  {name}: {spell({**settings, **reservoir})}"
+    if form == "memory":
+        yield "  # memory.until: 2027-12-31    # the last day on which the sentences may be kept"
+
+
+def _method(form: Form, is_continual: bool, nested: bool) -> Mapping[str, Plain]:
     """The recommended method; one step has nothing to forget."""
     if not is_continual:
         return {"name": "finetuning"}
     if nested:
         return {"name": "span_kl"}
-    method: Mapping[str, Plain] = recommended()["method"]
+    method: Mapping[str, Plain] = recommended(form)["method"]
     return method

@@ -19,6 +19,7 @@ def add_parser(verbs: Verbs) -> None:
         examples="""
             raycner init data/news
             raycner init data/news.tsv --job news.yaml scenario.corpus.tag_column=1
+            raycner init data/news --memory
         """,
     )
     words = "a file, a folder or a pattern (default: this folder), and scenario.corpus.KEY=VALUE settings"
@@ -26,6 +27,10 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--job", metavar="FILE", type=Path, default="my_job.yaml", help="the job to write (default: my_job.yaml)"
     )
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--memory", action="store_true", help="keep some sentences of each step for the later ones")
+    reservoir = "draw sentences with old entities from this folder of other text"
+    kept.add_argument("--reservoir", metavar="FOLDER", help=reservoir)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -33,7 +38,8 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
     path, settings = path_and_settings(args.files)
     layout = settings.pop("name", None)
-    job = shlex.quote(str(init(path or ".", args.job, layout=layout, reading=settings)))
+    made = init(path or ".", args.job, layout=layout, reading=settings, memory=args.memory, reservoir=args.reservoir)
+    job = shlex.quote(str(made))
     lines = (
         f"{job}: read it, and change what you like; then",
         f"  raycner plan {job}    # the steps; nothing is trained",

@@ -10,15 +10,16 @@ Measured: +1 to +5 micro-F1.
 
 `by_prior` chooses delta without any label of dev, from how many of its words the network takes for new types:
 
-    delta = logit(a) - logit(b),    a the share of words with a tag of a new type in the step's sentences, b in dev
+    delta = logit(a) - logit(b),    a the mean of p_i over the words of the step's sentences, b the share in dev
     b <- mean_i  r p_i / ( r p_i + s (1 - p_i) ),    r = b / a,  s = (1 - b) / (1 - a),    from b = a on
 
-p_i is the mass of a dev word's new tags: the maximum-likelihood share of a mixture whose components the network tells
-apart. Source: Saerens et al. (Neural Computation 2002), for the new types together.
+p_i is the mass of a word's new tags. b is the maximum-likelihood share of a mixture whose components the network tells
+apart; a is its own mean rather than that of the labels, so that equal texts have no bias however sure the network is.
+Source: Saerens et al. (Neural Computation 2002), for the new types together.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,8 +40,8 @@ GRID = tuple(0.5 * i for i in range(11))
 ROUNDS = 100
 """Of expectation maximisation: a few would do, and a round is one sum."""
 SMALLEST_SHARE = 1e-9
-MOST = 10.0
-"""The largest correction, in logits: where dev seems to have no new type at all."""
+MOST = GRID[-1]
+"""The largest correction, in logits: where dev seems to have no new type at all, or nothing else."""
 
 
 def calibrate(network: Network, teacher: Teacher | None, dev: Sequence[Split]) -> float:
@@ -60,12 +61,10 @@ def calibrate(network: Network, teacher: Teacher | None, dev: Sequence[Split]) -
 
 
 def by_prior(network: Network, train: Split, dev: Sequence[Split]) -> float:
-    """The delta that turns the step's share of new types into that of dev; the same on every rank. No label of dev is
-    read."""
-    share = _share_of_new(train, network.inventory.new)
+    """The delta that turns the step's share of new types into that of dev; the same on every rank. No label is read."""
     (part,) = [part for part in dev if part.visible & frozenset(network.inventory.new)]
-    text = replace(part, visible=frozenset())
-    masses = torch.cat(list(SplitLoader(text, network).survey(_mass_of_new(network.head.num_old))))
+    own, masses = (_masses(network, split) for split in (train.sources[0], part))
+    share = float(own.mean()) if len(own) else 0.0
     if not 0 < share < 1 or not len(masses):
         return 0.0
     return max(-MOST, min(MOST, _logit(share) - _logit(share_in(masses, share))))
@@ -80,21 +79,15 @@ def share_in(masses: Tensor, share: float) -> float:
     return present
 
 
-def _share_of_new(train: Split, new: Sequence[str]) -> float:
-    """The share of the words of a split that are in an entity of a new type."""
-    own = train.sources[0]
-    inside = sum(e.end - e.start for sentence in own.sentences() for e in sentence.entities if e.type in new)
-    return inside / max(int(own.lengths.sum()), 1)
-
-
-def _mass_of_new(num_old: int) -> Callable[[Batch, Any], Tensor]:
-    """The mass of new tags of each word of a batch."""
+def _masses(network: Network, split: Split) -> Tensor:
+    """[words] the mass of the new tags of each word of a split, by the network."""
+    num_old = network.head.num_old
 
     def mass(batch: Batch, output: Any) -> Tensor:
         logits: Tensor = output.logits[batch.mask].double()
         return logits.softmax(-1)[:, num_old:].sum(-1).cpu()
 
-    return mass
+    return torch.cat([torch.zeros(0, dtype=torch.float64), *SplitLoader(split, network).survey(mass)])
 
 
 def _logit(share: float) -> float:
