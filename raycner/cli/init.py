@@ -27,10 +27,10 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument(
         "--job", metavar="FILE", type=Path, default="my_job.yaml", help="the job to write (default: my_job.yaml)"
     )
-    kept = parser.add_mutually_exclusive_group()
-    kept.add_argument("--memory", action="store_true", help="keep some sentences of each step for the later ones")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--memory", action="store_true", help="keep some sentences of each step for the later ones")
     reservoir = "draw sentences with old entities from this folder of other text"
-    kept.add_argument("--reservoir", metavar="FOLDER", help=reservoir)
+    forms.add_argument("--reservoir", metavar="FOLDER", help=reservoir)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
