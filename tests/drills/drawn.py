@@ -127,6 +127,7 @@ class Drill:
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_TMPDIR": "/tmp",
             "RAY_worker_niceness": "0",
+            "RAY_raylet_start_wait_time_s": "300",
             "RAY_gcs_rpc_server_reconnect_timeout_s": "10",
             "OMP_NUM_THREADS": "1",
             "HF_HUB_OFFLINE": "1",

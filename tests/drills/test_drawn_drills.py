@@ -1,7 +1,7 @@
 """Drills drawn by number: which verb runs, which of its processes dies, and at which point of its progress.
 
     make test-chaos N=500       drills 0 to 499
-    make test-chaos ONLY=137    one of them
+    make test-chaos ONLY=137    one of them, or several: ONLY=137,140
 
 Each kill is a line of `drills.log`. After it, the same line runs again to its end, and the store and the outputs are
 those of a run that nobody disturbed: same ledgers and weights, no committed step trained again, nothing left behind.
@@ -20,7 +20,7 @@ from drills.verbs import Draw
 pytestmark = pytest.mark.chaos
 LOG = Path(os.environ.get("RAYCNER_DRILL_LOG", "drills.log"))
 ONLY = os.environ.get("RAYCNER_DRILL_ONLY")
-NUMBERS = [int(ONLY)] if ONLY else range(int(os.environ.get("RAYCNER_DRILLS") or 60))
+NUMBERS = [int(number) for number in ONLY.split(",")] if ONLY else range(int(os.environ.get("RAYCNER_DRILLS") or 60))
 
 
 @pytest.fixture(scope="module")
