@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from raycner.storage import scratch
+from raycner.storage.durable_files import output_file
 from raycner.storage.scratch import PREFIX, scratch_folder
 
 DIE = """
@@ -48,3 +49,16 @@ def test_the_folder_of_a_dead_process_is_removed_after_an_hour_and_that_of_a_liv
         living.stdin.flush()
         living.wait(30)
     assert set(temporary.iterdir()) == {recent, notes}
+
+
+def test_drafts_of_an_output_are_removed_when_it_is_written_again(tmp_path: Path) -> None:
+    abandoned, recent = (tmp_path / f"page.html~{digit * 32}" for digit in "0a")
+    for draft in (abandoned, recent):
+        draft.write_text("half")
+    os.utime(abandoned, (0, 0))
+    with output_file(tmp_path / "page.html") as stream:
+        stream.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", recent.name}
+    with pytest.raises(ZeroDivisionError), output_file(tmp_path / "page.html") as stream:
+        stream.write(b"%d" % (1 // 0))
+    assert (tmp_path / "page.html").read_bytes() == b"whole"

@@ -13,7 +13,7 @@ from raycner.console import TextConsole
 from raycner.evaluation.gate import Allowance, GateReport
 from raycner.reporting.gate_documents import document, junit
 from raycner.reporting.terminal.gate_view import gate_view
-from raycner.storage.durable_files import replacing
+from raycner.storage.durable_files import output_file
 
 
 def gate(
@@ -80,7 +80,7 @@ class Judgement:
 
     def write_junit(self, file: str | PathLike[str]) -> None:
         """Write a JUnit XML file with one test case per type."""
-        with replacing(Path(file)) as stream:
+        with output_file(Path(file)) as stream:
             stream.write(junit(self.report))
 
     def __repr__(self) -> str:

@@ -41,6 +41,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+@contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """`replacing` for a file that a person names: drafts of it that killed processes left are removed first."""
+    remove_abandoned_drafts(path)
+    with replacing(path) as stream:
+        yield stream
+
+
 def create_folder(folder: Path) -> None:
     """Create a folder and those above it; their names outlive a loss of power."""
     missing = [above for above in (folder, *folder.parents) if not above.exists()]

@@ -161,7 +161,7 @@ class Drill:
         return changes.stat().st_size if changes.exists() else 0
 
     def output(self) -> str:
-        return (self.folder / "output.log").read_text(encoding="utf-8", errors="replace")[-4000:]
+        return (self.folder / "output.log").read_text(encoding="utf-8", errors="replace")[-600:]
 
     def _start(self, words: Sequence[str]) -> Process:
         words = [word.replace("{place}", str(self.folder)) for word in words]

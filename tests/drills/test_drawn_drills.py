@@ -36,7 +36,7 @@ def test_a_drawn_drill(number: int, drills: Drills, request: pytest.FixtureReque
         outcome = drills.run(draw)
         result = f"recovered in {outcome.seconds:.1f} s: {outcome.event}"
     except AssertionError as error:
-        result = f"FAILED: {str(error)[:2000]}"
+        result = f"FAILED: {' '.join(str(error).split())[:1000]}"
         raise
     finally:
         request.config.stash[SECONDS][f"{draw.verb}: {draw.victim} killed"].append(outcome and outcome.seconds)

@@ -63,7 +63,8 @@ VERBS = {
         victims={"driver": 10},
     ),
     "extend": Verb(
-        lines=(("extend", "columns-steps", "--types", "food", "--source", "reviews"),), victims={"driver": 30}
+        lines=(("extend", "demo-steps", "--types", "food", "--source", "reviews", "--corpus", "columns"),),
+        victims={"driver": 30},
     ),
     "adopt": Verb(
         lines=(("adopt", "exported", "--name", "base", "--test", "test.txt", "--sentences=16"),),
@@ -76,9 +77,9 @@ VERBS = {
     "promote": Verb(lines=(("promote", RUN, "production", "--why", "drill"),), victims={"driver": 10}),
     "export": Verb(lines=(("export", RUN, "out/exported"),), victims={"driver": 15}),
     "predict": Verb(lines=(("predict", RUN, "texts/a.txt", "--output", "out/a.jsonl"),), victims={"driver": 10}),
-    "report": Verb(lines=(("report", "--html", "out/report.html"),), victims={"driver": 10}),
-    "gc": Verb(lines=(GC,), victims={"gc": 8}, removed="store/runs/columns-steps-*"),
-    "gc next to a run": Verb(lines=(TRAIN, GC), victims={"driver": 10}, is_fresh=True, statuses=frozenset({0, 2})),
+    "report": Verb(lines=(("report", "--html", "out/report.html", "--plots", "out/plots"),), victims={"driver": 10}),
+    "gc": Verb(lines=(GC,), victims={"gc": 8}, removed="store/runs/demo-steps-*"),
+    "gc next to a run": Verb(lines=(TRAIN, GC), victims={"driver": 4}, is_fresh=True, statuses=frozenset({0, 2})),
     "run, 2 workers": Verb(
         lines=((*TRAIN, "compute.workers=2"),),
         victims={"driver": 2, "worker": 4, "controller": 1, "raylet": 1, "gcs": 1},

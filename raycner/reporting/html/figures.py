@@ -20,6 +20,7 @@ from matplotlib.patches import Patch
 
 from raycner.analysis.statistics import Spread
 from raycner.console import printable
+from raycner.storage.durable_files import output_file
 
 INK, FAINT, RULE, PAPER = "#24292f", "#6e7781", "#d8dee5", "#fffffe"
 """Of text, of what stays in the background, of grids, and of what is meant to be left white."""
@@ -77,8 +78,10 @@ class Plot(NamedTuple):
 
     def save(self, folder: Path) -> None:
         """Write it as SVG, and as PNG at 300 dots an inch on white."""
-        (folder / f"{self.name}.svg").write_text(self.svg(), encoding="utf-8")
-        (folder / f"{self.name}.png").write_bytes(self._rendered("png", dpi=300, facecolor="white", transparent=False))
+        png = self._rendered("png", dpi=300, facecolor="white", transparent=False)
+        for file, content in (f"{self.name}.svg", self.svg().encode()), (f"{self.name}.png", png):
+            with output_file(folder / file) as stream:
+                stream.write(content)
 
     def _rendered(self, form: str, **options: Any) -> bytes:
         with mpl.rc_context(STYLE | {"svg.hashsalt": self.name}), warnings.catch_warnings():

@@ -40,6 +40,7 @@ from raycner.reporting.tables.progressions import progressions_tables
 from raycner.reporting.tables.published import UNKNOWN, published_tables, reasons
 from raycner.reporting.tables.run import extra_test_table, pseudo_table, type_table
 from raycner.reporting.tables.significance import significance_table
+from raycner.storage.durable_files import output_file
 from raycner.storage.searches import RoundRecord, SearchRecord
 from raycner.version import __version__
 
@@ -139,9 +140,9 @@ def html(sections: Sequence[Section], heading: str = HEADING, opening: str = OPE
 
 def write(sections: Sequence[Section], file: Path, heading: str = HEADING, opening: str = OPENING) -> None:
     """Write the page to a file, creating its folder."""
-    with _writing(file):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(html(sections, heading, opening), encoding="utf-8")
+    page = html(sections, heading, opening).encode()
+    with _writing(file), output_file(file) as stream:
+        stream.write(page)
 
 
 def export(sections: Sequence[Section], folder: Path) -> int:
