@@ -4,6 +4,7 @@
 # make check   ruff, ruff format, mypy --strict, pytest: required for every change
 # make leaderboard     run what is missing of jobs/leaderboard/full.yaml (days), and write docs/leaderboard.md; SMALL=1: hours
 # make bench   measure speed; nothing is asserted
+# make bench-scale  count the requests and dollars of 1,000 trials in a bucket
 # make docs    build the documentation site into site/; fails on a warning
 # make clean   remove environments and caches, but not the store
 #
@@ -19,7 +20,7 @@ export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-chaos test-all check leaderboard leaderboard-page bench clean
+.PHONY: demo test test-chaos test-all check leaderboard leaderboard-page bench bench-scale clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
@@ -58,6 +59,9 @@ bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/corpus_size.py
 	$(BIN)/python tests/benchmarks/decoding.py
+
+bench-scale: .venv/ready-dev
+	$(BIN)/python tests/benchmarks/scale.py
 
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/ready-docs

@@ -65,6 +65,19 @@ def test_one_step_is_trained_and_its_cost_is_shown(tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.usefixtures("news")
+def test_the_same_command_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The longer run, finished or not, has the beginning of the shorter one's name."""
+    assert extend(tmp_path) == 0
+    weights = runs.weights(tmp_path / "store")
+    capsys.readouterr()
+    assert extend(tmp_path) == 0
+    assert capsys.readouterr().out.count("taken from the store") == 2
+    assert runs.weights(tmp_path / "store") == weights
+    assert main(["extend", "columns-steps", "--undo", "--store", str(tmp_path / "store")]) == 2
+    assert "2 runs are called 'columns-steps'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("news")
 def test_a_setting_may_be_of_the_new_step_alone(tmp_path: Path) -> None:
     assert extend(tmp_path, "at.2.optim.epochs=1", "compute.cpus_per_worker=2") == 0
     longer = max(RunLedger.all(ObjectStore(str(tmp_path / "store"))), key=lambda ledger: len(ledger.planned))

@@ -261,18 +261,20 @@ def test_a_file_that_disagrees_with_the_manifest(store, harm, phrase, directory:
     assert store.damage(KEY) == ""
 
 
-def test_quick_damage_sees_sizes(store: ObjectStore, directory: Path, tmp_path: Path) -> None:
+def test_quick_damage_sees_sizes(store: ObjectStore, directory: Path) -> None:
     store.push(directory, KEY)
-    assert store.quick_damage(KEY) == ""
+    manifest = store.manifest(KEY)
+    assert manifest is not None and store.quick_damage(KEY, manifest) == ""
+    assert store.read_file(KEY, "counts.json", manifest) == FILES["counts.json"]
     store.write(WEIGHTS, flip(FILES["weights.safetensors"]))
-    assert bool(store.quick_damage(KEY)) == store.is_local
-    with pytest.raises(InputError, match=r"damaged: weights\.safetensors has another"):
-        store.pull(KEY, tmp_path / "pulled")
+    assert bool(store.quick_damage(KEY, manifest)) == store.is_local
+    for name, phrase in ("weights.safetensors", "has another sha256"), ("nothing", "no nothing in its MANIFEST"):
+        with pytest.raises(InputError, match=f"damaged: .*{phrase}"):
+            store.read_file(KEY, name, manifest)
     store.write(WEIGHTS, b"short")
-    assert "has 5 bytes instead of 12582912" in store.quick_damage(KEY)
+    assert "has 5 bytes instead of 12582912" in store.quick_damage(KEY, manifest)
     store.remove(WEIGHTS)
-    assert "weights.safetensors is missing" in store.quick_damage(KEY)
-    assert store.quick_damage("steps/nothing") == "no readable MANIFEST"
+    assert "weights.safetensors is missing" in store.quick_damage(KEY, manifest)
 
 
 def test_a_stale_extra_file_is_ignored(store: ObjectStore, directory: Path, tmp_path: Path) -> None:

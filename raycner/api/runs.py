@@ -1,6 +1,6 @@
 """Runs: train one, load what a store holds, and use what was learned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -45,10 +45,11 @@ def run(job: "Job", overrides: "Overrides" = (), /, *, progress: Progress = True
     return Run(ledger, ObjectStore(config.store))
 
 
-def load_run(name: str, store: str | PathLike[str] = "store") -> "Run":
-    """The run of this name; its beginning suffices. Raises `InputError` unless exactly one run has it."""
+def load_run(name: str, store: str | PathLike[str] = "store", *, without: Collection[str] = ()) -> "Run":
+    """The run of this name; its beginning suffices. Of several with this beginning, the one that learns no type of
+    `without`. Raises `InputError` unless exactly one run has it."""
     place = ObjectStore(fspath(store))
-    return Run(find_run(name, place), place)
+    return Run(find_run(name, place, without), place)
 
 
 def load_runs(*names: str, store: str | PathLike[str] = "store") -> "list[Run]":

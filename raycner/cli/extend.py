@@ -62,7 +62,8 @@ def run(args: argparse.Namespace, console: Console) -> int:
     from raycner.api.runs import load_run
     from raycner.reporting.terminal.extension_report import gains_view
 
-    before = load_run(args.run, args.store)
+    # The same command resumes: what an earlier try left of the longer run has the same beginning.
+    before = load_run(args.run, args.store, without=() if args.undo else args.types or ())
     if args.undo:
         before.undo_extension()
         console.print(f"{before.name} was removed; `raycner store gc` removes its last step", highlight=False)

@@ -21,7 +21,7 @@ class Document(Generic[T]):
 
     def read(self, store: ObjectStore, key: str) -> T:
         """The document at `key`. Raises FileNotFoundError where there is none, `InputError` where it cannot be read."""
-        return self._parse(store, key, store.read(key))
+        return self.parse(store, key, store.read(key))
 
     def read_many(self, store: ObjectStore, keys: Sequence[str]) -> "Iterator[T | FileNotFoundError | InputError]":
         """The documents at several keys, in their order; in place of one that cannot be read, its error."""
@@ -30,7 +30,7 @@ class Document(Generic[T]):
                 yield content
                 continue
             try:
-                yield self._parse(store, key, content)
+                yield self.parse(store, key, content)
             except InputError as error:
                 yield error
 
@@ -42,7 +42,8 @@ class Document(Generic[T]):
             else:
                 yield document
 
-    def _parse(self, store: ObjectStore, key: str, content: bytes) -> T:
+    def parse(self, store: ObjectStore, key: str, content: bytes) -> T:
+        """The document with this content, which lies at `key`. Raises `InputError` where it cannot be read."""
         try:
             return self._adapter.validate_json(content)
         except ValidationError as error:

@@ -1,6 +1,6 @@
 """Names of runs and steps as users type them: RUN, RUN:STEP or an alias."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatch
 
 from raycner.errors import InputError
@@ -9,15 +9,17 @@ from raycner.storage.ledger import RunLedger, StepRecord
 from raycner.storage.store import ObjectStore
 
 
-def find_run(name: str, store: ObjectStore) -> RunLedger:
-    """The one run of this name, or of this beginning or pattern."""
+def find_run(name: str, store: ObjectStore, without: Collection[str] = ()) -> RunLedger:
+    """The one run of this name, beginning or pattern; of several, the one that learns no type of `without`."""
     exact = RunLedger.find(store, name) if "/" not in name and "*" not in name and "?" not in name else None
     if exact is not None:
         return exact
     ledgers = RunLedger.all(store)
     meant = [ledger for ledger in ledgers if fnmatch(ledger.run, f"{name}*")]
-    if len(meant) == 1:
-        return meant[0]
+    others = [ledger for ledger in meant if not any(kind in without for step in ledger.planned for kind in step.new)]
+    for candidates in (meant, others if without else []):
+        if len(candidates) == 1:
+            return candidates[0]
     what = f"{len(meant)} runs are called {name!r}" if meant else f"no run is called {name!r}"
     there = ", ".join(ledger.run for ledger in meant or ledgers) or "none"
     raise InputError(what, location=str(store), hint=f"runs there: {there}")

@@ -192,8 +192,6 @@ class ObjectStore:
         elsewhere unless they overlap within one request.
         """
         if not self._is_local:
-            if self.exists(key):
-                return False
             with self._refusing("written"):
                 _check_round_trip(self)
                 is_conditional = _has_conditional_writes(self.uri, self._shown)
@@ -202,6 +200,8 @@ class ObjectStore:
             if is_conditional:
                 with suppress(FileNotFoundError):
                     return self.read(key) == data  # a repeated request finds what the first one wrote
+                return False
+            if self.exists(key):
                 return False
             self.write(key, data)
             return True
@@ -301,15 +301,22 @@ class ObjectStore:
             return f"no readable {MANIFEST}"
         return next(filter(None, (self._flaw(key, name, stored) for name, stored in manifest.files.items())), "")
 
-    def quick_damage(self, key: str) -> str:
-        """`damage` without fetching what lies in an object store: there, the sizes of the files are compared, by one
-        request each. Their bytes are checked by `local` and `pull`, which fetch them."""
+    def quick_damage(self, key: str, manifest: Manifest) -> str:
+        """`damage` of a directory with this manifest, without fetching what lies in an object store.
+
+        There, the sizes of the files are compared, one request each; `read_file`, `local` and `pull` check the bytes.
+        """
         if self._is_local:
             return self.damage(key)
-        manifest = self.manifest(key)
-        if manifest is None:
-            return f"no readable {MANIFEST}"
         return next(filter(None, (self._wrong_size(key, *file) for file in manifest.files.items())), "")
+
+    def read_file(self, key: str, name: str, manifest: Manifest) -> bytes:
+        """A file of the directory at `key`, checked by its entry in the manifest. Raises `InputError` if it differs."""
+        pieces: list[bytes] = []
+        stored = manifest.files.get(name)
+        if flaw := self._flaw(key, name, stored, pieces.append) if stored else f"no {name} in its {MANIFEST}":
+            raise self._damaged(key, flaw)
+        return b"".join(pieces)
 
     def local(self, key: str) -> Path:
         """The directory committed at `key` as local files, to be read and mapped, never written to.

@@ -90,14 +90,15 @@ class StepCheckpoint:
     @classmethod
     def _look(cls, store: ObjectStore, fingerprint: str) -> "StepCheckpoint | None":
         key = f"steps/{fingerprint}"
-        if store.manifest(key) is None:
+        manifest = store.manifest(key)
+        if manifest is None:
             return None
-        damage = store.quick_damage(key)
+        damage = store.quick_damage(key, manifest)
         if damage:
             log.warning("step %s is damaged and will be trained again: %s", fingerprint, damage)
             return None
         try:
-            facts = _FACTS.read(store, f"{key}/step.json")
+            facts = _FACTS.parse(store, f"{key}/step.json", store.read_file(key, "step.json", manifest))
             record, evaluation = _split(dict(facts.record), carries=facts.spec.optim.calibration == "carried")
             return cls(
                 store,
