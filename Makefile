@@ -1,6 +1,7 @@
 # make demo    set up, train two methods on the embedded corpus, compare them, also as report.html; rerun: trains nothing
 # make test    set up, then run all tests
 # make test-chaos   kill processes at random moments; N=500: so many drawn kills alone; ONLY=137: one; test-all: all tests
+# make test-matrix   the tests that touch Ray, torch and transformers, with the oldest and the newest versions allowed
 # make check   ruff, ruff format, mypy --strict, pytest: required for every change
 # make leaderboard     run what is missing of jobs/leaderboard/full.yaml (days), and write docs/leaderboard.md; SMALL=1: hours
 # make bench   measure speed; nothing is asserted
@@ -20,7 +21,7 @@ export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-chaos test-all check leaderboard leaderboard-page bench bench-scale clean
+.PHONY: demo test test-chaos test-all test-matrix test-versions check leaderboard leaderboard-page bench bench-scale clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
@@ -36,6 +37,22 @@ test-chaos: .venv/ready-dev .venv-swift/ready
 		$(BIN)/python -m pytest -m chaos $(if $(N)$(ONLY),tests/drills/test_drawn_drills.py,tests/drills tests/test_fuzz_*.py)
 
 test-all: test test-chaos
+
+# The oldest and the newest versions that pyproject.toml allows, each in an environment of its own. The oldest are written
+# out; the newest are what pip finds without constraints.
+OLDEST = ray==2.60.0 torch==2.13.0 transformers==5.0.0
+MATRIX_TESTS = tests/test_encoders.py tests/test_encoder_families.py tests/test_heads.py tests/test_export.py tests/test_plan.py \
+	tests/test_ray.py
+
+test-matrix:
+	$(MAKE) test-versions ENVIRONMENT=.venv-oldest VERSIONS='$(OLDEST)'
+	$(MAKE) test-versions ENVIRONMENT=.venv-newest
+
+test-versions:
+	test -x $(ENVIRONMENT)/bin/python || $(PYTHON) -m venv $(ENVIRONMENT)
+	$(ENVIRONMENT)/bin/python -m pip install --quiet --upgrade --editable '.[dev]' $(VERSIONS)
+	$(ENVIRONMENT)/bin/python -m pip list 2>&1 | grep -E '^(ray|torch|transformers) '
+	HF_HUB_OFFLINE=1 $(ENVIRONMENT)/bin/python -m pytest $(MATRIX_TESTS)
 
 check: .venv/ready-dev .venv-swift/ready
 	$(BIN)/ruff check .
@@ -69,7 +86,7 @@ docs: .venv/ready-docs
 	@echo "site/index.html; with its search: $(BIN)/python -m http.server --directory site"
 
 clean:
-	rm -rf .venv .venv-swift build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-swift .venv-oldest .venv-newest build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # An environment is ready when its stamp is newer than its inputs.
 .venv/ready: pyproject.toml constraints.txt

@@ -18,6 +18,7 @@ from seqeval.scheme import IOB2
 
 from fixtures_tiny import spoken
 from raycner import __version__
+from raycner.analysis.formatting import DASH
 from raycner.cli import main
 from raycner.data.annotated import layout_of, read_annotated
 from raycner.data.entities import Entity, encode
@@ -30,6 +31,7 @@ from raycner.inference.export import export
 from raycner.inference.predictor import Predictor
 from raycner.inference.token_classifier import TokenClassifier
 from raycner.reporting.evaluation_document import document
+from raycner.reporting.evaluation_tables import flows_table
 from raycner.reporting.html.evaluation_section import evaluation_section
 from raycner.reporting.html.page import html
 from raycner.storage.run_names import find_step
@@ -711,3 +713,25 @@ def test_reading_settings_are_those_of_the_layout(tmp_path: Path) -> None:
     file = write_columns(tmp_path / "a.conll")
     with pytest.raises(InputError, match=r"reading\.nosuch: no such setting; columns has "):
         evaluate("any", [file], reading={"nosuch": 1})
+
+
+def test_entities_flow_between_steps() -> None:
+    """Of a step of a run, the types are grouped by the step that brought them; a folder has no steps on record."""
+    report = entity_report(
+        [
+            ScoredSentence(("a", "b"), frozenset({Entity(0, 1, "old")}), frozenset({Entity(0, 1, "new")})),
+            ScoredSentence(("a", "b"), frozenset({Entity(1, 2, "new")}), frozenset()),
+        ],
+        ["old", "new"],
+        resamples=0,
+    )
+    evaluation = EntityEvaluation("run:2", ("a.conll",), report, (), steps=(("old",), ("new",)))
+    table = flows_table(evaluation)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["1: old", DASH, "1", DASH],
+        ["2: new", DASH, DASH, "1"],
+        ["O", DASH, DASH, DASH],
+    ]
+    section = evaluation_section(evaluation)
+    assert [plot.name for plot in section.plots] == ["evaluation-f1", "evaluation-confusion", "evaluation-flows"]
+    assert "step 2" in section.plots[-1].svg()

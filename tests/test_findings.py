@@ -98,7 +98,7 @@ def test_rows_in_words_name_the_lead_and_doubt_one_seed() -> None:
     ahead, doubt = comparison_findings(report.comparisons[0])
     assert ahead.startswith("dld(extend_ner) is ahead at 63.5 average macro-F1, 6.0 more than other;")
     assert ahead.endswith("forgetting: dld(extend_ner) 18.3, other 23.3.")
-    assert doubt.startswith("One seed says nothing about chance")
+    assert doubt.startswith("dld(extend_ner) and other have one seed each, which says nothing about chance")
     assert comparison_findings(summary([run(SCORES, PLAN)]).comparisons[0]) == ()
 
 

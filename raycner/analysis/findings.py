@@ -182,9 +182,10 @@ def _ahead(best: Row, second: Row, worst: Row) -> str:
 
 
 def _caution(rows: Sequence[Row]) -> Iterator[str]:
-    seeds = min(len(row.finished) for row in rows)
-    if seeds == 1:
-        yield "One seed says nothing about chance: repeat with seed=1 and seed=2, then read the paired tests."
+    single = [row.label for row in rows if len(row.finished) == 1]
+    if single:
+        has = "has one seed" if len(single) == 1 else "have one seed each"
+        yield f"{_names(single)} {has}, which says nothing about chance: add seed=1 and seed=2 for paired tests."
 
 
 def _names(names: Sequence[str] | Mapping[str, str], texts: Mapping[str, str] | None = None) -> str:

@@ -13,7 +13,7 @@ outcomes of a gold type sum to its support, and the columns of the matrix to the
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -55,6 +55,21 @@ class Confusion:
         """[T+1, T+1]: gold types and O down, predicted types and O across; the diagonal has exact and boundary."""
         names = [*self.types, OUTSIDE]
         return [[self.pairs.get((gold, predicted), 0) for predicted in names] for gold in names]
+
+
+def flows(confusion: Confusion, groups: Sequence[Collection[str]]) -> list[list[int]]:
+    """[G+1, G+1]: entities by the group of their gold type (down) and of their predicted type (across); O is the last.
+
+    With the types of each step as groups, what lies right of the diagonal are old types taken for newer ones.
+
+    >>> flows(Confusion((), {}, {("a", "a"): 7, ("a", "b"): 2, ("b", "O"): 1}), [["a"], ["b"]])
+    [[7, 2, 0], [0, 0, 1], [0, 0, 0]]
+    """
+    place = {name: number for number, group in enumerate(groups) for name in group} | {OUTSIDE: len(groups)}
+    counts = [[0] * (len(groups) + 1) for _ in range(len(groups) + 1)]
+    for (gold, predicted), number in confusion.pairs.items():
+        counts[place[gold]][place[predicted]] += number
+    return counts
 
 
 def confusion(sentences: Iterable[ScoredSentence]) -> Confusion:

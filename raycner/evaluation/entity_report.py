@@ -34,6 +34,8 @@ class EntityEvaluation:
     """With the entities of the scored types only."""
     notes: tuple[str, ...] = ()
     """What was left out or decided, one line each."""
+    steps: tuple[tuple[str, ...], ...] = ()
+    """The scored types that each step of the model brought; none of a model whose steps are not recorded."""
     provenance: str = ""
     """How the scores were obtained, in one sentence: the decoder, and what a run records of its step."""
 

@@ -166,6 +166,7 @@ def evaluate_on(
         report=report,
         sentences=tuple(sentences),
         notes=(*annotated.notes, *notes),
+        steps=_steps(address, store, predictor, names, scored_types),
         provenance=_provenance(address, store, predictor),
     )
 
@@ -199,6 +200,18 @@ def load_predictor(
         if not is_hub_id(address) or "no run is called" not in error.what:
             raise
         return TokenClassifier.load(address, allow_pickle=allow_pickle)
+
+
+def _steps(
+    address: str, store: str, predictor: EntityPredictor, names: Mapping[str, str], scored: Collection[str]
+) -> tuple[tuple[str, ...], ...]:
+    """The scored types that each step brought, under the names of the files."""
+    if Path(address).expanduser().is_dir() or isinstance(predictor, TokenClassifier):
+        return ()
+    ledger, record = find_step(address, ObjectStore(store))
+    plan = [[names.get(name, name) for name in step.new] for step in ledger.planned[: record.index + 1]]
+    groups = [tuple(name for name in group if name in scored) for group in plan]
+    return tuple(filter(None, groups)) if set(scored) <= {name for group in groups for name in group} else ()
 
 
 def _provenance(address: str, store: str, predictor: EntityPredictor) -> str:

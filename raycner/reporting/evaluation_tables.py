@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 
-from raycner.analysis.formatting import DASH
+from raycner.analysis.formatting import DASH, short
 from raycner.analysis.table import Table, by_rows
 from raycner.data.entities import OUTSIDE
 from raycner.evaluation.bootstrap import Interval
-from raycner.evaluation.confusion import OUTCOMES
+from raycner.evaluation.confusion import OUTCOMES, flows
 from raycner.evaluation.entity_report import EntityEvaluation, EntityReport
 from raycner.evaluation.entity_scores import TypeScore
 from raycner.evaluation.mistakes import Example, Mistake
 
 CONTEXT = 8
 """Words shown on either side of a mistake."""
+MOST_OF_A_STEP = 24
+"""Characters of the names of a step's types."""
 
 
 def scores_table(evaluation: EntityEvaluation) -> Table:
@@ -72,6 +74,20 @@ def matrix_table(report: EntityReport) -> Table:
     )
     note += "wrong boundaries of the same type."
     return by_rows("Confusion", ["gold", *names, OUTSIDE], rows, notes=[note])
+
+
+def flows_table(evaluation: EntityEvaluation) -> Table:
+    """Gold entities by the step that brought their type, and what they are taken for."""
+    steps = evaluation.steps
+    names = [f"{number}: {short(', '.join(group), MOST_OF_A_STEP)}" for number, group in enumerate(steps, start=1)]
+    rows = [
+        [name, *(str(number or DASH) for number in row)]
+        for name, row in zip([*names, OUTSIDE], flows(evaluation.report.confusion, steps), strict=True)
+    ]
+    headers = ["gold of step", *(f"step {number}" for number in range(1, len(steps) + 1)), OUTSIDE]
+    note = "Gold entities by the step of their type (down), and of the type predicted for them (across); right of the "
+    note += f"diagonal: old types taken for newer ones. {OUTSIDE}: missed or spurious."
+    return by_rows("Between steps", headers, rows, notes=[note])
 
 
 def mistakes_table(report: EntityReport) -> Table:

@@ -1,5 +1,6 @@
 """Figures of an evaluation: F1 of each type with its interval, and the confusion of types."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import matplotlib as mpl
@@ -9,7 +10,8 @@ from matplotlib.patches import Rectangle
 from raycner.analysis.formatting import short
 from raycner.data.entities import OUTSIDE
 from raycner.evaluation.bootstrap import Interval
-from raycner.evaluation.entity_report import EntityReport
+from raycner.evaluation.confusion import flows
+from raycner.evaluation.entity_report import EntityEvaluation, EntityReport
 from raycner.reporting.html.figures import AMBER, BLUE, COLUMN, INK, Plot
 
 LONGEST_TYPE = 20
@@ -49,12 +51,21 @@ def confusion_plot(name: str, report: EntityReport) -> Plot:
     """Gold types down, predicted types across."""
     caption = "Entities by gold type (down) and predicted type (across); shade: share of the row. "
     caption += f"{OUTSIDE}: missed or spurious; the diagonal includes wrong boundaries."
-    return Plot(name, caption, partial(_confusion, report))
-
-
-def _confusion(report: EntityReport) -> Figure:
     names = [short(kind, LONGEST_TYPE) for kind in (*report.confusion.types, OUTSIDE)]
-    counts = report.confusion.matrix()
+    return Plot(name, caption, partial(_matrix, names, report.confusion.matrix()))
+
+
+def flows_plot(name: str, evaluation: EntityEvaluation) -> Plot:
+    """The step of the gold type down, the step of the predicted type across."""
+    caption = (
+        "Entities by the step of their gold type (down) and of the predicted type (across); shade: share of the row. "
+    )
+    caption += f"Right of the diagonal: old types taken for newer ones. {OUTSIDE}: missed or spurious."
+    names = [*(f"step {number}" for number in range(1, len(evaluation.steps) + 1)), OUTSIDE]
+    return Plot(name, caption, partial(_matrix, names, flows(evaluation.report.confusion, evaluation.steps)))
+
+
+def _matrix(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Figure:
     margin = 0.35 + 0.06 * max(map(len, names))
     size = margin + 0.33 * len(names)
     figure = Figure(figsize=(max(size, COLUMN), margin + 0.24 * len(names)), layout="constrained")

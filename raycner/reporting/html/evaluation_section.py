@@ -5,12 +5,13 @@ from textwrap import wrap
 from raycner.analysis.table import by_rows
 from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.reporting.evaluation_tables import (
+    flows_table,
     matrix_table,
     mistakes_table,
     outcomes_table,
     scores_table,
 )
-from raycner.reporting.html.evaluation_plots import confusion_plot, f1_plot
+from raycner.reporting.html.evaluation_plots import confusion_plot, f1_plot, flows_plot
 from raycner.reporting.html.page import Section
 from raycner.reporting.terminal.evaluation_view import described
 
@@ -27,6 +28,9 @@ def evaluation_section(evaluation: EntityEvaluation, anchor: str = "evaluation")
     if len(report.confusion.types) > 1:
         tables.append(matrix_table(report))
         plots.append(confusion_plot(f"{anchor}-confusion", report))
+    if len(evaluation.steps) > 1:
+        tables.append(flows_table(evaluation))
+        plots.append(flows_plot(f"{anchor}-flows", evaluation))
     parts = []
     if report.mistakes:
         table = mistakes_table(report)

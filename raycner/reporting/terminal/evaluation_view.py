@@ -6,6 +6,7 @@ from rich.text import Text
 from raycner.analysis.formatting import many
 from raycner.evaluation.entity_report import EntityEvaluation
 from raycner.reporting.evaluation_tables import (
+    flows_table,
     matrix_table,
     mistakes_table,
     outcomes_table,
@@ -22,6 +23,8 @@ def evaluation_view(evaluation: EntityEvaluation, width: int) -> RenderableType:
     tables = [scores_table(evaluation), outcomes_table(report)]
     if len(report.confusion.types) > 1:
         tables.append(matrix_table(report))
+    if len(evaluation.steps) > 1:
+        tables.append(flows_table(evaluation))
     if report.mistakes:
         tables.append(mistakes_table(report))
     return Group(heading, *notes, *(part for table in tables for part in (Text(), render(table, width))))
