@@ -235,13 +235,14 @@ class ComputeConfig:
     max_failures: int = 3
     """How often a worker group restarts after one of its workers failed."""
     max_concurrent_trials: int = 0
-    """The most trials of a search that run at once; 0: as many as the machine or cluster can hold. On a cluster that
-    scales up, nodes start for so many."""
+    """The most trials of a search that run at once. 0: with `workers: 0` and without RAY_ADDRESS one at a time, in this
+    process without Ray; otherwise as many as the machine or cluster can hold. On a cluster that scales up, nodes start
+    for so many."""
     checkpoint_epochs: int = 1
     """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
     tracker: str = "none"
-    """The experiment tracker that receives losses and scores of each epoch and each step: none, jsonl, mlflow,
-    tensorboard, or one of a plugin."""
+    """The experiment tracker that receives losses and scores of each epoch and each step, and the scores of each trial
+    of a search: none, jsonl, mlflow, tensorboard, wandb, or one of a plugin."""
     tracker_path: str = "tracking"
     """The folder the tracker writes to, on the machine that drives the run; or the URI of an MLflow server."""
 

@@ -24,7 +24,7 @@ A search emits `RoundStarted`, then for each trial `TrialStarted`, a `TrialRepor
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 from raycner.storage.ledger import StepRecord
@@ -166,6 +166,8 @@ class TrialReported:
     number: int
     score: float
     """Its first objective after the step: F1 on dev minus that of trial 0, from -1 to 1."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """objective/NAME for each objective, dev/micro and dev/macro (F1 from 0 to 1): what trackers record."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-import shutil
 import subprocess
 from dataclasses import replace
 from functools import cache
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 import runs as jobs
+from browsers import browser as browser
 from raycner.__main__ import main
 from raycner.analysis.formatting import DASH
 from raycner.analysis.significance import Contrast
@@ -31,7 +31,6 @@ from test_report import PLAN, SCORES, run, shifted, with_test_sets
 
 HOSTILE = '</text></svg><script src="http://evil.example/x.js">alert(1)</script>&amp; $\\frac{1}{2}$ _"\''
 CONTRAST = Contrast(row="dld(extend_ner)", against="extend_ner", isolates="what is decomposed")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 EIGHTEEN = (
     *("CARDINAL", "DATE", "EVENT", "FAC", "GPE", "LANGUAGE", "LAW", "LOC", "MONEY", "NORP", "ORDINAL", "ORG"),
     *("PERCENT", "PERSON", "PRODUCT", "QUANTITY", "TIME", "WORK_OF_ART"),
@@ -469,14 +468,6 @@ def test_report_html_writes_one_file_and_prints_no_table(tmp_path: Path, capsys:
     capsys.readouterr()
     assert main([*asked[:-1], str(tmp_path / "plots")]) == 2
     assert "cannot be written" in capsys.readouterr().err
-
-
-@pytest.fixture
-def browser() -> str:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"no browser on PATH to open the page in: none of {', '.join(BROWSERS)}")
-    return path
 
 
 PROBE = """

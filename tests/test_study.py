@@ -2,15 +2,19 @@
 
 import math
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.tuning.objective import DevScores, Objective
-from raycner.tuning.round import PREFIX, Round
+from raycner.tuning.pruning import SuccessiveHalving
+from raycner.tuning.round import PREFIX, Round, Rung
 from raycner.tuning.study import SearchPlan, at_range_ends, load, random_draws
+from raycner.tuning.warm_start import fit
 
 SPACES = sorted((Path(__file__).parent.parent / "search_spaces").glob("*.py"))
 HEAD = "from raycner import Study\n"
@@ -169,14 +173,71 @@ def test_the_winners_of_a_step_are_tried_at_the_next(tmp_path: Path) -> None:
     text = f"STUDY = Study(base='jobs/demo.yaml', {space}, first=[{{'optim.lr': 1e-3}}])"
     plan = SearchPlan.of(load(written(tmp_path, text)), [], "space.py")
     runs_so_far = ({"at.2.optim.lr": 2e-3, "at.3.optim.lr": 3e-3}, {"at.2.optim.lr": 2e-3, "at.3.optim.lr": 1e-3})
-    objective = Objective("mean_f1", 1.0, [])
-    round_ = Round(name="r", plan=plan, step=4, steps=4, prefixes=runs_so_far, corpora=[], objective=objective)
+    rungs = [Rung(1.0, Objective("mean_f1", 1.0, []))]
+    round_ = Round(name="r", plan=plan, step=4, steps=4, prefixes=runs_so_far, corpora=[], rungs=rungs)
     assert round_.first() == [
         {"optim.lr": 1e-3, PREFIX: 0},
         {"optim.lr": 1e-3, PREFIX: 1},  # the published value, which the second run has at step 3 too
         {"optim.lr": 3e-3, PREFIX: 0},
     ]
     assert round_.settings(round_.first()[-1]) == {**runs_so_far[0], "at.4.optim.lr": 3e-3}
-    assert Round(name="r", plan=plan, step=2, steps=2, prefixes=[{}], corpora=[], objective=objective).first() == [
+    assert Round(name="r", plan=plan, step=2, steps=2, prefixes=[{}], corpora=[], rungs=rungs).first() == [
         {"optim.lr": 1e-3}
     ]
+
+
+def test_too_many_trials_at_once_are_a_warning() -> None:
+    study = load("search_spaces/extend_ner.py")
+    assert study.trials == 24 and study.too_many_at_once(8) == ""
+    assert study.too_many_at_once(9).startswith("9 of 24 trials run at once, so TPE proposes most of them before")
+    assert replace(study, trials=100).too_many_at_once(10) == ""
+    assert "at most --parallel 10," in replace(study, trials=100).too_many_at_once(11)
+    assert replace(study, sampler="random").too_many_at_once(24) == ""
+
+
+def round_of(tmp_path: Path, **fields: object) -> Round:
+    plan = SearchPlan.of(load(written(tmp_path, SEEDS + ")")), [], "space.py", fields)
+    rungs = [Rung(share, Objective("mean_f1", 1.0, [])) for share in plan.study.rungs]
+    return Round(name="r", plan=plan, step=None, steps=8, prefixes=[{}], corpora=[], rungs=rungs)
+
+
+def test_rungs_are_shares_of_the_sentences_and_then_steps(tmp_path: Path) -> None:
+    assert round_of(tmp_path).rung_ends == (2, 4)
+    assert round_of(tmp_path, grace=1, reduction=3).rung_ends == (1, 3)
+    assert round_of(tmp_path, rungs=(0.1, 0.5, 1.0)).rung_ends == (8, 16, 18, 20)
+    assert not round_of(tmp_path, pruning="none").prunes
+    for rungs in ((), (0.5,), (0.5, 0.25, 1.0), (0.0, 1.0)):
+        with pytest.raises(InputError, match="rising shares above 0, the last of which is 1"):
+            round_of(tmp_path, rungs=rungs)
+
+
+def test_rungs_name_another_study(tmp_path: Path) -> None:
+    assert round_of(tmp_path, rungs=[1.0]).plan.name == round_of(tmp_path).plan.name
+    assert round_of(tmp_path, rungs=[0.5, 1.0]).plan.name != round_of(tmp_path).plan.name
+
+
+def test_half_of_the_trials_that_reach_a_rung_continue() -> None:
+    study = optuna.create_study(direction="maximize", pruner=SuccessiveHalving((2, 4), 2))
+    ended = []
+    for score in (0.0, 0.3, 0.2, 0.1, 0.4, 0.3):
+        trial = study.ask()
+        trial.report(score, 1)
+        assert not trial.should_prune(), "no rung"
+        trial.report(score, 2)
+        ended.append(trial.should_prune())
+    assert ended == [False, False, False, True, False, False]
+    late = study.ask()
+    late.report(0.15, 2)
+    assert late.should_prune(), "the fifth of seven"
+
+
+def test_what_fits_of_settings_of_another_space() -> None:
+    def space(trial: optuna.Trial) -> None:
+        trial.suggest_float("weight", 0.0, 1.0)
+        if trial.suggest_categorical("adaptive", [False, True]):
+            trial.suggest_int("k", 1, 3)
+
+    assert fit(space, {"weight": 0.5, "adaptive": True, "k": 3}) == ({"weight": 0.5, "adaptive": True, "k": 3}, {})
+    settings, left_out = fit(space, {"weight": 2.0, "adaptive": False, "k": 3})
+    assert settings == {"adaptive": False}
+    assert left_out == {"weight": "outside its range", "k": "not in the space"}

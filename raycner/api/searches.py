@@ -1,4 +1,4 @@
-"""Searches: the settings of a job, searched with Ray Tune and Optuna."""
+"""Searches: the settings of a job, searched with Optuna in this process or on Ray."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -14,6 +14,7 @@ from raycner.api.progress import Progress, event_handler
 from raycner.api.runs import Run
 from raycner.callbacks.search_progress import SearchProgressDisplay
 from raycner.console import TextConsole
+from raycner.errors import InputError
 from raycner.events import Message
 from raycner.hashing import Plain
 from raycner.reporting.report import render_search
@@ -25,6 +26,7 @@ from raycner.tuning.search import Forecast, baseline
 from raycner.tuning.search import forecast as count_steps
 from raycner.tuning.search import search as run_trials
 from raycner.tuning.study import SearchPlan, Study, load
+from raycner.tuning.warm_start import find_search
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -36,6 +38,8 @@ def search(
     /,
     *,
     database: str | None = None,
+    parallel: int | None = None,
+    warm_start: str | None = None,
     progress: Progress = True,
     **options: object,
 ) -> "Search":
@@ -46,14 +50,19 @@ def search(
 
     `study` is a `Study` or a Python file with a STUDY. `overrides` are laid over its job. `options` are fields of the
     study (`trials`, `seeds`, `base`, ...) or else top-level settings of its job. `database` is the URL of a database
-    for Optuna's study, instead of the store.
+    for Optuna's study, instead of the store. `parallel` is how many trials run at once; with `compute.workers=0` one
+    at a time runs in this process, without Ray. `warm_start` names an earlier search, whose best settings are tried
+    first.
     """
     plan = _plan(study, overrides, options)
+    if parallel is not None and parallel < 1:
+        raise InputError(f"{parallel} trials at once", location="--parallel", hint="write a number above 0")
+    earlier = find_search(ObjectStore(plan.job.store), warm_start) if warm_start else None
     with event_handler(progress) as handler:
         handler(Message("trial 0, the baseline of all others"))
         against = baseline(plan, handler)
     with event_handler(progress, SearchProgressDisplay) as handler:
-        record = run_trials(plan, against, handler, database)
+        record = run_trials(plan, against, handler, database=database, parallel=parallel, earlier=earlier)
     return Search(record, ObjectStore(plan.job.store))
 
 

@@ -6,17 +6,34 @@
                   precision/TYPE, recall/TYPE; support/TYPE: gold entities;
                   test_NAME/micro, test_NAME/macro and so on: the same of an extra test set, `eval.test.NAME`
 
+    of a trial    after each of its steps: objective/NAME (F1 against trial 0, from -1 to 1), dev/micro, dev/macro
+
 A record is a copy: the run never reads it. Each command starts the record again, and steps that the store has are
-recorded like trained ones. Trials of a search are not tracked: Optuna's own tools read their journal.
+recorded like trained ones. A trial of a search is a run of its own, called SEARCH/trial-NUMBER, with the settings that
+were suggested for it.
 """
 
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
+from raycner.callbacks.trackers.no_tracker import NoTracker
 from raycner.data.metrics import f1, macro, micro, old_new, precision, recall, support
-from raycner.events import EpochFinished, Event, EventHandler, StepFinished, StepReused, StepStarted
+from raycner.events import (
+    EpochFinished,
+    Event,
+    EventHandler,
+    RoundStarted,
+    StepFinished,
+    StepReused,
+    StepStarted,
+    TrialCrashed,
+    TrialFinished,
+    TrialReported,
+    TrialStarted,
+)
 from raycner.hashing import Plain
 from raycner.storage.ledger import Counts, StepRecord
 
@@ -91,6 +108,61 @@ class TrackingHandler:
         if ("step", at) not in self._logged:
             self._logged.add(("step", at))
             self._run.log("step", at, _scores(record))
+
+
+@contextlib.contextmanager
+def tracked_trials(to: Tracker, emit: EventHandler) -> Iterator[EventHandler]:
+    """A handler that passes events on to `emit`, and records the scores of each trial until it ends."""
+    handler = TrialTrackingHandler(to, emit)
+    try:
+        yield handler
+    finally:
+        handler.close()
+
+
+class TrialTrackingHandler:
+    """Passes events on, and records each trial of a round as a run of the round's group."""
+
+    def __init__(self, tracker: Tracker, emit: EventHandler) -> None:
+        self._tracker, self._emit = tracker, emit
+        self._group = ""
+        self._open: dict[int, TrackedRun] = {}
+        self._steps: Counter[int] = Counter()
+        """Number of a trial -> the steps that it reported."""
+
+    def __call__(self, event: Event, /) -> None:
+        self._emit(event)
+        match event:
+            case RoundStarted(name=name):
+                self._group = name
+                self._steps.clear()
+            case TrialStarted(number=number, settings=settings):
+                self._open[number] = self._tracker.open(f"{self._group}/trial-{number}", settings)
+            case TrialReported(number=number, scores=scores) if number in self._open:
+                self._steps[number] += 1
+                self._guard(lambda: self._open[number].log("step", self._steps[number], scores))
+            case TrialCrashed(number=number):
+                self._end(number)
+            case TrialFinished(record):
+                self._end(record.number)
+
+    def close(self) -> None:
+        """End the records of trials that did not end: the search was interrupted."""
+        for number in list(self._open):
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        if run := self._open.pop(number, None):
+            self._guard(run.close)
+
+    def _guard(self, write: Callable[[], None]) -> None:
+        """A tracker that fails must not end the search: it is reported once, and then left out."""
+        try:
+            write()
+        except Exception as error:
+            self._open.clear()
+            log.warning("the tracker failed; the search continues without it: %s: %s", type(error).__name__, error)
+            self._tracker = NoTracker(path="")
 
 
 def _scores(record: StepRecord) -> dict[str, float]:

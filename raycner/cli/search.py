@@ -1,4 +1,4 @@
-"""raycner search: search the settings of a job with Ray Tune and Optuna."""
+"""raycner search: search the settings of a job with Optuna, in this process or on Ray."""
 
 import argparse
 
@@ -19,6 +19,7 @@ def add_parser(verbs: Verbs) -> None:
         examples="""
             raycner search search_spaces/dld.py
             raycner search search_spaces/dld.py --base jobs/gum_fg3_pg2.yaml --trials 48 optim.epochs=5
+            raycner search search_spaces/dld.py --parallel 4
             raycner search search_spaces/dld.py --dry-run
         """,
     )
@@ -33,6 +34,10 @@ def add_parser(verbs: Verbs) -> None:
     )
     parser.add_argument("--sampler", choices=("tpe", "random"), help="how Optuna proposes settings")
     parser.add_argument("--database", metavar="URL", help="keep Optuna's study in this database, not in the store")
+    parallel = "how many trials run at once, on Ray (default: with compute.workers=0 one, in this process)"
+    parser.add_argument("--parallel", type=int, metavar="N", help=parallel)
+    warm_start = "try the best settings of this earlier search of the store first"
+    parser.add_argument("--warm-start", metavar="SEARCH", help=warm_start)
     parser.add_argument("--dry-run", action="store_true", help="only count the steps that the search would train")
     add_log(parser)
 
@@ -46,5 +51,13 @@ def run(args: argparse.Namespace, console: Console) -> None:
         console.print(str(steps), highlight=False)
         return
     with progress(args, console) as handler:
-        finished = search(args.study, args.configs, database=args.database, progress=handler, **options)
+        finished = search(
+            args.study,
+            args.configs,
+            database=args.database,
+            parallel=args.parallel,
+            warm_start=args.warm_start,
+            progress=handler,
+            **options,
+        )
     finished.show(console)

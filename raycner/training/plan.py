@@ -82,7 +82,9 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 encoder=identity,
                 model=_of_first_step(here.model) if first else here.model,
                 method=here.method.first if first else here.method,
-                optim=here.optim.for_step(index).for_sentences(len(scenario[index].train)),
+                optim=here.optim.for_step(index).for_sentences(
+                    round(len(scenario[index].train) / scenario.config.share)
+                ),
                 seed=config.seed,
                 memory=MemoryConfig() if first else memory,
                 adopted=scenario[index].adopted,

@@ -7,12 +7,8 @@ from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Self
 
-import ray
-import torch
-
 from raycner.config import RunConfig
 from raycner.events import Event, StepFinished, StepReused, ignore_events
-from raycner.orchestration.cluster import use_assigned_device
 from raycner.orchestration.event_relay import on_driver_node
 from raycner.orchestration.run_steps import StepResult, run_steps
 from raycner.orchestration.worker_group import StepBarrier, run_worker_group
@@ -25,8 +21,6 @@ def in_lockstep(configs: Sequence[RunConfig], corpora: Sequence[str]) -> Generat
     """The results of the runs, step by step. A step is trained when it is requested."""
     compute = configs[0].compute
     if compute.workers <= 1:
-        use_assigned_device()
-        torch.set_num_threads(compute.cpus_per_worker)
         yield from zip(*(run_steps(config, corpora, ignore_events) for config in configs), strict=True)
         return
     with SteppedWorkerGroup(configs, corpora) as group:
@@ -45,6 +39,8 @@ class SteppedWorkerGroup:
     """
 
     def __init__(self, configs: Sequence[RunConfig], corpora: Sequence[str]) -> None:
+        import ray
+
         self._configs, self._corpora = configs, corpora
         self._barrier = ray.remote(**on_driver_node())(StepBarrier).remote()
         self._results: queue.Queue[StepResult | Exception | None] = queue.Queue()

@@ -1,7 +1,7 @@
-"""The link between Ray Tune and Optuna: Optuna proposes settings and learns their scores, in a persistent journal.
+"""Optuna proposes settings, learns their scores, and prunes, all in a persistent journal.
 
-The journal is in the store, or in any database that Optuna opens. Ray's own state of a search is never read: a search
-that was killed starts again over the same journal, and first repeats the trials that were running.
+The journal is in the store, or in any database that Optuna opens. Nothing else is read of an earlier session: a search
+that was killed starts again over the same journal, in process or on Ray, and first repeats the trials that ran.
 """
 
 import time
@@ -13,7 +13,6 @@ import optuna
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.search.optuna import OptunaSearch
 
 from raycner.addresses import refuse_secret
 from raycner.errors import InputError
@@ -21,8 +20,10 @@ from raycner.events import EventHandler, TrialCrashed, TrialFinished, TrialRepor
 from raycner.storage.growing_file import GrowingFile
 from raycner.storage.searches import TrialRecord
 from raycner.storage.store import ObjectStore
+from raycner.tuning.pruning import SuccessiveHalving
 from raycner.tuning.round import PREFIX, Round
 from raycner.tuning.study import Settings, quiet_optuna
+from raycner.tuning.trial import TrialResult
 
 FINISHED: dict[TrialState, Literal["complete", "pruned", "failed"]] = {
     TrialState.COMPLETE: "complete",
@@ -73,68 +74,55 @@ def _database(url: str) -> BaseStorage:
         raise InputError(f"cannot be opened ({type(error).__name__})", location="--database", hint=hint) from None
 
 
-class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
-    """Optuna's proposals for one round of trials.
+class OptunaSearcher:
+    """Optuna's proposals for one round of trials, and what became of them: all of it is in the journal.
 
-    In addition to Ray's class: a trial that Tune stops is pruned in Optuna, not complete with its last value; a trial
-    that fails has failed, with its reason; and the journal has the facts of each trial.
+    Whoever runs the trials, in this process or on Ray, asks for one, and reports its steps until `report` ends it.
     """
 
     def __init__(self, round_: Round, journal: Journal, emit: EventHandler) -> None:
-        study = round_.plan.study
-        self._objectives = objectives = list(study.objectives)
         self._round, self._journal, self._emit = round_, journal, emit
         self._study = open_study(round_, journal)
-        self._started: dict[str, float] = {}
-        resumed = bool(self._study.get_trials(deepcopy=False))
+        self._objectives = round_.plan.study.objectives
+        self._started: dict[int, float] = {}
+        """Number of a trial -> when it started."""
+        has_begun = bool(self._study.get_trials(deepcopy=False))
         interrupted = fail_interrupted(self._study)
-        super().__init__(
-            round_.suggest,
-            metric=objectives if len(objectives) > 1 else objectives[0],
-            mode=["max"] * len(objectives) if len(objectives) > 1 else "max",
-            points_to_evaluate=[dict(s) for s in self._first_settings(resumed, interrupted)] or None,
-            sampler=study.new_sampler(len(self._study.get_trials(deepcopy=False))),
-            study_name=round_.name,
-            storage=journal.storage,
-        )
+        for settings in interrupted if has_begun else round_.first()[: round_.plan.study.trials]:
+            self._study.enqueue_trial(dict(settings))
+        for settings in round_.warm_start:
+            self._study.enqueue_trial(dict(settings), skip_if_exists=True)
 
-    def _first_settings(self, resumed: bool, interrupted: list[Settings]) -> list[Settings]:
-        return interrupted if resumed else self._round.first()[: self._round.plan.study.trials]
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        settings: dict[str, Any] | None = super().suggest(trial_id)
-        self._started[trial_id] = time.monotonic()
+    def ask(self) -> optuna.Trial:
+        """The next trial, with its settings."""
+        trial = self._study.ask()
+        self._round.suggest(trial)
+        self._started[trial.number] = time.monotonic()
         self._journal.save()
-        if settings is not None:
-            self._emit(TrialStarted(number=self._ot_trials[trial_id].number, settings=settings))
-        return settings
+        self._emit(TrialStarted(number=trial.number, settings=trial.params))
+        return trial
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        super().on_trial_result(trial_id, result)
-        trial, score = self._ot_trials[trial_id], result[self._objectives[0]]
-        trial.set_user_attr("scores", [*trial.user_attrs.get("scores", ()), score])
-        self._journal.save()
-        self._emit(TrialReported(number=trial.number, score=score))
-
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial = self._ot_trials[trial_id]
-        if error or result is None:
-            self._on_crash(trial_id, trial)
-            return
-        if not result["failed"]:
-            self.on_trial_result(trial_id, result)  # Tune passes the last result to this method only
-        self._set_facts(trial_id, reason=result["failed"], trained=result["trained"], shared=result["shared"])
-        complete = not result["failed"] and result["step"] == self._round.steps
-        super().on_trial_complete(trial_id, result if complete else None, error=bool(result["failed"]))
+    def report(self, trial: optuna.Trial, result: TrialResult) -> bool:
+        """Take what a trial has after a step. Whether it ends there: complete, pruned or failed."""
+        if not result.failure:
+            self._add_score(trial, result)
+        state = self._state(trial, result)
+        if state == TrialState.RUNNING:
+            self._journal.save()
+            return False
+        self._set_facts(trial, reason=result.failure, trained=result.trained, shared=result.shared)
+        values = [result.values[name] for name in self._objectives] if state == TrialState.COMPLETE else None
+        self._study.tell(trial, values, state=state)
         self._finish(trial.number)
+        return True
 
-    def _on_crash(self, trial_id: str, trial: optuna.Trial) -> None:
+    def crash(self, trial: optuna.Trial) -> None:
         """The process of a trial died. Its settings are tried again, `compute.max_failures` times at most."""
         same = [other for other in self._study.get_trials(deepcopy=False) if other.params == trial.params]
         crashes = sum(CRASHED in other.user_attrs for other in same)
         retry = crashes < self._round.plan.job.compute.max_failures
-        self._set_facts(trial_id, **({CRASHED: True} if retry else {"reason": "its process died repeatedly"}))
-        super().on_trial_complete(trial_id, None, error=True)
+        self._set_facts(trial, **({CRASHED: True} if retry else {"reason": "its process died repeatedly"}))
+        self._study.tell(trial, state=TrialState.FAIL)
         if retry:
             self._study.enqueue_trial(trial.params)
             self._journal.save()
@@ -142,32 +130,43 @@ class OptunaSearcher(OptunaSearch):  # type: ignore[misc]
         else:
             self._finish(trial.number)
 
-    def _set_facts(self, trial_id: str, **facts: Any) -> None:
+    def _add_score(self, trial: optuna.Trial, result: TrialResult) -> None:
+        score = result.values[self._objectives[0]]
+        trial.set_user_attr("scores", [*trial.user_attrs.get("scores", ()), score])
+        if len(self._objectives) == 1:
+            trial.report(score, result.step)  # Optuna takes no intermediate values of two objectives
+        scores = {f"objective/{name}": value for name, value in result.values.items()} | dict(result.dev)
+        self._emit(TrialReported(number=trial.number, score=score, scores=scores))
+
+    def _state(self, trial: optuna.Trial, result: TrialResult) -> TrialState:
+        if result.failure:
+            return TrialState.FAIL
+        if result.step == self._round.reports:
+            return TrialState.COMPLETE
+        return TrialState.PRUNED if self._round.prunes and trial.should_prune() else TrialState.RUNNING
+
+    def _set_facts(self, trial: optuna.Trial, **facts: Any) -> None:
         """Write facts of a trial into the journal. Optuna accepts them only before the trial ends."""
-        facts["seconds"] = time.monotonic() - self._started[trial_id]
+        facts["seconds"] = time.monotonic() - self._started[trial.number]
         for name, value in facts.items():
-            self._ot_trials[trial_id].set_user_attr(name, value)
+            trial.set_user_attr(name, value)
 
     def _finish(self, number: int) -> None:
         self._journal.save()
         self._emit(TrialFinished(_record(self._study.get_trials(deepcopy=False)[number])))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its searcher, and that pickle is never read."""
-        return {}
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the journal is the persistent state."""
-
 
 def open_study(round_: Round, journal: Journal) -> optuna.Study:
     """The Optuna study of a round, created if there is none."""
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=journal.storage,
         study_name=round_.name,
         directions=["maximize"] * len(round_.plan.study.objectives),
+        pruner=SuccessiveHalving(round_.rung_ends, round_.plan.study.reduction),
         load_if_exists=True,
     )
+    study.sampler = round_.plan.study.new_sampler(len(study.get_trials(deepcopy=False)))
+    return study
 
 
 def fail_interrupted(study: optuna.Study) -> list[Settings]:

@@ -14,6 +14,15 @@ PREFIX = "prefix"
 
 
 @dataclass(frozen=True)
+class Rung:
+    """One pass of a trial over its steps, on a share of the training sentences of each."""
+
+    share: float
+    objective: Objective
+    """Against trial 0 on the same share."""
+
+
+@dataclass(frozen=True)
 class Round:
     """What all trials of a round have in common. Picklable: it travels to the trials."""
 
@@ -23,12 +32,35 @@ class Round:
     step: int | None
     """The step whose settings are searched, from 1; None for all steps."""
     steps: int
-    """How many steps each trial trains."""
+    """How many steps each trial trains at each rung."""
     prefixes: Sequence[Settings]
     """The runs that a trial can continue, by their settings; a trial chooses one if there are several."""
     corpora: Sequence[str]
     """Fingerprints."""
-    objective: Objective
+    rungs: Sequence[Rung]
+    """The last is on all sentences."""
+    warm_start: Sequence[Settings] = ()
+    """Settings of an earlier search to try first, as far as this space has them."""
+
+    @property
+    def reports(self) -> int:
+        """How many steps a trial reports until it is complete, over all rungs."""
+        return self.steps * len(self.rungs)
+
+    @property
+    def prunes(self) -> bool:
+        """Whether trials may end before they are complete."""
+        study = self.plan.study
+        return study.pruning != "none" and study.metric != "old_new" and study.strategy == "whole_run"
+
+    @property
+    def rung_ends(self) -> tuple[int, ...]:
+        """The reports after which trials are compared: the last of each share, then grace * reduction^k steps."""
+        study = self.plan.study
+        before = self.reports - self.steps
+        shares = range(self.steps, before + 1, self.steps)
+        powers = (study.grace * study.reduction**k for k in range(self.steps))
+        return (*shares, *(before + steps for steps in powers if steps < self.steps))
 
     def suggest(self, trial: Any) -> None:
         """The space of the round: that of the study, after the choice of a prefix."""
@@ -57,8 +89,7 @@ class Round:
         own = {f"at.{self.step}.{key}": value for key, value in own.items()} if self.step else own
         return {**self.prefixes[suggested.get(PREFIX, 0)], **own}
 
-    def configs(self, suggested: Settings) -> list[RunConfig]:
+    def configs(self, suggested: Settings, share: float) -> list[RunConfig]:
         """The runs of a trial, one per seed. A trial is scored on dev, so it reads no extra test sets."""
-        config = self.plan.config(self.settings(suggested))
-        config = replace(config, eval=replace(config.eval, test={}))
-        return [replace(config, seed=config.seed + i) for i in range(self.plan.study.seeds)]
+        configs = self.plan.configs_of(self.settings(suggested), self.plan.study.seeds, share)
+        return [replace(config, eval=replace(config.eval, test={})) for config in configs]

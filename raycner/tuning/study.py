@@ -36,6 +36,8 @@ Settings = Mapping[str, Plain]
 """Dotted name -> value."""
 Space = Callable[[Any], object]
 """Receives an Optuna trial, and suggests settings by their dotted names."""
+RANDOM_TRIALS = 10
+"""Trials that TPE proposes at random, before it has scores to go by."""
 PROBES = 32
 """How many random draws of a space are checked before the first trial."""
 
@@ -66,9 +68,12 @@ class Study:
     sampler: Literal["tpe", "random"] = "tpe"
     """tpe: multivariate and grouped, so settings are proposed jointly, and may be conditional."""
     pruning: Literal["asha", "none"] = "asha"
-    """asha: only the best trials continue; its rungs are steps."""
+    """asha: only the best trials continue, from rung to rung; its rungs are shares of the sentences, then steps."""
+    rungs: Sequence[float] = (1.0,)
+    """Shares of the training sentences of each step. With (0.25, 1.0), a trial first trains all steps on a quarter of
+    their sentences, and only the best trials go on to all of them. The last is 1."""
     grace: int = 2
-    """Steps that no trial is pruned before."""
+    """Steps of the last rung that no trial is pruned before."""
     reduction: int = 2
     """At each rung, one trial in so many continues."""
     strategy: Literal["whole_run", "per_step"] = "whole_run"
@@ -96,11 +101,30 @@ class Study:
             )
         if self.metric == "old_new" and self.strategy == "per_step":
             raise ValueError("per_step continues the best runs, which takes a single score: choose another metric")
+        if not self.rungs or list(self.rungs) != sorted(set(self.rungs)) or self.rungs[0] <= 0 or self.rungs[-1] != 1:
+            raise ValueError(f"rungs {list(self.rungs)}: rising shares above 0, the last of which is 1")
+        if len(self.rungs) > 1 and (self.metric == "old_new" or self.strategy == "per_step" or self.pruning == "none"):
+            raise ValueError("rungs decide which trials continue, which takes pruning, one score, and whole runs")
 
     @property
     def objectives(self) -> tuple[str, ...]:
         """The names of what Optuna maximises."""
         return ("old", "new") if self.metric == "old_new" else ("score",)
+
+    @property
+    def published(self) -> Settings:
+        """The settings of trial 0."""
+        return self.first[0] if self.first else {}
+
+    def too_many_at_once(self, parallel: int) -> str:
+        """A warning, or nothing: TPE proposes a trial by the scores of those that ended before it started."""
+        most = min(RANDOM_TRIALS, self.trials // 3)
+        if self.sampler != "tpe" or self.trials <= RANDOM_TRIALS or parallel <= most:
+            return ""
+        return (
+            f"{parallel} of {self.trials} trials run at once, so TPE proposes most of them before it has learned from "
+            f"any: at most --parallel {most}, or more trials, make use of it; --sampler random needs no scores"
+        )
 
     def new_sampler(self, finished_trials: int) -> optuna.samplers.BaseSampler:
         """A sampler for the trials still missing. Its seed depends on their number, so a resumed search does not
@@ -108,7 +132,9 @@ class Study:
         seed = self.sampler_seed + finished_trials
         if self.sampler == "random":
             return optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=seed)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=RANDOM_TRIALS, seed=seed
+        )
 
 
 @dataclass(frozen=True)
@@ -138,15 +164,17 @@ class SearchPlan:
         base = read(configs)
         job = plain(RunConfig.from_settings(base, {}), hashed=True)
         identity = [job, *(getattr(study, name) for name in DEFINING), inspect.getsource(study.space)]
+        identity += [list(study.rungs)] if len(study.rungs) > 1 else []
         search_plan = cls(study, path, configs, base, f"{Path(path).stem}-{fingerprint(identity)[:8]}")
         search_plan._check_first_settings()
         search_plan._check_space()
         return search_plan
 
-    def configs_of(self, settings: Settings, seeds: int) -> list[RunConfig]:
-        """The runs of these settings: the job's seed, and those after it."""
+    def configs_of(self, settings: Settings, seeds: int, share: float = 1.0) -> list[RunConfig]:
+        """The runs of these settings on a share of their sentences: the job's seed, and those after it."""
         config = self.config(settings)
-        return [replace(config, seed=config.seed + i) for i in range(seeds)]
+        scenario = replace(config.scenario, share=share * config.scenario.share)
+        return [replace(config, scenario=scenario, seed=config.seed + i) for i in range(seeds)]
 
     @cached_property
     def job(self) -> RunConfig:

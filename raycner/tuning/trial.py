@@ -1,86 +1,104 @@
-"""One trial of a search as Ray Tune runs it: the same job for every seed, one step per Tune iteration.
+"""One trial of a search: the same job for every seed, trained step by step as its results are asked for.
 
-A trial that fits one device trains in its own process, which then serves the next trial. A trial of several workers
-starts a worker group. Its steps are in the store, so a trial that starts again continues where it stopped.
+A trial that fits one device trains in this process. A trial of several workers starts a worker group. Its steps are in
+the store, so a trial that starts again continues where it stopped.
 """
 
 import math
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
 
 import torch
-from ray import tune
 
+from raycner.data.metrics import macro, micro
 from raycner.errors import InputError
 from raycner.storage.ledger import StepRecord
 from raycner.storage.searches import want
 from raycner.storage.store import ObjectStore
 from raycner.tuning.lockstep import StepResults, in_lockstep
 from raycner.tuning.objective import DevScores
-from raycner.tuning.round import Round
+from raycner.tuning.round import Round, Rung
+from raycner.tuning.study import Settings
 
 
-class Trial(tune.Trainable):  # type: ignore[misc]
-    """A Tune iteration (`step`) is one step of the job."""
+@dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What a trial has after a step."""
 
-    def setup(self, config: dict[str, Any], *, round_: Round) -> None:
+    step: int
+    """How many steps it has finished, over all rungs."""
+    values: Mapping[str, float]
+    """Objective -> its value after this step."""
+    dev: Mapping[str, float]
+    """dev/micro and dev/macro: F1 on dev after this step, from 0 to 1, means over seeds."""
+    trained: int
+    """Steps that it trained, over all seeds; the others were in the store."""
+    shared: int
+    failure: str
+    """Why it failed, or nothing."""
+
+
+def nothing() -> None:
+    """What a trial does before its first step in a process that is ready to train."""
+
+
+class Trial:
+    """A trial in progress."""
+
+    def __init__(self, round_: Round, suggested: Settings, begin: Callable[[], None] = nothing) -> None:
         self._round, self._store = round_, ObjectStore(round_.plan.job.store)
-        self.reset_config(config)
+        self._steps = self._train(suggested, begin)
+        self._finished = self._trained = 0
+        self._values = dict.fromkeys(round_.plan.study.objectives, 0.0)
+        self._dev: Mapping[str, float] = {}
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Become another trial, with these suggested settings."""
-        self._suggested = dict(new_config)
-        self._steps: Generator[StepResults] | None = None
-        self._records: list[list[StepRecord]] = []
-        """Of each finished step, one per seed."""
-        self._values = dict.fromkeys(self._round.plan.study.objectives, 0.0)
-        self._trained = 0
-        return True
-
-    def step(self) -> dict[str, Any]:
+    def advance(self) -> TrialResult:
         """Train the next step. A failure is a result, because the same settings would fail again."""
         try:
-            failure = self._train_step()
+            failure = next(self._steps)
         except InputError as error:
             failure = str(error)
         except torch.OutOfMemoryError:
             failure = "out of memory"
         except Exception as error:
             failure = f"{type(error).__name__}: {error}"
-        steps = len(self._records)
-        return {
-            **self._values,
-            "step": steps,
-            "trained": self._trained,
-            "shared": steps * self._round.plan.study.seeds - self._trained,
-            "failed": failure,
-            "done": bool(failure) or steps == self._round.steps,
-        }
+        return TrialResult(
+            step=self._finished,
+            values=dict(self._values),
+            dev=self._dev,
+            trained=self._trained,
+            shared=self._finished * self._round.plan.study.seeds - self._trained,
+            failure=failure,
+        )
 
-    def _train_step(self) -> str:
-        """Train the next step of every seed; why the trial fails, or nothing."""
-        if self._steps is None:
-            self._steps = in_lockstep(self._round.configs(self._suggested), self._round.corpora)
-        results = next(self._steps)
+    def close(self) -> None:
+        """End it, and its worker group if it has one."""
+        self._steps.close()
+
+    def _train(self, suggested: Settings, begin: Callable[[], None]) -> Generator[str]:
+        """Train every step of every rung; after each, why the trial fails, or nothing."""
+        begin()
+        for rung in self._round.rungs:
+            records: list[list[StepRecord]] = []
+            """Of each finished step, one per seed."""
+            for results in in_lockstep(self._round.configs(suggested, rung.share), self._round.corpora):
+                records.append([result.record for result in results])
+                yield self._take(rung, records, results)
+
+    def _take(self, rung: Rung, records: Sequence[Sequence[StepRecord]], results: StepResults) -> str:
+        """Add the step that was finished last."""
         for result in results:
             want(self._store, self._round.plan.name, result.record.fingerprint)
+        self._finished += 1
         self._trained += sum(result.trained for result in results)
-        self._records.append([result.record for result in results])
-        if failure := next(filter(None, (_divergence(result.record) for result in results)), ""):
+        if failure := next(filter(None, map(_divergence, records[-1])), ""):
             return failure
-        runs = zip(*self._records, strict=True)
-        self._values = self._round.objective([[DevScores.of(record) for record in run] for run in runs])
+        runs = zip(*records, strict=True)
+        self._values = rung.objective([[DevScores.of(record) for record in run] for run in runs])
+        counts = [record.dev for record in records[-1]]
+        self._dev = {"dev/micro": fmean(map(micro, counts)), "dev/macro": fmean(map(macro, counts))}
         return ""
-
-    def cleanup(self) -> None:
-        if self._steps is not None:
-            self._steps.close()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: the steps are in the store."""
-
-    def load_checkpoint(self, checkpoint: Any) -> None:
-        """Nothing: the steps are in the store."""
 
 
 def _divergence(record: StepRecord) -> str:

@@ -9,6 +9,7 @@ trials are known. Second: whole-run search and step-wise search at the same numb
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,7 +48,7 @@ def speed(trials: int, sampled: int) -> None:
     """A search, and of its trials every so manieth alone."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        raycner("search", STUDY, *JOB, f"store={folder}", f"--trials={trials}")
+        raycner("search", STUDY, *JOB, f"store={folder}", f"--trials={trials}", f"--parallel={os.cpu_count()}")
         searching = time.monotonic() - began
         (record,) = SearchRecord.all(ObjectStore(folder))
     tried = record.rounds[0].trials

@@ -32,4 +32,6 @@ class JsonLines(Tracker):
     """One JSON object per line in PATH/RUN.jsonl: the settings first, then {"epoch" or "step": number, NAME: score}."""
 
     def open(self, run: str, settings: Mapping[str, Plain]) -> TrackedRun:
-        return JsonLinesRun(self.folder() / f"{run}.jsonl", run, settings)
+        file = self.folder() / f"{run}.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        return JsonLinesRun(file, run, settings)

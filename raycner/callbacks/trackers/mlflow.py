@@ -1,11 +1,19 @@
-"""MLflow: a run of raycner is a run of the MLflow experiment `raycner`."""
+"""MLflow: a run of raycner is a run of the MLflow experiment `raycner`; trials have their search as the tag `group`."""
 
 import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from raycner.callbacks.trackers.tracker import TRACKERS, Axis, TrackedRun, Tracker, missing_package, safe_name
+from raycner.callbacks.trackers.tracker import (
+    TRACKERS,
+    Axis,
+    TrackedRun,
+    Tracker,
+    group_of,
+    missing_package,
+    safe_name,
+)
 from raycner.errors import InputError
 from raycner.hashing import Plain
 
@@ -58,6 +66,7 @@ def _create_run(client: Any, run: str, settings: Mapping[str, Plain]) -> str:
     experiment_id = experiment.experiment_id if experiment else client.create_experiment(EXPERIMENT)
     for earlier in client.search_runs([experiment_id], f"attributes.run_name = '{run}'"):
         client.delete_run(earlier.info.run_id)
-    run_id: str = client.create_run(experiment_id, run_name=run).info.run_id
+    tags = {"group": group} if (group := group_of(run)) else {}
+    run_id: str = client.create_run(experiment_id, run_name=run, tags=tags).info.run_id
     client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.items()])
     return run_id

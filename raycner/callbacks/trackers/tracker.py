@@ -46,6 +46,7 @@ class Tracker(ABC):
     def open(self, run: str, settings: Mapping[str, Plain]) -> TrackedRun:
         """Start the record of a run, in place of an earlier one of the same name.
 
+        The name of a trial of a search has its group before a slash: SEARCH/trial-3.
         `settings` are the run's, by dotted name. Raises `InputError` when the library is missing or the path cannot be
         used.
         """
@@ -60,6 +61,15 @@ class Tracker(ABC):
             location = f"compute.tracker_path={self.path}"
             raise InputError(what, location=location, hint="name another folder") from None
         return folder
+
+
+def group_of(run: str) -> str:
+    """The group in the name of a run, or nothing.
+
+    >>> group_of("dld-12345678/trial-3")
+    'dld-12345678'
+    """
+    return run.rpartition("/")[0]
 
 
 def missing_package(package: str, extra: str) -> InputError:

@@ -200,5 +200,13 @@ def joint(experiences: Iterable[Experience]) -> Iterator[Experience]:
         yield replace(experience, train=train, dev=(dev,))
 
 
+def with_share(experience: Experience, share: float) -> Experience:
+    """The experience with so much of its training sentences, at least one, drawn by the number of the step alone."""
+    rows = experience.train.rows
+    number = min(len(rows), max(1, round(share * len(rows))))
+    drawn = np.random.default_rng(experience.index).choice(len(rows), number, replace=False)
+    return replace(experience, train=replace(experience.train, rows=rows[np.sort(drawn)]))
+
+
 def _union(rows: Sequence[Rows]) -> Rows:
     return np.unique(np.concatenate(rows))

@@ -23,6 +23,7 @@ from raycner.data.entities import TypeInventory
 from raycner.data.layouts.layout import Layout
 from raycner.data.scenarios.experience import Experience, Split
 from raycner.errors import InputError
+from raycner.hashing import omit_default_from_hash
 from raycner.registry import Registry, suggest
 
 PROTOCOLS = Registry("protocol", group="raycner.protocols")
@@ -36,6 +37,8 @@ class ScenarioKey:
     """Content fingerprints of the corpora seen so far."""
     types: tuple[str, ...]
     sizes: tuple[int, ...]
+    share: float = omit_default_from_hash(1.0)
+    """Of the step's training sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import numpy as np
 
 from raycner.data.corpora import Corpus, prepare
 from raycner.data.layouts.layout import LAYOUTS, Layout
-from raycner.data.scenarios.experience import Experience, Rows, Split, joint, whole
+from raycner.data.scenarios.experience import Experience, Rows, Split, joint, whole, with_share
 from raycner.data.scenarios.memory import MemoryConfig
 from raycner.data.scenarios.protocol import PROTOCOLS, OneCorpusProtocol, Protocol, ScenarioKey, ViewKey
 from raycner.data.scenarios.reservoir import ReservoirConfig, ReservoirKey, prepare_reservoir
@@ -34,12 +34,17 @@ class ScenarioConfig:
     joint: bool = False
     """The upper bound of the protocol: each step sees the sentences of all steps so far, annotated with all types so
     far."""
+    share: float = omit_default_from_hash(1.0)
+    """Learn only so much of each step's training sentences, drawn at random, with the epochs, batches and rates of all
+    of them: for quick trials. `rungs` of a search sets it."""
     memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
     """Sentences of finished steps that every later step learns again; none by default."""
     reservoir: ReservoirConfig = omit_default_from_hash(ReservoirConfig())
     """Text without annotations from which later steps draw sentences with old entities; none by default."""
 
     def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share {self.share}: above 0, at most 1")
         for name, is_set in {"memory": self.memory.size > 0, "reservoir": self.reservoir.path != ""}.items():
             if self.joint and is_set:
                 line, hint = "the upper bound sees all sentences anyway", f"leave scenario.{name} out"
@@ -72,6 +77,8 @@ class Scenario(Sequence[Experience]):
         self.corpora = tuple(corpora if self.reservoir is None else corpora[:-1])
         experiences = config.protocol.divide(self.corpora, config.order)
         self._experiences = tuple(joint(experiences) if config.joint else experiences)
+        if config.share < 1:
+            self._experiences = tuple(with_share(experience, config.share) for experience in self._experiences)
         if self.reservoir is not None:
             first, *later = self._experiences
             text = whole(self.reservoir, "train", ())
@@ -114,7 +121,7 @@ class Scenario(Sequence[Experience]):
 
     def key(self, index: int) -> ScenarioKey:
         """What determines step `index`."""
-        return self.config.protocol.key(self, index, joint=self.config.joint)
+        return replace(self.config.protocol.key(self, index, joint=self.config.joint), share=self.config.share)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
