@@ -17,6 +17,10 @@ def space(trial):
 STUDY = Study(base="jobs/demo.yaml", overrides={overrides!r}, space=space, finalists=1, {fields}
               first=[{{"method.base.kd_weight": 1.0, {first}}}])
 """
+POOR = "trial.suggest_categorical('optim.head_lr', [0.05, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9])"
+"""All rates but one learn nothing, where LEARNS is set."""
+LEARNS = ("scenario.corpus.sentences=240", "optim.first.epochs=6", "optim.epochs=4")
+"""Settings with which the small run has scores above zero from its first step."""
 
 
 def space(

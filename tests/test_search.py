@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from processes import PATIENCE, descendants, wait_until
-from searches import ROOT, record_of, search, space, trials, written
+from searches import LEARNS, POOR, ROOT, record_of, search, space, trials, written
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
 
@@ -67,8 +67,7 @@ def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_
 
 
 def test_a_search_changes_between_this_process_and_ray(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    poor = "trial.suggest_categorical('optim.head_lr', [0.02, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9])"
-    path = space(tmp_path, "trials=2, sampler='random',", poor, "'optim.head_lr': 0.02")
+    path = space(tmp_path, "trials=2, sampler='random',", POOR, "'optim.head_lr': 0.05", *LEARNS)
     assert search(path) == 0
     assert "trials run one at a time in this process" in capfd.readouterr().out
     before = written(tmp_path)

@@ -10,11 +10,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial
 
 from browsers import browser as browser
 from processes import PATIENCE, wait_until
@@ -22,7 +24,8 @@ from raycner.__main__ import main
 from raycner.storage.ledger import RunLedger
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
-from searches import ROOT, record_of, search, space, trials, written
+from raycner.tuning.pruning import SuccessiveHalving
+from searches import LEARNS, POOR, ROOT, record_of, search, space, trials, written
 
 pytestmark = pytest.mark.timeout(PATIENCE)
 WITHOUT_RAY = "import sys; sys.modules['ray'] = None; from raycner.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -195,24 +198,28 @@ def test_step_by_step_each_step_has_its_own_settings(tmp_path: Path) -> None:
     assert written(tmp_path) == before
 
 
-POOR = "trial.suggest_categorical('optim.head_lr', [0.02, 1e-9])"
-PUBLISHED_AND_POOR = "'optim.head_lr': 0.02}, {'method.base.kd_weight': 2.0, 'optim.head_lr': 1e-9"
-
-
 def test_a_poor_trial_is_pruned_by_its_steps(tmp_path: Path) -> None:
-    assert search(space(tmp_path, "trials=2,", POOR, PUBLISHED_AND_POOR)) == 0
+    first = "'optim.head_lr': 0.05}, {'method.base.kd_weight': 2.0, 'optim.head_lr': 1e-9"
+    assert search(space(tmp_path, "trials=2,", POOR, first, *LEARNS)) == 0
     published, poor = trials(record_of(tmp_path))
     assert (published.state, poor.state, len(poor.scores)) == ("complete", "pruned", 2)
 
 
-def test_a_poor_trial_is_pruned_on_a_share_of_the_sentences(tmp_path: Path) -> None:
-    assert search(space(tmp_path, "trials=2, rungs=(0.25, 1.0),", POOR, PUBLISHED_AND_POOR)) == 0
-    published, poor = trials(record_of(tmp_path))
+def test_trials_are_first_compared_on_a_share_of_the_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def at_first_rung(pruner: Any, _study: object, trial: FrozenTrial) -> bool:
+        return trial.number == 1 and trial.last_step in pruner._rungs
+
+    monkeypatch.setattr(SuccessiveHalving, "prune", at_first_rung)
+    assert search(space(tmp_path, "trials=3, rungs=(0.25, 1.0),")) == 0
+    published, ended, other = trials(record_of(tmp_path))
     assert (published.state, published.trained, published.shared) == ("complete", 0, 6)
-    assert (poor.state, poor.trained, len(poor.scores)) == ("pruned", 3, 3), "three steps, each of a quarter"
+    assert (ended.state, ended.trained, len(ended.scores)) == ("pruned", 2, 3), "all steps, each of a quarter"
+    assert (other.state, other.trained, len(other.scores)) == ("complete", 4, 6)
     store = ObjectStore(str(tmp_path / "store"))
-    sizes = {run.config["scenario"]["share"]: run.records()[0].sentences for run in RunLedger.all(store)}
-    assert sizes[0.25] == pytest.approx(sizes[1.0] / 4, abs=1)
+    sizes = {
+        run.config["scenario"]["share"]: [record.sentences for record in run.records()] for run in RunLedger.all(store)
+    }
+    assert sizes == {1.0: [40, 40, 40], 0.25: [10, 10, 10]}
 
 
 def test_a_search_starts_from_the_best_of_an_earlier_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,15 @@
 They are tried, not believed: scores of another job, corpus or seed are no scores of this one.
 """
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raycner.errors import InputError
+from raycner.hashing import Plain
 from raycner.registry import suggest
 from raycner.storage.searches import SearchRecord, TrialRecord
 from raycner.storage.store import ObjectStore
@@ -54,14 +57,26 @@ def _loss(trial: TrialRecord) -> float:
 
 def fit(space: Space, settings: Settings) -> Fit:
     """Which of the settings the space suggests, too."""
-    with quiet_optuna():
+    with quiet_optuna(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of values outside their ranges, which Optuna takes all the same
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         study.enqueue_trial(dict(settings))
         trial = study.ask()
         space(trial)
-    taken = {key: value for key, value in settings.items() if key in trial.params and trial.params[key] == value}
-    reasons = {key: "outside its range" if key in trial.params else "not in the space" for key in settings}
+    ranges = trial.distributions
+    taken = {key: value for key, value in settings.items() if key in ranges and _is_in(ranges[key], value)}
+    reasons = {key: "outside its range" if key in ranges else "not in the space" for key in settings}
     return Fit(taken, {key: reasons[key] for key in settings if key not in taken})
+
+
+def _is_in(allowed: optuna.distributions.BaseDistribution, value: Plain) -> bool:
+    """Whether a setting may have this value; a number is not held to the step of its range."""
+    match allowed:
+        case CategoricalDistribution(choices=choices):
+            return value in choices
+        case FloatDistribution(low=low, high=high) | IntDistribution(low=low, high=high):
+            return isinstance(value, int | float) and low <= value <= high
+    return False
 
 
 def fitting(space: Space, candidates: Iterable[Settings]) -> tuple[list[Settings], list[str]]:
