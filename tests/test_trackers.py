@@ -56,7 +56,7 @@ def record(index: int, epochs: int = 2) -> StepRecord:
 
 
 def test_a_setting_names_every_tracker() -> None:
-    assert {"none", "jsonl", "mlflow", "tensorboard"} <= TRACKERS.keys()
+    assert {"none", "jsonl", "mlflow", "tensorboard", "wandb"} <= TRACKERS.keys()
     for name in TRACKERS:
         RunConfig.load([f"compute.tracker={name}"])
     with pytest.raises(InputError, match=r"compute\.tracker: no tracker is called 'mlflwo'; did you mean mlflow\?"):
@@ -183,7 +183,9 @@ def test_a_path_that_cannot_be_a_folder_is_rejected(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize(("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow"), ("wandb", "wandb")]
+)
 def test_a_package_that_is_missing_is_rejected(
     name: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,3 +229,33 @@ def test_mlflow_reads_what_was_written(tmp_path: Path) -> None:
     ]
     assert losses == [(1, 1.0), (2, 0.5), (3, 1.0), (4, 0.5)]
     assert tracked_run.data.metrics["step/test/micro"] == pytest.approx(micro(record(1).test))
+
+
+def test_wandb_reads_what_was_written_offline_and_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    key = "f1e2d3c4" * 5
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_API_KEY", key)
+    with handler(tmp_path, "wandb") as handle:
+        for index in (0, 1):
+            handle(step(index))
+            handle(StepFinished(record(index)))
+    (file,) = (tmp_path / "tracking").glob("wandb/offline-run-*/run-*.wandb")
+    records, store = [], DataStore()
+    store.open_for_scan(str(file))
+    while (content := store.scan_data()) is not None:
+        records.append(Record.FromString(content))
+    (run_record,) = [one.run for one in records if one.WhichOneof("record_type") == "run"]
+    assert (run_record.project, run_record.display_name) == ("raycner", "mine")
+    rows = [
+        {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in one.history.item}
+        for one in records
+        if one.WhichOneof("record_type") == "history"
+    ]
+    losses = [(row["epoch"], row["epoch/loss/ce"]) for row in rows if "epoch/loss/ce" in row]
+    assert losses == [(1, 1.0), (2, 0.5), (3, 1.0), (4, 0.5)]
+    assert [row["step"] for row in rows if "step/test/micro" in row] == [1, 2]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]

@@ -1,11 +1,11 @@
-"""What a search costs, and what searching step by step is worth, both on the embedded corpus in four steps.
+"""What a search costs, on the embedded corpus in four steps.
 
-    python tests/benchmarks/search.py [--trials 24] [--seeds 3]
+    python tests/benchmarks/search.py [--trials 24]
 
-First: trained steps an hour against one process a trial, one after another. Both sides try the very settings that the
-search tried. The plain side runs `raycner run` once a trial, in a store of its own, as a shell loop would; the search
-shares, prunes and works abreast. A step counts once for each trial that has it: what is measured is how soon the same
-trials are known. Second: whole-run search and step-wise search at the same number of trained steps, seed by seed.
+Trained steps an hour against one process a trial, one after another. Both sides try the very settings that the search
+tried. The plain side runs `raycner run` once a trial, in a store of its own, as a shell loop would; the search shares,
+prunes and works in parallel. A step counts once for each trial that has it: what is measured is how soon the same
+trials are known.
 """
 
 import argparse
@@ -15,17 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from raycner.storage.searches import SearchRecord
 from raycner.storage.store import ObjectStore
 
 STUDY = "search_spaces/extend_ner.py"
-UNPRUNED = """from dataclasses import replace
-from raycner.tuning.study import load
-STUDY = replace(load("{study}"), pruning="none", finalists=1, sampler_seed={seed})
-"""
 JOB = ("scenario.corpus.sentences=1000", "optim.epochs=4", "optim.first.epochs=6")
 
 
@@ -68,29 +63,12 @@ def best(record: SearchRecord) -> float:
     return max(trial.values[0] for trial in record.rounds[-1].trials if trial.state == "complete")
 
 
-def strategies(seeds: int, trials: int) -> None:
-    """Both strategies with nothing pruned, so that both train the same number of steps."""
-    print("gain over trial 0 on dev, and steps trained")
-    for seed in range(seeds):
-        for strategy in ("whole_run", "per_step"):
-            with tempfile.TemporaryDirectory() as folder:
-                study = Path(folder) / "study.py"
-                study.write_text(UNPRUNED.format(study=STUDY, seed=seed), encoding="utf-8")
-                asked = (f"--trials={trials}", f"--strategy={strategy}", f"seed={seed}", f"store={folder}/store")
-                raycner("search", str(study), *JOB, *asked)
-                (record,) = SearchRecord.all(ObjectStore(f"{folder}/store"))
-            trained = sum(trial.trained for one in record.rounds for trial in one.trials)
-            print(f"seed {seed}  {strategy:9}  {100 * best(record):+5.1f}  {trained}", flush=True)
-
-
 def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--trials", type=int, default=24)
     asked.add_argument("--alone", type=int, default=6, help="how many trials the plain side is measured on")
-    asked.add_argument("--seeds", type=int, default=3)
     args = asked.parse_args()
     speed(args.trials, args.alone)
-    strategies(args.seeds, max(2, args.trials // 3))
 
 
 if __name__ == "__main__":
