@@ -26,7 +26,7 @@ LEARNS = ("scenario.corpus.sentences=240", "optim.first.epochs=6", "optim.epochs
 def space(
     folder: Path, fields: str = "trials=4, pruning='none',", more: str = "pass", first: str = "", *overrides: str
 ) -> Path:
-    """The file of a study over the small run, which searches in this process unless it is told otherwise."""
+    """The file of a study over the small run, which searches in this process unless --parallel is given."""
     path = folder / "space.py"
     jobs = (*runs.SMALL, "compute.workers=0", f"store={folder / 'store'}", *overrides)
     path.write_text(SPACE.format(more=more, overrides=jobs, fields=fields, first=first))

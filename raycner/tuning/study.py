@@ -71,7 +71,7 @@ class Study:
     """asha: only the best trials continue, from rung to rung; its rungs are shares of the sentences, then steps."""
     rungs: Sequence[float] = (1.0,)
     """Shares of the training sentences of each step. With (0.25, 1.0), a trial first trains all steps on a quarter of
-    their sentences, and only the best trials go on to all of them. The last is 1."""
+    their sentences, and only the best trials continue on all of them. The last is 1."""
     grace: int = 2
     """Steps of the last rung that no trial is pruned before."""
     reduction: int = 2

@@ -25,7 +25,7 @@ STRATEGIES = ("whole_run", "per_step")
 
 
 class Outcome(NamedTuple):
-    """What a search found, in points of F1 over trial 0, and what it cost."""
+    """What a search reached, in points of F1 over trial 0, and what it cost."""
 
     dev: float
     """Mean of micro- and macro-F1 on dev, averaged over steps: what the search maximises."""
@@ -40,10 +40,10 @@ class Outcome(NamedTuple):
 def outcome(study: str, strategy: str, seed: int, trials: int, store: str, configs: list[str]) -> Outcome:
     unpruned = replace(load(study), pruning="none", finalists=1, sampler_seed=seed, base=configs[0])
     settings = [*configs[1:], "compute.workers=0", f"seed={seed}", f"store={store}"]
-    found = raycner.search(unpruned, settings, strategy=strategy, trials=trials, progress=False)
-    winner = found.record.winner
+    search = raycner.search(unpruned, settings, strategy=strategy, trials=trials, progress=False)
+    winner = search.record.winner
     assert winner is not None
-    dev = max(trial.values[0] for trial in found.record.rounds[-1].trials if trial.state == "complete")
+    dev = max(trial.values[0] for trial in search.record.rounds[-1].trials if trial.state == "complete")
     ours, published = (scores(ObjectStore(store), runs[0]) for runs in (winner.runs, winner.baseline))
     gains = [100 * (one - other) for one, other in zip(ours, published, strict=True)]
     return Outcome(100 * dev, fmean(gains), gains[-1], trained_sentences(ObjectStore(store)))
