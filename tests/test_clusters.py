@@ -26,7 +26,7 @@ from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.serving.replicas import application
-from raycner.tuning.search import concurrency
+from raycner.tuning.on_ray import concurrency
 
 ROOT = Path(__file__).parents[1]
 PLACES = sorted(path.parent.name for path in ROOT.glob("clusters/*/compute.yaml"))

@@ -253,7 +253,7 @@ def test_a_search_recovers(fault: str, number: int, tmp_path: Path, seconds: lis
     space, store = tmp_path / "space.py", tmp_path / "store"
     overrides = (*runs.SMALL, "scenario.protocol.first=2", "compute.workers=0", f"store={store}")
     space.write_text(SPACE.format(overrides=overrides), encoding="utf-8")
-    line = [sys.executable, "-m", "raycner", "search", str(space)]
+    line = [sys.executable, "-m", "raycner", "search", str(space), "--parallel", "2"]
     drill = Drill(store, Random(f"{fault} {number}"), line)
     drill.begin()
     drill.until(lambda: len(drill.committed()) >= 3, later=1.0)
