@@ -52,8 +52,6 @@ def drive(
     track_with = tracker(compute.tracker, compute.tracker_path)
     with acquire(store, f"runs/{this}", waiting), tracked(track_with, this, flat(plain(config)), emit) as handler:
         begin(config, store, scenario, specs)
-        if len(specs) > 1:
-            handler(Message(active_parts(config)))
         if compute.workers and not _is_done(specs, Evaluator(store, config, tests, scenario.adopted_on)):
             number = f"{compute.min_workers} to {compute.workers}" if compute.min_workers else f"{compute.workers}"
             with cluster(compute.workers * compute.cpus_per_worker + 1, handler):
@@ -62,6 +60,8 @@ def drive(
         else:
             for _ in run_steps(config, fingerprints, handler, tests):
                 pass
+        if len(specs) > 1:
+            handler(Message(active_parts(config)))
         return RunLedger.open(store, this)
 
 
