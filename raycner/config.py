@@ -239,7 +239,10 @@ class ComputeConfig:
     process without Ray; otherwise as many as the machine or cluster can hold. On a cluster that scales up, nodes start
     for so many."""
     checkpoint_epochs: int = 1
-    """Keep a state to resume from inside a step after every so many epochs; 0 keeps none."""
+    """Keep a state to resume from inside a step after every so many epochs; 0 keeps none. It is written while training
+    continues."""
+    checkpoint_seconds: float = 0.0
+    """But at most one such state in so many seconds of training."""
     tracker: str = "none"
     """The experiment tracker that receives losses and scores of each epoch and each step, and the scores of each trial
     of a search: none, jsonl, mlflow, tensorboard, wandb, or one of a plugin."""

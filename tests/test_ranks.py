@@ -10,8 +10,8 @@ import torch.multiprocessing as mp
 import runs
 from raycner.errors import InputError
 from raycner.events import ignore_events
-from raycner.orchestration.run_steps import SnapshotCallback
 from raycner.orchestration.runner import run
+from raycner.orchestration.snapshots import SnapshotCallback
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.checkpoint import StepCheckpoint
@@ -49,9 +49,12 @@ def test_one_rank_reads_and_both_receive_the_value(tmp_path: Path) -> None:
 def failing(rank: int, store: str, meeting: str) -> None:
     """A failed write of rank 0 ends both ranks; neither waits for the other."""
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    callback = SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events)
     snapshot = SimpleNamespace(epochs=[1], save=lambda folder: (folder / "state").write_bytes(b"state"))
-    with pytest.raises(InputError, match="cannot be written"):
+    snapshot.on_host = lambda: snapshot
+    with (
+        pytest.raises(InputError, match="cannot be written"),
+        SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events) as callback,
+    ):
         callback.save_snapshot(snapshot)  # type: ignore[arg-type]
     dist.destroy_process_group()
 

@@ -151,7 +151,7 @@ class CFNER(Method[TagOutput]):
         chosen = (new & self.new_types) | (old & self.old_types)
         rows, words = chosen.nonzero(as_tuple=True)
         states = F.normalize(output.states[chosen], dim=-1)
-        return batch.positions[rows].cpu(), words.cpu(), new[chosen].cpu(), states.cpu()
+        return batch.positions[rows.cpu()], words.cpu(), new[chosen].cpu(), states.cpu()
 
     def on_epoch_start(self, loader: StudentLoader[TagOutput]) -> Split:
         """With `refresh=epoch`, compute the student's logits of every matched word: the column `EpochLogits`."""
@@ -204,10 +204,14 @@ class CFNER(Method[TagOutput]):
             best = z.detach().softmax(-1)[..., :old].amax(-1)
             matched &= inside | (best >= self.confidence(batch.epoch))
         plain, mixed = losses.cross_entropy, losses.mixed_cross_entropy
-        dce = plain(z, batch.targets, inside & ~matched)
-        dce += mixed(z, z_near.log_softmax(-1), near, batch.targets, inside & matched)
-        odce = losses.distillation(z, z_old, outside & ~matched)
-        odce += mixed(z, z_near[:, :old].log_softmax(-1), near, z_old.argmax(-1), outside & matched)
+        alone, with_near, old_alone, old_with_near = (
+            words & has_near for words in (inside, outside) for has_near in (~matched, matched)
+        )
+        losses.index_words(alone, with_near, old_alone, old_with_near)
+        dce = plain(z, batch.targets, alone)
+        dce += mixed(z, z_near.log_softmax(-1), near, batch.targets, with_near)
+        odce = losses.distillation(z, z_old, old_alone)
+        odce += mixed(z, z_near[:, :old].log_softmax(-1), near, z_old.argmax(-1), old_with_near)
         if self.weighting == "word":
             dce, odce = dce.over(inside | outside), odce.over(inside | outside)
         return {"dce": dce, "odce": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * odce}

@@ -88,7 +88,9 @@ class CPFD(Method[TagOutput]):
         old, new = (inside | certain) & (labels > O) & (labels < num_old), labels >= num_old
         ratio = old.sum(-1).to(z) / new.sum(-1).clamp(min=1)
         weights = share[:, None] * torch.where(old, 0.5 + ratio.sigmoid()[:, None], 1.0)
-        ce = losses.weighted_cross_entropy(z, labels, weights, where=inside | certain)
+        learned = inside | certain
+        losses.index_words(learned, outside)
+        ce = losses.weighted_cross_entropy(z, labels, weights, where=learned)
         kd = losses.distillation(z, z_old, where=outside)
         return {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}
 

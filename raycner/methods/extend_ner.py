@@ -64,6 +64,7 @@ class ExtendNER(Method[TagOutput]):
         output, z_old = student(batch), teacher(batch).logits
         z, z_damped = output.logits, self.damped(output, student.head.num_old)
         inside, outside = batch.targets > O, batch.targets == O
+        losses.index_words(inside, outside)
         ce = losses.cross_entropy(z_damped, batch.targets, where=inside)
         may_be = z if batch.unknown is None else z.masked_fill(batch.unknown[:, None], float("-inf"))
         kd = losses.distillation(

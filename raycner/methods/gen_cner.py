@@ -146,11 +146,13 @@ class GenCNER(Method[TripletOutput]):
     ) -> dict[str, LossSum]:
         z, symbols, pseudo = student(batch).logits, batch.targets != IGNORE, batch.column(PseudoSymbols)
         supervised = symbols if self.supervise == "all" else symbols & ~pseudo.where
+        distilled = symbols & pseudo.distilled
+        losses.index_words(supervised, distilled)
         ce = losses.cross_entropy(z, batch.targets, where=supervised)
         kd = losses.distillation(
             z,
             pseudo.logits,
-            where=symbols & pseudo.distilled,
+            where=distilled,
             student_temperature=self.temperature,
             teacher_temperature=self.temperature,
         )

@@ -46,6 +46,7 @@ class LUCIR(Method[TagOutput]):
         output, num_old = student(batch), student.head.num_old
         z = output.logits
         inside, outside = batch.targets > O, batch.targets == O
+        losses.index_words(inside, outside)
         features = losses.cosine_distance(output.states, teacher(batch).states, where=outside)
         margin = losses.margin_ranking(z[..., O], z[..., num_old:], where=outside, margin=self.margin, top=self.top)
         return {

@@ -63,6 +63,7 @@ class PODNet(Method[TagOutput]):
     def losses(self, student: Student[TagOutput], teacher: Teacher[TagOutput], batch: Batch) -> dict[str, LossSum]:
         output, num_old = student(batch), student.head.num_old
         inside, outside = batch.targets > O, batch.targets == O
+        losses.index_words(inside, outside)
         if self.nca == "margin":
             nca = losses.nca(output.logits, batch.targets, where=inside, scale=self.scale, margin=self.margin)
         else:

@@ -80,7 +80,9 @@ class RDP(Method[TagOutput]):
         z, z_old = student(batch).logits, teacher(batch).logits
         words, outside = batch.targets != IGNORE, batch.targets == O
         pseudo = batch.targets.where(~outside, self.pseudo_tags(teacher, batch))
-        one_hot = F.one_hot(batch.targets.clamp(min=O), z.size(-1))[..., z_old.size(-1) :]
+        new_tags = torch.arange(z_old.size(-1), z.size(-1), device=z.device)
+        one_hot = batch.targets[..., None] == new_tags  # [B, T, C - C']
+        losses.index_words(words, outside)
         soft = torch.cat([z_old.sigmoid(), one_hot.to(z_old)], dim=-1).softmax(-1)
         return {
             "ce": losses.cross_entropy(z, pseudo, where=words),

@@ -19,12 +19,19 @@ class WordStates(NamedTuple):
     """[B, T, H]"""
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on a device. A copy to a GPU is from pinned memory, so the host does not wait for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Shapes: B sentences, T words, C tags."""
 
     positions: Tensor
-    """[B] the position of each sentence in its split: the key of what is cached per sentence."""
+    """[B] the position of each sentence in its split, in the memory of the host: the key of what is cached there."""
     inputs: Mapping[str, Tensor]
     """The encoder's own inputs."""
     mask: Tensor
@@ -40,6 +47,8 @@ class Batch:
     where no sentence has such."""
     companion: "Batch | None" = None
     """Sentences of `Split.companions` that a method reads next to these."""
+    host_mask: Tensor | None = None
+    """The mask in the memory of the host, where the batch is on another device."""
 
     def column(self, kind: type[Column]) -> Column:
         """The column of this type. Raises `KeyError` if the batch has none."""
@@ -50,16 +59,21 @@ class Batch:
         """The same batch with a further column, which `column(type(column))` returns."""
         return replace(self, columns={**self.columns, type(column): column})
 
+    @property
+    def mask_on_host(self) -> Tensor:
+        """[B, T] the mask, which is read without waiting for a device."""
+        return self.mask.cpu() if self.host_mask is None or self.mask.is_cpu else self.host_mask
+
     def to(self, device: torch.device) -> "Batch":
-        """The same batch on a device. Columns are left where they are."""
+        """The same batch on a device. Positions and columns are left where they are."""
         return replace(
             self,
-            positions=self.positions.to(device, non_blocking=True),
-            inputs={name: tensor.to(device, non_blocking=True) for name, tensor in self.inputs.items()},
-            mask=self.mask.to(device, non_blocking=True),
-            targets=self.targets.to(device, non_blocking=True),
-            unknown=None if self.unknown is None else self.unknown.to(device, non_blocking=True),
+            inputs={name: to_device(tensor, device) for name, tensor in self.inputs.items()},
+            mask=to_device(self.mask, device),
+            targets=to_device(self.targets, device),
+            unknown=None if self.unknown is None else to_device(self.unknown, device),
             companion=self.companion and self.companion.to(device),
+            host_mask=self.mask_on_host,
         )
 
     def masked(self) -> "Batch":

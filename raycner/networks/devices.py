@@ -25,6 +25,11 @@ def device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def device_name(where: torch.device) -> str:
+    """The name of a GPU, or the type of another device."""
+    return torch.cuda.get_device_name(where) if where.type == "cuda" else where.type
+
+
 def place(network: Network, precision: Precision) -> Network:
     """Move a network to this rank's device, in a precision; auto is bf16 where the device computes it well."""
     where = device()

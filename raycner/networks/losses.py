@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
 IGNORE = -100
 """The target of a word that has no loss."""
@@ -36,16 +37,38 @@ class LossSum:
         return LossSum(self.total, where.sum())
 
 
+_indices = WeakTensorKeyDictionary()
+"""The index of each mask that is in use, and the version of the mask that it was made of."""
+
+
+def index_words(*masks: Tensor) -> None:
+    """Make the indices of masks of one shape, which `rows` reads next, in one wait for the device.
+
+    The length of an index depends on the values of its mask, which the device has. An index that `rows` must make
+    itself is a wait of its own.
+    """
+    flat = torch.stack(masks).flatten(1)
+    for mask, own, size in zip(masks, flat, flat.sum(1).tolist(), strict=True):
+        _indices[mask] = mask._version, torch.nonzero_static(own, size=size)[:, 0]
+
+
+def rows(values: Tensor, where: Tensor) -> Tensor:
+    """[N, ...] the values [B, T, ...] of the words of a mask [B, T], in order: `values[where]`."""
+    if where not in _indices or _indices[where][0] != where._version:
+        index_words(where)
+    return values.flatten(0, where.ndim - 1).index_select(0, _indices[where][1])
+
+
 def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     """-log softmax(z)[y], summed over the words of `where`."""
-    rows, labels = logits[where], targets[where]
-    return LossSum(F.cross_entropy(rows, labels, reduction="sum"), where.sum())
+    total = F.cross_entropy(rows(logits, where), rows(targets, where), reduction="sum")
+    return LossSum(total, where.sum())
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, where: Tensor) -> LossSum:
     """-w log softmax(z)[y], summed over the words of `where`. Shapes: weights [B, T]. Source: CPFD (EMNLP 2023)."""
-    each = F.cross_entropy(logits[where], targets[where], reduction="none")
-    return LossSum((weights[where] * each).sum(), where.sum())
+    each = F.cross_entropy(rows(logits, where), rows(targets, where), reduction="none")
+    return LossSum((rows(weights, where) * each).sum(), where.sum())
 
 
 def mixed_cross_entropy(logits: Tensor, neighbours: Tensor, near: Tensor, targets: Tensor, where: Tensor) -> LossSum:
@@ -56,8 +79,8 @@ def mixed_cross_entropy(logits: Tensor, neighbours: Tensor, near: Tensor, target
     p / (p + q) times that of cross-entropy. Computed from logarithms, so no constant is added inside them.
     Source: the direct causal effect of CFNER (EMNLP 2022); with one-hot targets its effect on O has the same form.
     """
-    labels, indices = targets[where], near[where]
-    p = -F.cross_entropy(logits[where], labels, reduction="none")
+    labels, indices = rows(targets, where), rows(near, where)
+    p = -F.cross_entropy(rows(logits, where), labels, reduction="none")
     each = neighbours[indices.clamp(min=0), labels[:, None]].masked_fill(indices < 0, float("-inf"))  # [n, K]
     q = each.logsumexp(-1) - (indices >= 0).sum(-1).log()
     return LossSum((math.log(2) - torch.logaddexp(p, q)).sum(), where.sum())
@@ -78,15 +101,15 @@ def distillation(
     Source: the distillation term of ExtendNER (AAAI 2021) as the CFNER code computes it; no factor T^2.
     """
     old = teacher.size(-1)
-    q = F.log_softmax(teacher[where] / teacher_temperature, dim=-1)
-    s = F.log_softmax(student[where] / student_temperature, dim=-1)[..., :old]
+    q = F.log_softmax(rows(teacher, where) / teacher_temperature, dim=-1)
+    s = F.log_softmax(rows(student, where) / student_temperature, dim=-1)[..., :old]
     return LossSum((q.exp() * (q - s)).sum(), where.sum())
 
 
 def squared_error(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """(z - z')^2, averaged over the C' old tags and summed over the words of `where`."""
     old = teacher.size(-1)
-    return LossSum((student[where][..., :old] - teacher[where]).square().mean(-1).sum(), where.sum())
+    return LossSum((rows(student, where)[..., :old] - rows(teacher, where)).square().mean(-1).sum(), where.sum())
 
 
 def squared_error_where_given(logits: Tensor, given: Tensor, where: Tensor) -> LossSum:
@@ -115,8 +138,8 @@ def bernoulli_cross_entropy(
     Source: the form of decomposed distillation in segmentation (DKD).
     """
     old = teacher.size(-1)
-    q = torch.sigmoid(teacher[where] / teacher_temperature)
-    z = student[where][..., :old] / student_temperature
+    q = torch.sigmoid(rows(teacher, where) / teacher_temperature)
+    z = rows(student, where)[..., :old] / student_temperature
     return LossSum(F.binary_cross_entropy_with_logits(z, q, reduction="none").mean(-1).sum(), where.sum())
 
 
@@ -156,12 +179,12 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSu
 
     Source: the soft targets of RDP (CIKM 2023).
     """
-    return LossSum(-(targets[where] * logits[where].log_softmax(-1)).mean(-1).sum(), where.sum())
+    return LossSum(-(rows(targets, where) * rows(logits, where).log_softmax(-1)).mean(-1).sum(), where.sum())
 
 
 def entropy(logits: Tensor, where: Tensor) -> LossSum:
     """-p log p, p = softmax(z), averaged over the C tags and summed over `where`. Source: RDP (CIKM 2023)."""
-    log_p = logits[where].log_softmax(-1)
+    log_p = rows(logits, where).log_softmax(-1)
     return LossSum(-(log_p.exp() * log_p).mean(-1).sum(), where.sum())
 
 
@@ -170,7 +193,7 @@ def probability_distance(one: Tensor, other: Tensor, where: Tensor) -> LossSum:
 
     Source: the consistency of TBCL (2026).
     """
-    difference = one[where].softmax(-1) - other[where].softmax(-1)
+    difference = rows(one, where).softmax(-1) - rows(other, where).softmax(-1)
     return LossSum(difference.square().sum(), where.sum())
 
 
@@ -179,7 +202,7 @@ def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
 
     Source: the feature distillation of LUCIR, also the flat term of PODNet.
     """
-    return LossSum((1.0 - F.cosine_similarity(student[where], teacher[where], dim=-1)).sum(), where.sum())
+    return LossSum((1.0 - F.cosine_similarity(rows(student, where), rows(teacher, where), dim=-1)).sum(), where.sum())
 
 
 def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
@@ -188,7 +211,7 @@ def absolute_difference(student: Tensor, teacher: Tensor, where: Tensor) -> Loss
     Differences below the square root of the number format's precision count as zero: a step begins with student and
     teacher equal, where the gradient would be the sign of rounding errors. Source: the spatial term of PODNet.
     """
-    difference = F.hardshrink(student[where] - teacher[where], torch.finfo(student.dtype).eps ** 0.5)
+    difference = F.hardshrink(rows(student, where) - rows(teacher, where), torch.finfo(student.dtype).eps ** 0.5)
     return LossSum(difference.abs().mean(-1).sum(), where.sum())
 
 
@@ -197,8 +220,8 @@ def margin_ranking(right: Tensor, rivals: Tensor, where: Tensor, *, margin: floa
 
     Zero where there is no rival. Shapes: right [B, T], rivals [B, T, R]. Source: LUCIR.
     """
-    strongest = rivals[where].topk(min(top, rivals.size(-1)), dim=-1).values  # [N, K]
-    short = (margin - right[where][:, None] + strongest).relu()
+    strongest = rows(rivals, where).topk(min(top, rivals.size(-1)), dim=-1).values  # [N, K]
+    short = (margin - rows(right, where)[:, None] + strongest).relu()
     return LossSum(short.sum() / max(short.size(-1), 1), where.sum())
 
 
@@ -207,9 +230,9 @@ def nca(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float, margin:
 
     Zero where the correct tag outweighs all others together by the margin. Source: PODNet.
     """
-    rows, right = scale * logits[where], targets[where][:, None]
-    others = rows.scatter(-1, right, float("-inf")).logsumexp(-1)
-    return LossSum((others - rows.gather(-1, right)[:, 0] + scale * margin).relu().sum(), where.sum())
+    z, right = scale * rows(logits, where), rows(targets, where)[:, None]
+    others = z.scatter(-1, right, float("-inf")).logsumexp(-1)
+    return LossSum((others - z.gather(-1, right)[:, 0] + scale * margin).relu().sum(), where.sum())
 
 
 def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: float) -> LossSum:
@@ -219,9 +242,9 @@ def nca_cancelled(logits: Tensor, targets: Tensor, where: Tensor, *, scale: floa
     correct tag's term of the sum is replaced by the largest rather than removed. Where the correct tag has the largest
     logit, this is CE.
     """
-    rows, right = scale * logits[where], targets[where][:, None]
-    others = rows.scatter(-1, right, rows.amax(-1, keepdim=True)).logsumexp(-1)
-    return LossSum((others - rows.gather(-1, right)[:, 0]).sum(), where.sum())
+    z, right = scale * rows(logits, where), rows(targets, where)[:, None]
+    others = z.scatter(-1, right, z.amax(-1, keepdim=True)).logsumexp(-1)
+    return LossSum((others - z.gather(-1, right)[:, 0]).sum(), where.sum())
 
 
 def decompose_by_product(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

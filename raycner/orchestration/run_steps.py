@@ -4,7 +4,6 @@ A step that the store has is reused. A missing one is trained by whoever holds i
 reuses what was committed. An evaluation that the store lacks is made from the step's checkpoint.
 """
 
-import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,17 +20,15 @@ from raycner.events import EventHandler, Message, ScoringStarted, StepFinished, 
 from raycner.hashing import Plain, fingerprint, plain
 from raycner.networks.network import Network
 from raycner.orchestration.memories import FinishedStep, remembered
+from raycner.orchestration.snapshots import SnapshotCallback
 from raycner.storage.ledger import CorpusNote, PlannedStep, RunLedger, StepRecord, TrainingRecord
 from raycner.storage.locks import Lock, LockLost, acquire
-from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.plan import StepSpec, plan
-from raycner.training.snapshot import Snapshot
 from raycner.training.step_trainer import train
 
-log = logging.getLogger(__name__)
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """The environment variable that Ray sets for a process started by `ray job submit`."""
 
@@ -194,10 +191,11 @@ def _train(
     memories = remembered(config, store, finished, partial(_waiting, emit, spec, "choosing the memory for"))
     experience = replace(experience, train=replace(experience.train, further=memories))
     parent = finished[-1].checkpoint if finished else None
-    callback = SnapshotCallback(store, spec.fingerprint, config.compute.checkpoint_epochs, emit, lock)
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
-    return train(spec, experience, before, callback, carried=carried or 0.0)
+    every, seconds = config.compute.checkpoint_epochs, config.compute.checkpoint_seconds
+    with SnapshotCallback(store, spec.fingerprint, every, emit, lock, seconds) as callback:
+        return train(spec, experience, before, callback, carried=carried or 0.0)
 
 
 def _commit(store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> StepCheckpoint:
@@ -210,58 +208,3 @@ def _commit(store: ObjectStore, spec: StepSpec, network: Network, record: Traini
 
 def _waiting(emit: EventHandler, spec: StepSpec, work: str, holder: str) -> None:
     emit(Waiting(f"waiting for step {spec.index + 1}, which {holder} is {work}"))
-
-
-@dataclass(frozen=True)
-class SnapshotCallback:
-    """Saves the newest snapshot of a step in the store, under the step's fingerprint: rank 0 writes, every rank reads.
-
-    Writes run inside `broadcast_from_rank0`: when the store refuses one, all ranks end with the same `InputError`.
-    """
-
-    store: ObjectStore
-    fingerprint: str
-    every: int
-    """Epochs between snapshots; 0 saves none."""
-    on_event: EventHandler
-    lock: Lock | None = None
-    """Of the step: training ends with `LockLost` after an epoch in which another process took it."""
-
-    @property
-    def _key(self) -> str:
-        return f"snapshots/{self.fingerprint}"
-
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        if ranks.broadcast_from_rank0(self._is_lost):
-            raise LockLost
-        if self.every and len(snapshot.epochs) % self.every == 0:
-            ranks.broadcast_from_rank0(lambda: self._save(snapshot))
-
-    def load_snapshot(self) -> Snapshot | None:
-        newest = ranks.broadcast_from_rank0(self._newest)
-        try:
-            return None if newest is None else Snapshot.load(self.store.local(newest))
-        except InputError as error:
-            log.warning("trained from the start: %s", error)
-            return None
-
-    def _is_lost(self) -> bool:
-        try:
-            return self.lock is not None and self.lock.is_lost
-        except InputError:
-            return False  # the store does not answer: it is asked again after the next epoch, and before the commit
-
-    def _save(self, snapshot: Snapshot) -> None:
-        earlier = self._saved()
-        with scratch_folder() as folder:
-            snapshot.save(folder)
-            self.store.push(folder, f"{self._key}/epoch-{len(snapshot.epochs)}")
-        for key in earlier:
-            self.store.remove(key)
-
-    def _newest(self) -> str | None:
-        intact = [key for key in self._saved() if not self.store.damage(key)]
-        return max(intact, key=lambda key: int(key.rpartition("-")[2]), default=None)
-
-    def _saved(self) -> list[str]:
-        return [key.rpartition("/")[0] for key in self.store.list(self._key) if key.endswith("/MANIFEST")]

@@ -112,6 +112,10 @@ class TrainingRecord:
     """By old type; None where no teacher was asked for entities."""
     dtype: str | None = None
     """The arithmetic of training: bf16, fp32 or fp64; None in ledgers written before it was recorded."""
+    device: str | None = None
+    """What computed: cpu, or the name of the GPU; None in ledgers written before it was recorded."""
+    deterministic: bool | None = None
+    """Whether PyTorch was limited to deterministic algorithms; None in ledgers written before it was recorded."""
     version: str | None = None
     """The version of raycner that trained the step; None in ledgers written before it was recorded."""
     notes: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from raycner.data.scenarios.scenario import Split
-from raycner.networks.batch import Batch, WordStates
+from raycner.networks.batch import Batch, WordStates, to_device
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.cached_output import CachedOutput
@@ -62,7 +62,8 @@ class SplitLoader:
         batch = batch.to(self.network.device)
         if self._states is None:
             return batch
-        return batch.with_column(WordStates(self._states.read(batch.positions, batch.mask)))
+        states = self._states.read(batch.positions, batch.mask_on_host)
+        return batch.with_column(WordStates(to_device(states, self.network.device)))
 
     def cache_states(self, path: Path) -> None:
         """Compute the states of all words, which every batch then has as a column: for an encoder that is frozen.

@@ -1,6 +1,7 @@
 """The ranks that work on one step together; alone when torch.distributed is not started."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -20,10 +21,25 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+class WorkerLost(RuntimeError):
+    """Another worker died or did not come to a collective operation in time: the worker group starts again."""
+
+
+@contextmanager
+def _collective(operation: str) -> Iterator[None]:
+    """A context in which the failure of a collective operation is a `WorkerLost`, in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WorkerLost(f"rank {rank()} lost another worker in {operation} ({reason})") from error
+
+
 def all_reduce_sum(tensor: Tensor) -> Tensor:
     """The sum of every rank's tensor, on every rank."""
     if world_size() > 1:
-        dist.all_reduce(tensor)
+        with _collective("all_reduce"):
+            dist.all_reduce(tensor)
     return tensor
 
 
@@ -37,7 +53,8 @@ def broadcast_from_rank0(look: Callable[[], T]) -> T:
             results[0] = look()
         except InputError as error:
             results[0] = error
-    dist.broadcast_object_list(results)
+    with _collective("broadcast"):
+        dist.broadcast_object_list(results)
     (result,) = results
     if isinstance(result, InputError):
         raise result
@@ -51,11 +68,13 @@ def gather(items: list[T], device: torch.device) -> list[T]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     parts: list[list[T]] = [[] for _ in range(world_size())]
-    dist.all_gather_object(parts, items)
+    with _collective("gather"):
+        dist.all_gather_object(parts, items)
     return [item for part in parts for item in part]
 
 
 def barrier() -> None:
     """Wait for every rank."""
     if world_size() > 1:
-        dist.barrier()
+        with _collective("barrier"):
+            dist.barrier()

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,22 @@ class Snapshot:
     optimizer: Mapping[int, Mapping[str, Tensor]]
     """The optimiser's state by parameter, as `state_dict()["state"]` has it."""
 
+    def on_host(self) -> "Snapshot":
+        """A copy in the memory of the host, which later updates do not change. The best state never changes."""
+        return replace(
+            self,
+            network=_on_host(self.network),
+            best={name: tensor.cpu() for name, tensor in self.best.items()},
+            optimizer={i: _on_host(state) for i, state in self.optimizer.items()},
+        )
+
     def save(self, folder: Path) -> None:
-        """Write two files into a folder for the store to commit."""
+        """Write two files into a folder for the store to commit. The best state is left out if it is the newest one."""
         tensors = {f"network/{name}": tensor for name, tensor in self.network.items()}
-        tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        if self.best_epoch != self.epochs[-1].epoch:
+            tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
         tensors |= {f"optimizer/{i}/{n}": tensor for i, state in self.optimizer.items() for n, tensor in state.items()}
-        save_file({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, folder / TENSORS)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
         facts = {"epochs": plain(self.epochs), "best_epoch": self.best_epoch, "best_score": self.best_score}
         (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
 
@@ -67,6 +77,8 @@ class Snapshot:
             for name, tensor in parts["optimizer"].items():
                 index, _, field = name.partition("/")
                 optimizer.setdefault(int(index), {})[field] = tensor
+            if facts.best_epoch == facts.epochs[-1].epoch:
+                parts["best"] = copied(parts["network"])
         except (OSError, ValidationError, LookupError, ValueError) as error:
             what = f"not a snapshot ({type(error).__name__})"
             raise InputError(what, location=str(folder), hint="remove it: the step is trained again") from None
@@ -102,6 +114,10 @@ OPTIMIZER_FIELDS: dict[type[Any], set[frozenset[str]]] = {
 def shapes(state: State) -> dict[str, tuple[Any, ...]]:
     """The shape and the type of each tensor."""
     return {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+
+
+def _on_host(state: Mapping[str, Tensor]) -> State:
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def copied(state: Mapping[str, Tensor]) -> State:

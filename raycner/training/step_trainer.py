@@ -5,7 +5,7 @@ Knows torch.distributed, not Ray.
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -23,7 +23,7 @@ from raycner.data.scenarios.scenario import Experience, Split
 from raycner.events import EpochFinished, Event, Message, StepAdvanced
 from raycner.methods.method import Method
 from raycner.networks.batch import Batch
-from raycner.networks.devices import place
+from raycner.networks.devices import device_name, place
 from raycner.networks.losses import LossSum
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord, TrainingRecord
@@ -37,6 +37,7 @@ from raycner.training.fusion import fisher_information, fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.long_sentences import left_out_notes, window_notes
 from raycner.training.plan import StepSpec
+from raycner.training.prefetch import prefetch
 from raycner.training.reservoir import draw
 from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
@@ -138,6 +139,8 @@ def train(
         workers=ranks.world_size(),
         batch_size=spec.optim.batch_size,
         dtype=_dtype(network),
+        device=device_name(network.device),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
         version=__version__,
         carried=delta,
         pseudo=split.pseudo_stats,
@@ -349,11 +352,12 @@ class StepTrainer:
         location = f"step {self.spec.index + 1}, epoch {epoch + 1}"
         finite = FiniteBatches(location, self.network.device)
         batches = self._batches(epoch)
-        for i, positions in enumerate(batches):
+        updates = prefetch(partial(self.collate, epoch), batches, self.network.device)
+        for i, of_update in enumerate(updates):
             factor = rate(optim, epoch + (i + 0.5) / len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = factor * group["base_lr"]
-            parts, numbers = self.backward(positions, epoch)
+            parts, numbers = self.backward(of_update)
             if optim.clip:
                 numbers.append(nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip))
             finite.add(*numbers)
@@ -371,11 +375,14 @@ class StepTrainer:
         totals = {name: ranks.all_reduce_sum(pair).tolist() for name, pair in sums.items()}
         return {name: total / max(count, 1.0) for name, (total, count) in totals.items()}
 
-    def backward(self, positions: Positions, epoch: int) -> tuple[list[dict[str, LossSum]], list[Tensor]]:
-        """Add the gradient of a global batch. Returns the loss terms of each of its parts, and the losses."""
+    def collate(self, epoch: int, positions: Positions) -> list[Batch]:
+        """This rank's share of a global batch, in the parts that are computed one after another."""
         collate = partial(self.spec.method.collate, self.loader)
         of_rank = (self.loader.shard(part, collate) for part in split_batch(positions, self.optim.accumulate))
-        parts = [replace(part, epoch=epoch) for part in of_rank]
+        return [replace(part, epoch=epoch) for part in of_rank]
+
+    def backward(self, parts: Sequence[Batch]) -> tuple[list[dict[str, LossSum]], list[Tensor]]:
+        """Add the gradient of a global batch. Returns the loss terms of each of its parts, and the losses."""
         counts = self.part_counts.over(parts) if len(parts) > 1 else None
         terms: list[dict[str, LossSum]] = []
         losses: list[Tensor] = []

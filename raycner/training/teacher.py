@@ -12,7 +12,7 @@ from torch import Tensor
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Split
 from raycner.methods.method import TeacherOutputs
-from raycner.networks.batch import Batch
+from raycner.networks.batch import Batch, to_device
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
 from raycner.training import ranks
@@ -51,7 +51,8 @@ class Teacher:
     def recall(self, name: str, batch: Batch) -> Tensor:
         """The output `name`: [B, P, ...], from the cache if it is there. Raises `KeyError` for an unknown name."""
         if name in self._cache:
-            return self._cache[name].read(batch.positions, self._network.head.output_mask(batch.mask))
+            mask = self._network.head.output_mask(batch.mask_on_host)
+            return to_device(self._cache[name].read(batch.positions, mask), self.device)
         return self.outputs[name](self.forward(batch))
 
     def forward(self, batch: Batch) -> Any:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.networks import losses
-from raycner.networks.batch import Batch
+from raycner.networks.batch import Batch, to_device
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.growing_rows import GrowingRows
 from raycner.networks.heads.head import HEADS, HeadConfig, Prediction
@@ -183,6 +183,12 @@ def band(last: range, begin: int, widest: int) -> Tensor:
     return (starts <= ends) & (starts > ends - (widest or last.stop))
 
 
+@lru_cache(maxsize=256)
+def cells_of_spans(last: range, begin: int, widest: int) -> Tensor:
+    """[spans] the places of the spans in the flattened `band`."""
+    return band(last, begin, widest).flatten().nonzero()[:, 0]
+
+
 def scores(starts: Tensor, ends: Tensor, widest: int = 0) -> Tensor:
     """The products of each start with each end that is not before it. Shapes: two of [B, E, T, K] -> [B, E, P]."""
     size, types, length, _ = starts.shape
@@ -192,8 +198,8 @@ def scores(starts: Tensor, ends: Tensor, widest: int = 0) -> Tensor:
         last = range(at, min(at + BLOCK, length))
         begin = max(0, at + 1 - (widest or length))
         cells = torch.bmm(ends[:, at : last.stop], starts[:, begin : last.stop].transpose(1, 2))
-        spans = band(last, begin, widest).flatten().nonzero()[:, 0].to(cells.device)
-        parts.append(cells.flatten(1).index_select(1, spans))
+        spans = cells_of_spans(last, begin, widest)
+        parts.append(cells.flatten(1).index_select(1, to_device(spans, cells.device)))
     return torch.cat(parts, dim=1).view(size, types, -1)
 
 
