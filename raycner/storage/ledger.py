@@ -10,9 +10,9 @@
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
-               version, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests, thresholds}]: the
-               steps that are done, by index. `dev` and `test` count, for each type, [true positives, false positives,
-               false negatives] of the entities predicted on all types seen so far; every score is derived from them.
+               version, environment, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests,
+               thresholds}]: the steps that are done, by index. `dev` and `test` count, for each type, [true positives,
+               false positives, false negatives] of the entities predicted on all types seen so far; every score is derived from them.
                `evaluation` names the evaluation of the step that these counts are copied from
                (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
                counts like `test` as that script does, `tests` has the counts of extra test sets by name, `thresholds`
@@ -118,6 +118,9 @@ class TrainingRecord:
     """Whether PyTorch was limited to deterministic algorithms; None in ledgers written before it was recorded."""
     version: str | None = None
     """The version of raycner that trained the step; None in ledgers written before it was recorded."""
+    environment: Mapping[str, str] | None = None
+    """Versions of what it was computed with, by name (python, machine, torch, ray, transformers, numpy, and the commit
+    of a checkout); None in ledgers written before it was recorded."""
     notes: tuple[str, ...] = ()
     """Lines for people: what of the step could not be done, or not as it was asked."""
 

@@ -33,6 +33,7 @@ from raycner.training.accumulation import PartCounts, WithoutEncoder, split_batc
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
+from raycner.training.environment import environment
 from raycner.training.fusion import fisher_information, fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.long_sentences import left_out_notes, window_notes
@@ -142,6 +143,7 @@ def train(
         device=device_name(network.device),
         deterministic=torch.are_deterministic_algorithms_enabled(),
         version=__version__,
+        environment=environment(),
         carried=delta,
         pseudo=split.pseudo_stats,
         notes=trainer.notes,
