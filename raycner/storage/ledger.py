@@ -12,9 +12,8 @@
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
                version, environment, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests,
                thresholds}]: the steps that are done, by index. `dev` and `test` count, for each type, [true positives,
-               false positives, false negatives] of the entities predicted on all types seen so far; every score is derived
-               from them.
-               `evaluation` names the evaluation of the step that these counts are copied from
+               false positives, false negatives] of the entities predicted on all types seen so far; every score is
+               derived from them. `evaluation` names the evaluation of the step that these counts are copied from
                (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
                counts like `test` as that script does, `tests` has the counts of extra test sets by name, `thresholds`
                are the least confidences of the counted entities, and `pseudo` has, by old type, {proposed, kept,
