@@ -190,13 +190,13 @@ def test_a_predictor_reads_as_calibrated(stores: dict[str, Path], monkeypatch: p
     last = runs.ledger(stores["read_out"]).records()[-1]
     assert last.calibration is not None
     biases: list[float] = []
-    predict = Network.predict
+    read_out = Network.read_out
 
-    def spy(network: Network, batch: Batch, *, new_type_bias: float = 0.0, **options: Any) -> list[Prediction]:
+    def spy(network: Network, *read: Any, new_type_bias: float = 0.0, **options: Any) -> list[Prediction]:
         biases.append(new_type_bias)
-        return predict(network, batch, new_type_bias=new_type_bias, **options)
+        return read_out(network, *read, new_type_bias=new_type_bias, **options)
 
-    monkeypatch.setattr(Network, "predict", spy)
+    monkeypatch.setattr(Network, "read_out", spy)
     Predictor.of("demo", str(stores["read_out"])).words([["Anna", "flew"]])
     assert biases == [last.calibration.delta]
 
