@@ -17,7 +17,6 @@ from raycner.data.scenarios.scenario import Experience, Scenario
 from raycner.errors import InputError
 from raycner.inference.predictor import Predictor
 from raycner.networks import losses
-from raycner.networks.batch import Batch
 from raycner.networks.heads.head import Prediction
 from raycner.networks.network import Network
 from raycner.orchestration.runner import run
