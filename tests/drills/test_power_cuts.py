@@ -2,10 +2,17 @@
 
     make test-chaos
 
-The disk is a model (`drills/power.py`) that keeps what was flushed and draws the rest, so it needs no root, and a drill
-can be tried again by its seed.
+Twenty cuts on a disk that is a model (`drills/power.py`): it keeps what was flushed and draws the rest, needs no root,
+and a drill can be tried again by its seed. Where the user may mount, six more on an ext4 file system whose journal is
+not written from one moment on (EXT4_IOC_SHUTDOWN).
 """
 
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -14,6 +21,7 @@ import pytest
 import runs
 from drills.power import Change, Recorder, restore
 from fixtures_tiny import write_columns
+from processes import wait_until
 from raycner.config import RunConfig
 from raycner.orchestration.runner import run
 from raycner.storage import locks
@@ -23,6 +31,7 @@ from raycner.storage.store import MANIFEST, ObjectStore
 
 pytestmark = pytest.mark.chaos
 CUTS = 20
+EXT4_IOC_SHUTDOWN, WITHOUT_LOG_FLUSH = 0x8004587D, 2
 SETTINGS = (
     *("scenario.corpus.name=columns", "scenario.protocol.first=2", "scenario.protocol.per_step=2"),
     *("method.name=self_training", "scenario.memory.size=2", "eval.threshold=dev"),
@@ -95,3 +104,70 @@ def test_the_same_line_completes_after_a_cut(
     assert not list(damages(place, runs.silent))
     alias = find_alias(place, "production")
     assert alias is not None and alias.record.fingerprint in runs.weights(whole)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 file system of its own, mounted."""
+    image, place = tmp_path / "disk", tmp_path / "mounted"
+    place.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    try:
+        subprocess.run(["mkfs.ext4", "-q", image], check=True, capture_output=True)
+        mount(image, place)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this user may not mount a file system")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def mount(image: Path, place: Path) -> None:
+    subprocess.run(["mount", "-o", "loop", image, place], check=True, capture_output=True)
+
+
+def shut_down(place: Path) -> None:
+    """From now on nothing more of the file system reaches its disk."""
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", WITHOUT_LOG_FLUSH))
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a run that lost no power."""
+    store = tmp_path_factory.mktemp("whole")
+    runs.finish(store)
+    return store
+
+
+MOMENTS = {
+    "corpus": lambda store: any(store.glob("corpora/*/*")),
+    "source": lambda store: any(store.glob("corpora/*/MANIFEST")),
+    "ledger": lambda store: any(store.glob("runs/*/ledger.json")),
+    "snapshot": lambda store: any(store.glob("snapshots/*/*/*")),
+    "commit": lambda store: any(store.glob("steps/*/*")),
+    "first step": lambda store: any(store.glob("steps/*/MANIFEST")),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_the_same_line_completes_after_a_cut_of_ext4(moment: str, whole: Path, disk: Path) -> None:
+    store = disk / "store"
+    driver = subprocess.Popen(
+        runs.command(store), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ.copy()
+    )
+    try:
+        wait_until(lambda: MOMENTS[moment](store), driver)
+    finally:
+        shut_down(disk)
+        driver.send_signal(signal.SIGKILL)
+        driver.wait(30)
+    subprocess.run(["umount", disk], check=True)
+    mount(disk.parent / "disk", disk)
+    runs.finish(store)
+    assert runs.scores(store) == runs.scores(whole)
+    assert runs.weights(store) == runs.weights(whole)
+    assert not list(damages(ObjectStore(str(store)), runs.silent))
