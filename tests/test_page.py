@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import os
 import re
 import subprocess
+import time
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -545,3 +547,19 @@ def test_the_page_is_accessible(browser: str, tmp_path: Path, width: int):
     dumped = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=240).stdout
     title = re.search(r"<title>(.*?)</title>", dumped)
     assert title and re.fullmatch(r"\d+ rules", title[1]), title and title[1]
+
+
+def test_a_page_is_whole_and_what_a_killed_report_left_is_removed_after_an_hour(tmp_path: Path) -> None:
+    abandoned, recent = (tmp_path / f"page.html~{digit * 32}" for digit in "01")
+    for draft in (abandoned, recent):
+        draft.write_text("half", encoding="utf-8")
+    os.utime(abandoned, (time.time() - 3601,) * 2)
+    write([], tmp_path / "page.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["page.html", recent.name]
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+
+
+def test_a_page_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "page.html").symlink_to(tmp_path / "elsewhere.html")
+    write([], tmp_path / "page.html")
+    assert (tmp_path / "page.html").is_symlink() and (tmp_path / "elsewhere.html").stat().st_size

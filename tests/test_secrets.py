@@ -92,7 +92,7 @@ def test_no_file_of_a_run_holds_a_credential(tmp_path: Path, capfd: pytest.Captu
     job = (
         *("scenario.corpus.name=columns", f"scenario.corpus.path={tmp_path}/source", f"store={store}"),
         *("scenario.protocol.first=4", "model.encoder.name=bilstm", "model.encoder.width=4", "optim.first.epochs=1"),
-        *("compute.tracker=json_lines", f"compute.tracker_path={tmp_path}/tracking"),
+        *("compute.tracker=jsonl", f"compute.tracker_path={tmp_path}/tracking"),
     )
     assert main(["run", *job, "--log", "json"]) == 0
     (ledger,) = RunLedger.all(ObjectStore(store))

@@ -43,7 +43,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def output_file(path: Path) -> Iterator[BinaryIO]:
-    """`replacing` for a file that a person names: drafts of it that killed processes left are removed first."""
+    """`replacing` for a file that a user names: what killed processes left of it is removed first.
+
+    A link, a pipe or a device, such as /dev/stdout, stays what it is and is written to.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        with path.open("wb") as stream:
+            yield stream
+        return
     remove_abandoned_drafts(path)
     with replacing(path) as stream:
         yield stream
