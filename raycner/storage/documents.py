@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,10 +14,13 @@ T = TypeVar("T")
 
 
 class Document(Generic[T]):
-    """One kind of document. `noun` and `hint` are used in the error for a malformed file."""
+    """One kind of document. `noun` and `hint` are used in the error for a malformed file.
 
-    def __init__(self, kind: type[T], noun: str, hint: str) -> None:
-        self._adapter, self._noun, self._hint = TypeAdapter(kind), noun, hint
+    `key_of` tells the key at which a document belongs, if it names one; at another it is malformed.
+    """
+
+    def __init__(self, kind: type[T], noun: str, hint: str, key_of: Callable[[T], str] | None = None) -> None:
+        self._adapter, self._noun, self._hint, self._key_of = TypeAdapter(kind), noun, hint, key_of
 
     def read(self, store: ObjectStore, key: str) -> T:
         """The document at `key`. Raises FileNotFoundError where there is none, `InputError` where it cannot be read."""
@@ -45,12 +48,15 @@ class Document(Generic[T]):
     def parse(self, store: ObjectStore, key: str, content: bytes) -> T:
         """The document with this content, which lies at `key`. Raises `InputError` where it cannot be read."""
         try:
-            return self._adapter.validate_json(content)
+            document = self._adapter.validate_json(content)
         except ValidationError as error:
             flaw = error.errors(include_url=False)[0]
             where = ".".join(map(str, flaw["loc"]))
             what = f"not a {self._noun} of schema 1 ({where + ': ' if where else ''}{flaw['msg'].lower()})"
             raise InputError(what, location=f"{store}/{key}", hint=self._hint) from None
+        if self._key_of is not None and self._key_of(document) != key:
+            raise InputError(f"the {self._noun} of another place", location=f"{store}/{key}", hint=self._hint)
+        return document
 
     def write(self, store: ObjectStore, key: str, value: T) -> None:
         """Write it, in place of an earlier one."""

@@ -187,7 +187,12 @@ class Page:
     numerics: int | None = None
 
 
-_PAGES = Document(Page, "ledger", "remove the file and run again: the finished steps are still in the store")
+_PAGES = Document(
+    Page,
+    "ledger",
+    "remove the file and run again: the finished steps are still in the store",
+    lambda page: RunLedger.key(page.run),
+)
 
 
 class RunLedger:
@@ -224,13 +229,7 @@ class RunLedger:
     @classmethod
     def open(cls, store: ObjectStore, run: str) -> "RunLedger":
         """The ledger of a run. Raises FileNotFoundError when it has none, `InputError` when the file cannot be read."""
-        page = _PAGES.read(store, cls.key(run))
-        if page.run != run:
-            hint = "remove the file and run again: the finished steps are still in the store"
-            raise InputError(
-                f"the ledger of another run, {page.run!r:.80}", location=f"{store}/{cls.key(run)}", hint=hint
-            )
-        return cls(store, page)
+        return cls(store, _PAGES.read(store, cls.key(run)))
 
     @classmethod
     def find(cls, store: ObjectStore, run: str) -> "RunLedger | None":

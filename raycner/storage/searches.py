@@ -107,7 +107,10 @@ class SearchRecord:
 
 
 _RECORDS = Document(
-    SearchRecord, "search", "remove the file and search again: the finished steps are still in the store"
+    SearchRecord,
+    "search",
+    "remove the file and search again: the finished steps are still in the store",
+    lambda record: SearchRecord.key(record.name),
 )
 
 
