@@ -186,8 +186,8 @@ def build(folder: Path, encoder: str) -> None:
         store.write(f"locks/runs/{ledger.run}", f"{holder} {'0' * 32} 3\n".encode())
         for name, one in (("bilstm", config), ("bert", bert_config)):
             (world / "jobs" / f"{name}.yaml").write_text(yaml.safe_dump(plain(one)))
-        rows = [{"label": "one", "method": {"name": "self_training"}}, {"label": "two", "control_of": "one"}]
-        (world / "rows.yaml").write_text(yaml.safe_dump({"rows": rows}))
+        control = {"overrides": ["seed=1"], "control_of": "one", "isolates": "the encoder"}
+        (world / "rows.yaml").write_text(yaml.safe_dump({"one": ["seed=0"], "two": control}))
     facts = {"run": ledger.run, "bert": bert.run, "last": ledger.records()[-1].fingerprint}
     (folder / "facts.json").write_text(json.dumps(facts))
 
@@ -257,9 +257,10 @@ class World:
             trial = Trial(name, file.relative_to(self.original).as_posix(), file.read_bytes(), "read")
             self._restore()
             self._plant(trial)
-            with _inside(self.copy), _patient(), redirect_stdout(io.StringIO()):
+            errors = io.StringIO()
+            with _inside(self.copy), _patient(), redirect_stdout(errors), redirect_stderr(errors):
                 status = self._command(trial)()
-            assert status == 0, name
+            assert status == 0, (name, errors.getvalue())
 
     def draw(self, number: int) -> Trial:
         """The input of a number."""
