@@ -105,7 +105,7 @@ def test_no_file_of_a_run_holds_a_credential(tmp_path: Path, capfd: pytest.Captu
     assert of_store("export", ledger.run, f"{tmp_path}/exported") == 0
     assert of_store("report", "--html", f"{tmp_path}/page.html") == 0
     assert of_store("evaluate", ledger.run, "--test", "--html", f"{tmp_path}/evaluation.html") == 0
-    assert of_store("promote", "production", ledger.run, "--why", "a reason") == 0
+    assert of_store("promote", ledger.run, "production", "--why", "a reason") == 0
     assert len(list((tmp_path / "exported").iterdir())) == 3 and (tmp_path / "page.html").exists()
     assert not list(holders(tmp_path))
     printed = capfd.readouterr()

@@ -64,7 +64,14 @@ def _of_settings(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def _of_records(ledger: RunLedger) -> Iterator[str]:
     planned = {kind for step in ledger.planned for kind in step.new}
+    indices = [record.index for record in ledger.records()]
+    if indices != sorted(set(indices)):
+        yield "its steps are not in order, or one comes twice"
+    learned: set[str] = set()
     for record in ledger.records():
+        learned.update(record.new)
+        if not learned <= set(record.seen):
+            yield f"step {record.index + 1}: it has not seen the types of the steps before"
         yield from (f"step {record.index + 1}: {flaw}" for flaw in _of_record(record, planned))
 
 
