@@ -45,7 +45,7 @@ def here(world: Path) -> Iterator[World]:
 
 
 def test_damaged_files_end_commands_well_or_with_one_line(here: World) -> None:
-    faults = tried(here, range(150))
+    faults = tried(here, range(100))
     assert not faults, "\n\n".join(faults)
 
 
