@@ -34,6 +34,8 @@ BACKGROUND = 300
 """Sentences of the texts, drawn by chance, whose words are negatives of a probe."""
 DIVERSITY = 0.5
 """How much of its value a sentence loses next to one with the same candidate."""
+CONSIDERED = 20
+"""So many times the sentences that are asked for, those of the highest value, are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,9 @@ def _suggestions(text: _Text, reading: SentenceReading) -> Iterator[Suggestion]:
 
 def _diverse(valued: Sequence[_Valued], top: int) -> Iterator[RankedSentence]:
     """The best sentences, each next to those chosen before it."""
+    valued = sorted(valued, key=lambda one: -one.value)[: CONSIDERED * top]
+    if not valued:
+        return
     states = np.stack([one.state for one in valued]).astype(np.float64)
     x = directions(states, states.mean(0))
     values = np.asarray([one.value for one in valued])

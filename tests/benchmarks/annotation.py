@@ -5,20 +5,25 @@
 RUN has learned other types; POOL is an annotated file that it has not seen. The annotator is simulated: the chosen
 sentences have the annotations of the pool. What is learned from them is a linear classifier on the word states of RUN
 (is a word in a mention of TYPE?), so a budget costs no training; F1 is over the words of the test file, at the best
-threshold. Five sentences with the type are the examples of the ranking, and both choices begin with them. A seed draws
-examples and chance.
+threshold. `--extend 100,200` also trains a step of RUN on so many sentences, by `Run.extend`, and reads its F1 of
+entities: minutes each. Five sentences with the type are the examples of the ranking, and both choices begin with them.
+A seed draws examples and chance.
 """
 
 import argparse
+import json
 import random
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
 
+import raycner
 from raycner.data.annotated import GoldSentence, read_annotated
 from raycner.data.passages import Passage
 from raycner.inference import annotation
@@ -93,6 +98,23 @@ def best_f1(scores: NDArray[np.float64], mentioned: NDArray[np.bool_]) -> float:
     return float((200 * right / (predicted + mentioned.sum())).max())
 
 
+def trained_f1(args: argparse.Namespace, sentences: Sequence[GoldSentence]) -> float:
+    """The F1 of the type on test, in percent, after a step that learns it from these sentences."""
+    run = raycner.load_run(args.run, args.store)
+    with tempfile.TemporaryDirectory() as folder:
+        for part, of_part in (("train", sentences), ("test", read_annotated([args.test]).sentences)):
+            with Path(folder, f"{part}.jsonl").open("w", encoding="utf-8") as lines:
+                for one in of_part:
+                    spans = [[e.start, e.end, e.type] for e in sorted(one.entities)]
+                    lines.write(json.dumps({"tokens": list(one.words), "entities": spans}) + "\n")
+        overrides = ["at.2.optim.updates=200"]
+        longer = run.extend([args.type], folder, overrides, corpus="jsonl", progress=False)
+    scores = longer.scores()
+    (f1,) = scores[(scores["step"] == 2) & (scores["type"] == args.type)]["f1"]
+    longer.undo_extension()
+    return float(f1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
@@ -103,8 +125,11 @@ def main() -> None:
     parser.add_argument("--diversity", default=str(annotation.DIVERSITY), help="several, with commas between them")
     parser.add_argument("--budgets", default="25,50,100,200,400")
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--extend", default="", help="budgets for which a step is trained")
     args = parser.parse_args()
-    budgets, seeds = ([int(part) for part in text.split(",")] for text in (args.budgets, args.seeds))
+    budgets, seeds, extended = (
+        [int(part) for part in text.split(",") if part] for text in (args.budgets, args.seeds, args.extend)
+    )
     predictor = CachedPredictor(Predictor.of(args.run, args.store, args.encoder))
     pool = {" ".join(one.words): one for one in read_annotated([args.pool]).sentences}
     useful = [text for text, one in pool.items() if mentions(one, args.type).any()]
@@ -124,9 +149,11 @@ def main() -> None:
                 chosen = [*examples, *order][:budget]
                 f1 = learned_f1(Words.of([pool[text] for text in chosen], args.type, predictor), test)
                 share, words = sum(text in useful for text in chosen), sum(len(pool[text].words) for text in chosen)
-                print(
-                    f"seed {seed}  {name}: {budget} sentences, {words} words, {share} with it, F1 {f1:.1f}", flush=True
-                )
+                counts = f"{budget} sentences, {words} words, {share} with it"
+                print(f"seed {seed}, {name}: {counts}, F1 {f1:.1f}", flush=True)
+                if budget in extended:
+                    trained = trained_f1(args, [pool[text] for text in chosen])
+                    print(f"  as a step: F1 of entities {trained:.1f}", flush=True)
 
 
 def ranked(
