@@ -27,7 +27,7 @@ class WandbRun(TrackedRun):
         self._run.log({axis: at} | {f"{axis}/{name}": score for name, score in scores.items()})
 
     def close(self) -> None:
-        self._run.finish(quiet=True)
+        self._run.finish()
 
 
 @TRACKERS.register("wandb")
