@@ -127,6 +127,14 @@ def test_a_step_passes_against_itself_where_unseen_is_allowed(gate: Callable[...
     assert status == 0 and parsed["passes"] and {one["loss"] for one in parsed["types"].values()} == {0.0}
 
 
+def test_types_that_were_dropped_are_not_compared(gate: Callable[..., tuple[int, str]]) -> None:
+    status, printed = gate(
+        "columns:1", "--against", "columns:3", "--without", "food,person", "--allow-unseen", "--json"
+    )
+    assert status in (0, 3) and list(json.loads(printed)["types"]) == ["animal", "city"]
+    assert "has no type 'fod'; did you mean food?" in gate("columns:1", "--against", "columns:3", "--without", "fod")[1]
+
+
 def test_the_scores_are_those_of_evaluate(trained: str) -> None:
     run = raycner.load_run("columns", store=trained)
     judgement = run.gate(step=3, allow_unseen=True)

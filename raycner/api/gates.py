@@ -1,6 +1,6 @@
 """Gates: whether a step may take the place of an older one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
@@ -23,6 +23,7 @@ def gate(
     may_lose: float = 1.0,
     per_type: Mapping[str, float] | None = None,
     allow_unseen: bool = False,
+    without: Sequence[str] = (),
     store: str | PathLike[str] = "store",
     layout: str | None = None,
     reading: Mapping[str, object] | None = None,
@@ -36,8 +37,8 @@ def gate(
         report.passes
 
     A type passes if its F1 falls by at most `may_lose` points (`per_type` for single types) with 95 % confidence. One
-    of which the sentences are too few to say so is unseen, and does not pass unless `allow_unseen`. Raises `InputError`
-    where nothing can be compared.
+    of which the sentences are too few to say so is unseen, and does not pass unless `allow_unseen`. Types in
+    `without` are not compared: the model was made without them. Raises `InputError` where nothing can be compared.
     """
     from raycner.inference import gate as inference
 
@@ -47,6 +48,7 @@ def gate(
         against,
         allowance,
         [fspath(file) for file in files],
+        without=without,
         store=fspath(store),
         layout=layout,
         reading=reading,

@@ -95,7 +95,9 @@ def run(args: argparse.Namespace, console: Console) -> int:
     console.print(gains_view(*longer.steps[-2:], width=console.width), highlight=False)
     if args.may_lose is None:
         return 0
-    judgement = longer.gate(may_lose=args.may_lose, per_type=args.per_type, allow_unseen=args.allow_unseen)
+    judgement = longer.gate(
+        may_lose=args.may_lose, per_type=args.per_type, allow_unseen=args.allow_unseen, without=args.without
+    )
     judgement.show(console)
     return 0 if judgement.passes else NOT_PASSED
 

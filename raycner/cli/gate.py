@@ -46,6 +46,8 @@ def add_allowance(parser: Parser) -> None:
     parser.add_argument("--per-type", type=amounts, default={}, metavar="T=POINTS,...", help=per_type)
     unseen = "pass types whose loss is small in sentences that are too few to exclude a larger one"
     parser.add_argument("--allow-unseen", action="store_true", help=unseen)
+    without = "types of the older step that the newer one was made without, which are not compared"
+    parser.add_argument("--without", type=lambda text: text.split(","), default=[], metavar="T,T,...", help=without)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:
@@ -58,6 +60,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
         may_lose=args.may_lose,
         per_type=args.per_type,
         allow_unseen=args.allow_unseen,
+        without=args.without,
         store=args.store,
         layout=args.layout,
         encoder=args.encoder,

@@ -47,6 +47,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
             may_lose=args.may_lose,
             per_type=args.per_type,
             allow_unseen=args.allow_unseen,
+            without=args.without,
             store=args.store,
             layout=args.layout,
             encoder=args.encoder,

@@ -19,6 +19,7 @@ def gate(
     allowance: Allowance,
     files: Sequence[str | Path] = (),
     *,
+    without: Sequence[str] = (),
     store: str = "store",
     layout: str | None = None,
     reading: Mapping[str, object] | None = None,
@@ -31,6 +32,7 @@ def gate(
     Args:
         model, against: RUN:STEP, an exported folder, or a token classifier; the types of `against` are compared.
         allowance: how much each of them may lose.
+        without: types of `against` that are not compared, as the model was made without them.
         layout, reading: how the files are read, where their names do not tell.
         encoder: where the pretrained encoder lies, if it has moved.
         resamples, seed: of the bootstrap.
@@ -39,9 +41,13 @@ def gate(
     """
     annotated = annotated_files(files, layout, reading) if files else run_test_part(model, store)
     types = load_predictor(against, store, encoder).types
-    for name in allowance.per_type or {}:
-        if name not in types:
-            raise InputError(f"{against} has no type {name!r}", location="--per-type", hint=suggest(name, types))
+    for option, names in (("--per-type", allowance.per_type or {}), ("--without", without)):
+        for name in names:
+            if name not in types:
+                raise InputError(f"{against} has no type {name!r}", location=option, hint=suggest(name, types))
+    types = tuple(name for name in types if name not in without)
+    if not types:
+        raise InputError("no type is left to compare", location="--without", hint="leave some out")
     before, after = (
         evaluate_on(annotated, address, store=store, types=types, encoder=encoder, resamples=0, examples=0)
         for address in (against, model)
@@ -53,5 +59,5 @@ def gate(
         sentences=len(before.sentences),
         allowance=allowance,
         types=judge(before.sentences, after.sentences, types, allowance, resamples, seed),
-        notes=annotated.notes,
+        notes=(*annotated.notes, *([f"not compared: {', '.join(without)}"] if without else [])),
     )
