@@ -80,7 +80,7 @@ def test_words_without_annotation_are_left_to_the_teacher(base: Path) -> None:
         batch = network.collate([replace(marked_sentence, open=open_types)], tokens, [0])
         output = network(batch)
         output = replace(output, logits=output.logits.detach().requires_grad_())
-        teacher = replace(output, logits=output.logits.detach()[..., :5] + 0.5)
+        teacher = replace(output, logits=output.logits.detach()[..., :5] + torch.arange(5.0))
         terms = ExtendNER().losses(Answering(output, network.head), Answering(teacher, network.head), batch)
         (kd,) = torch.autograd.grad(terms["kd"].total, output.logits, retain_graph=True)
         (ce,) = torch.autograd.grad(terms["ce"].total, output.logits)
