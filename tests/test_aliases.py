@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def test_a_killed_promotion_or_rollback_leaves_the_alias_whole(store: ObjectStor
         assert writer.stdout is not None and writer.stdout.readline() == b"ready\n"
         before = len(store.list("aliases"))
         while len(store.list("aliases")) < before + 3 + moment:
-            pass
+            time.sleep(0.01)
         writer.send_signal(signal.SIGKILL)
         writer.wait(30)
     records: list[AliasRecord] = history(store, "production")
