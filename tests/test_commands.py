@@ -37,7 +37,7 @@ ELSEWHERE = re.compile(
 """What a command needs that is not here: a bucket, a hub, a corpus of a paper, Ray, a second alias."""
 LONG = {"serve", "search", "annotate", "watch"}
 """Verbs that do not end, start Ray, or continue the work of another page; `search --dry-run` does neither."""
-KNOWN = {"source", "export", "curl", "kubectl", "hf", "optuna-dashboard"}
+KNOWN = {"cd", "curl", "export", "git", "hf", "kubectl", "optuna-dashboard", "source", "tensorboard"}
 """Programs of others whose options are theirs to check."""
 RAY_VERBS = {"up", "down", "start", "dashboard", "job", "get-auth-token", "status"}
 
@@ -102,6 +102,8 @@ def test_commands_of_other_programs_name_what_exists() -> None:
                 assert target in targets, command
             case ["pip", "install", package]:
                 assert set(re.findall(r"[a-z0-9]+", package.partition("[")[2])) <= extras.keys(), command
+            case ["python", script, *_]:
+                assert (ROOT / script).is_file(), command
             case ["ray", verb, *files]:
                 assert verb in RAY_VERBS, command
                 assert all((ROOT / file).is_file() for file in files if file.startswith("clusters/")), command
