@@ -32,12 +32,28 @@ TINY = (
 )
 """Added to every run."""
 ELSEWHERE = re.compile(
-    r"s3://|owner/name|corrected\.json|path/to/|jobs/(?!demo|own_)|RAY|--ray|candidate|compute\.workers=2|tracker=mlflow"
+    r"s3://|owner/name|corrected\.json|en_core_web|wandb|path/to/|jobs/(?!demo|own_)|RAY|--ray|candidate|compute\.workers=2|tracker=mlflow"
 )
 """What a command needs that is not here: a bucket, a hub, a corpus of a paper, Ray, a second alias."""
+RUN_HERE = (
+    *(
+        "README",
+        "first_steps",
+        "coming_from",
+        "settings",
+        "corpus",
+        "your_model",
+        "results",
+        "evaluate",
+        "using",
+        "search",
+    ),
+    *("store", "troubleshooting"),
+)
+"""Pages whose commands run in the folder below; those of other pages are parsed alone, or have tests of their own."""
 LONG = {"serve", "search", "annotate", "watch"}
 """Verbs that do not end, start Ray, or continue the work of another page; `search --dry-run` does neither."""
-KNOWN = {"cd", "curl", "export", "git", "hf", "kubectl", "optuna-dashboard", "source", "tensorboard"}
+KNOWN = {"cd", "curl", "export", "git", "hf", "kubectl", "optuna-dashboard", "set", "source", "tensorboard"}
 """Programs of others whose options are theirs to check."""
 RAY_VERBS = {"up", "down", "start", "dashboard", "job", "get-auth-token", "status"}
 
@@ -58,7 +74,11 @@ class Command(NamedTuple):
     @property
     def runs_here(self) -> bool:
         verb = self.words[1]
-        return not ELSEWHERE.search(self.line) and (verb not in LONG or "--dry-run" in self.words)
+        return (
+            self.page in RUN_HERE
+            and not ELSEWHERE.search(self.line)
+            and (verb not in LONG or "--dry-run" in self.words)
+        )
 
 
 def commands(page: Path) -> list[Command]:
@@ -74,7 +94,7 @@ SUBMITTED = [command for command in ALL if command.words[0] == "jobs/submit.sh"]
 
 def test_pages_have_commands_and_most_of_them_run() -> None:
     assert len(OURS) > 60
-    assert sum(command.runs_here for command in OURS) > len(OURS) / 2
+    assert sum(command.runs_here for command in OURS) > 40
 
 
 @pytest.mark.parametrize("command", [*OURS, *SUBMITTED], ids=lambda command: f"{command.page}: {command.line[:60]}")
