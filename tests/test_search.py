@@ -56,8 +56,11 @@ def test_a_search_that_can_never_start_is_rejected(tmp_path: Path, capfd: pytest
 def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_study(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'study.db'}"
     options = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
-    assert search(space(tmp_path), *options) == 0
+    path = space(tmp_path, "trials=2, pruning='none', final_seeds=2,")
+    path.write_text(path.read_text().replace("finalists=1", "finalists=2"))
+    assert search(path, *options) == 0
     record = record_of(tmp_path)
+    assert record.winner is not None and len(record.winner.runs) == 2, "finalists are worker groups, too"
     assert [(trial.state, trial.trained, trial.shared) for trial in trials(record)] == [
         ("complete", 0, 3),
         ("complete", 2, 1),

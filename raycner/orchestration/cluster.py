@@ -38,7 +38,8 @@ CONNECT_SECONDS = 30.0
 
 @contextlib.contextmanager
 def cluster(cpus: int, emit: EventHandler = ignore_events) -> Iterator[None]:
-    """A connection to the cluster at RAY_ADDRESS, or to a temporary cluster of so many CPUs on this machine.
+    """A connection to the cluster at RAY_ADDRESS, or to a temporary cluster of so many CPUs on this machine. A process
+    that is connected stays so.
 
     Raises `InputError` in one line if Ray does not start or answer.
     """
@@ -46,6 +47,9 @@ def cluster(cpus: int, emit: EventHandler = ignore_events) -> Iterator[None]:
         os.environ.setdefault(variable, value)
     import ray
 
+    if ray.is_initialized():  # by a search, whose finalists are runs on the same cluster
+        yield
+        return
     options: dict[str, Any] = {"address": os.environ.get("RAY_ADDRESS")}
     if not options["address"]:
         options = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
