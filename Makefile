@@ -103,8 +103,8 @@ clean:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
-# A real S3-compatible server for the tests of the store, separate from raycner's own packages.
+# S3 servers for the tests of the store, Swift and moto, separate from raycner's own packages.
 .venv-swift/ready: constraints.txt
 	test -x .venv-swift/bin/python || $(PYTHON) -m venv .venv-swift
-	.venv-swift/bin/python -m pip install --quiet --only-binary=:all: --constraint constraints.txt swift
+	.venv-swift/bin/python -m pip install --quiet --only-binary=:all: --constraint constraints.txt swift 'moto[s3]' flask flask-cors
 	@touch $@

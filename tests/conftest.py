@@ -15,13 +15,18 @@ pytest_plugins = ["fixtures_tiny"]
 REPOSITORY = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="session")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """A real S3-compatible server: the environment variables that lead a process to it."""
+def server_python() -> Path:
+    """The interpreter of the environment that holds the S3 servers of the tests."""
     python = Path(os.environ.get("RAYCNER_SWIFT_PYTHON") or REPOSITORY / ".venv-swift" / "bin" / "python")
     if not python.exists():
         pytest.fail("the S3 server of the tests is not installed: run `make test`, which installs it", pytrace=False)
-    command = [str(python), swift_s3.__file__, str(tmp_path_factory.mktemp("swift"))]
+    return python
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real S3-compatible server: the environment variables that lead a process to it."""
+    command = [str(server_python()), swift_s3.__file__, str(tmp_path_factory.mktemp("swift"))]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin and server.stdout
         endpoint = server.stdout.readline().strip()

@@ -164,7 +164,7 @@ def commit(store: ObjectStore, fingerprint: str) -> None:
     """A step as it lies in a store; its weights are small, because they are not to be read."""
     trained = record(0, fingerprint)
     facts = {
-        "spec": {"optim": {"calibration": "none"}},
+        "spec": {"optim": {"calibration": "none"}, "model": {"encoder": {}}},
         "inventory": plain(TypeInventory(TYPES, (len(TYPES),))),
         "record": {name: plain(getattr(trained, name)) for name in TrainingRecord.__dataclass_fields__},
     }

@@ -22,7 +22,6 @@ from ray.cluster_utils import Cluster
 
 import runs
 from drills.conftest import SECONDS
-from drills.unreliable import unreliable
 from processes import PATIENCE, descendants, wait_until_gone
 from raycner.storage.housekeeping import damages
 from raycner.storage.locks import live_locks
@@ -296,20 +295,3 @@ def test_one_of_two_nodes_killed(
         r.fingerprint for r in runs.ledger(whole).records()
     ]
     assert live_locks(ObjectStore(str(tmp_path))) == {}
-
-
-@pytest.mark.s3
-@pytest.mark.parametrize("number", range(3))
-def test_a_store_that_answers_errors(
-    number: int, whole: Path, s3_uri: str, monkeypatch: pytest.MonkeyPatch, seconds: list[float]
-) -> None:
-    server = os.environ["AWS_ENDPOINT_URL"]
-    with unreliable(server, seed=number, share=0.05) as address, monkeypatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        drill = Drill(whole, Random(number), runs.command(s3_uri, *SETTINGS))
-        drill.begin()
-        drill.ended([])
-    drill.environment["AWS_ENDPOINT_URL"] = server
-    took = drill.recover()
-    assert runs.scores(s3_uri) == runs.scores(whole)
-    seconds.append(took)

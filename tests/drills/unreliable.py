@@ -1,19 +1,23 @@
-"""An object store that answers some requests with an error, or not at all: a relay before a real one."""
+"""An object store that answers some requests with an error, late, in part, or not at all: a relay before a real one."""
 
 import http.client
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from urllib.parse import urlsplit
 
+FAULTS = ("500", "503", "reset", "lost", "late", "cut")
+"""Two errors; a connection that ends before the request is passed on, and one that ends after, before its answer; an
+answer that takes half a second; an answer of which a half comes."""
 HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
 @contextmanager
-def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
-    """The address of a relay to `server`, which fails that share of all requests: 500, 503, or a dead connection."""
+def unreliable(server: str, seed: int, share: float, faults: Sequence[str] = FAULTS) -> Iterator[str]:
+    """The address of a relay to `server`, which handles that share of all requests as one of FAULTS says."""
     draw, lock = Random(seed), threading.Lock()
     host = urlsplit(server).netloc
 
@@ -29,15 +33,17 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
         def relay(self) -> None:
             body = b"".join(self.body())
             with lock:
-                fails, how = draw.random() < share, draw.choice((500, 503, 0))
-            if fails and how:
-                self.send_response(how)
+                fault = draw.choice(faults) if draw.random() < share else ""
+            if fault.isdigit():
+                self.send_response(int(fault))
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            if fails:
+            if fault == "reset":
                 self.close_connection = True
                 return
+            if fault == "late":
+                time.sleep(0.5)
             there = http.client.HTTPConnection(host, timeout=60)
             there.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -46,6 +52,10 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
             there.endheaders(body)
             answer = there.getresponse()
             body = b"" if self.command == "HEAD" else answer.read()
+            there.close()
+            if fault == "lost":
+                self.close_connection = True
+                return
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in HOP | {"content-length", "date", "server"}:
@@ -53,8 +63,10 @@ def unreliable(server: str, seed: int, share: float) -> Iterator[str]:
             length = answer.getheader("Content-Length") if self.command == "HEAD" else str(len(body))
             self.send_header("Content-Length", length or "0")
             self.end_headers()
+            if fault == "cut":
+                self.close_connection = True
+                body = body[: len(body) // 2]
             self.wfile.write(body)
-            there.close()
 
         def body(self) -> Iterator[bytes]:
             """What comes with a request, as it comes: by length, or in chunks with their sizes and trailers."""
