@@ -12,6 +12,7 @@ import optuna
 import pytest
 
 from processes import PATIENCE, descendants, wait_until
+from raycner.orchestration.cluster import cluster
 from searches import LEARNS, POOR, ROOT, record_of, search, space, trials, written
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(3 * PATIENCE)]
@@ -56,17 +57,22 @@ def test_a_search_that_can_never_start_is_rejected(tmp_path: Path, capfd: pytest
 def test_trials_of_several_workers_start_worker_groups_and_a_database_keeps_the_study(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'study.db'}"
     options = ("--trials", "2", "--database", database, "compute.workers=2", "optim.epochs=1", "optim.first.epochs=1")
-    path = space(tmp_path, "trials=2, pruning='none', final_seeds=2,")
-    path.write_text(path.read_text().replace("finalists=1", "finalists=2"))
-    assert search(path, *options) == 0
+    assert search(space(tmp_path), *options) == 0
     record = record_of(tmp_path)
-    assert record.winner is not None and len(record.winner.runs) == 2, "finalists are worker groups, too"
     assert [(trial.state, trial.trained, trial.shared) for trial in trials(record)] == [
         ("complete", 0, 3),
         ("complete", 2, 1),
     ]
     assert len(optuna.load_study(study_name=record.name, storage=database).trials) == 2
     assert not (tmp_path / "store" / "searches" / record.name / "journal.log").exists()
+
+
+def test_a_connected_process_connects_no_second_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.init", pytest.fail)
+    monkeypatch.setattr("ray.shutdown", pytest.fail)
+    with cluster(2):
+        pass
 
 
 def test_a_search_changes_between_this_process_and_ray(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
