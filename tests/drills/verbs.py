@@ -45,6 +45,8 @@ class Verb:
     """A pattern of what the template has and the place of the drill lacks."""
     statuses: frozenset[int] = frozenset({0})
     """With which a line may end while another one disturbs it."""
+    again: frozenset[int] = frozenset({0})
+    """With which the first line may end when it runs again: 2 if it refuses to replace what is complete."""
 
 
 GC = ("store", "gc", "--yes", "--store", "store")
@@ -75,7 +77,12 @@ VERBS = {
         victims={"driver": 5},
     ),
     "promote": Verb(lines=(("promote", RUN, "production", "--why", "drill"),), victims={"driver": 10}),
-    "export": Verb(lines=(("export", RUN, "out/exported"),), victims={"driver": 15}),
+    "export": Verb(
+        lines=(("export", RUN, "out/exported"),),
+        victims={"driver": 15},
+        statuses=frozenset({0, 2}),
+        again=frozenset({0, 2}),
+    ),
     "predict": Verb(lines=(("predict", RUN, "texts/a.txt", "--output", "out/a.jsonl"),), victims={"driver": 10}),
     "report": Verb(lines=(("report", "--html", "out/report.html", "--plots", "out/plots"),), victims={"driver": 10}),
     "gc": Verb(lines=(GC,), victims={"gc": 8}, removed="store/runs/demo-steps-*"),
