@@ -187,7 +187,6 @@ def build(folder: Path, encoder: str) -> None:
         store.write(f"locks/runs/{ledger.run}", f"{holder} {'0' * 32} 3\n".encode())
         for name, one in (("bilstm", config), ("bert", bert_config)):
             settings: dict[str, Any] = {**plain(one), "scenario": {**plain(one.scenario)}}
-            del settings["scenario"]["share"]  # an older setting of this name moved to the protocol
             (world / "jobs" / f"{name}.yaml").write_text(yaml.safe_dump(settings))
         control = {"overrides": ["seed=1"], "control_of": "one", "isolates": "the encoder"}
         (world / "rows.yaml").write_text(yaml.safe_dump({"one": ["seed=0"], "two": control}))

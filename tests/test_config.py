@@ -346,6 +346,19 @@ def test_a_step_of_the_version_before_is_read() -> None:
     assert [layout.source for layout in scenario.protocol.corpora(scenario.corpus)] == ["columns x", "jsonl "]
 
 
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        *("name: fg_pg", "name: split", "name: filter", "name: few_shot"),
+        *("name: progressive, target: person", "name: steps, steps: [{types: [person]}]"),
+    ],
+)
+def test_a_recorded_configuration_is_read_as_it_was(protocol: str) -> None:
+    """No setting of today has the name of one that moved."""
+    config = load(f"scenario.protocol={{{protocol}}}")
+    assert RunConfig.recorded(plain(config)) == config
+
+
 def test_a_ledger_of_the_version_before_is_read_in_todays_form() -> None:
     reading = {"scheme": "detect", "tag_column": 3, "grain": "fine", "sentences": 2000, "seed": 0, "nested": False}
     flat = {"first": 1, "per_step": 1, "order": [], "sampling": "greedy", "split_seed": 0, "steps": [], "share": 0.8}

@@ -217,7 +217,8 @@ def test_trials_are_first_compared_on_a_share_of_the_sentences(tmp_path: Path, m
     assert (other.state, other.trained, len(other.scores)) == ("complete", 4, 6)
     store = ObjectStore(str(tmp_path / "store"))
     sizes = {
-        run.config["scenario"]["share"]: [record.sentences for record in run.records()] for run in RunLedger.all(store)
+        run.config["scenario"]["train_share"]: [record.sentences for record in run.records()]
+        for run in RunLedger.all(store)
     }
     assert sizes == {1.0: [40, 40, 40], 0.25: [10, 10, 10]}
 

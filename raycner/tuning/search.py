@@ -88,7 +88,7 @@ def forecast(plan: SearchPlan, emit: EventHandler) -> Forecast:
     fingerprints: set[str] = set()
     for share in study.rungs:
         on_share = Scenario.open(
-            replace(plan.job.scenario, share=share * plan.job.scenario.share), store, scenario.fingerprints
+            replace(plan.job.scenario, train_share=share * plan.job.scenario.train_share), store, scenario.fingerprints
         )
         for settings in trials:
             for config in plan.configs_of(settings, study.seeds, share):

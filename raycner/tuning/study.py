@@ -173,7 +173,7 @@ class SearchPlan:
     def configs_of(self, settings: Settings, seeds: int, share: float = 1.0) -> list[RunConfig]:
         """The runs of these settings on a share of their sentences: the job's seed, and those after it."""
         config = self.config(settings)
-        scenario = replace(config.scenario, share=share * config.scenario.share)
+        scenario = replace(config.scenario, train_share=share * config.scenario.train_share)
         return [replace(config, scenario=scenario, seed=config.seed + i) for i in range(seeds)]
 
     @cached_property

@@ -34,7 +34,7 @@ class ScenarioConfig:
     joint: bool = False
     """The upper bound of the protocol: each step sees the sentences of all steps so far, annotated with all types so
     far."""
-    share: float = omit_default_from_hash(1.0)
+    train_share: float = omit_default_from_hash(1.0)
     """Learn only so much of each step's training sentences, drawn at random, with the epochs, batches and rates of all
     of them: for quick trials. `rungs` of a search sets it."""
     memory: MemoryConfig = omit_default_from_hash(MemoryConfig())
@@ -43,8 +43,8 @@ class ScenarioConfig:
     """Text without annotations from which later steps draw sentences with old entities; none by default."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share {self.share}: above 0, at most 1")
+        if not 0 < self.train_share <= 1:
+            raise ValueError(f"train_share {self.train_share}: above 0, at most 1")
         for name, is_set in {"memory": self.memory.size > 0, "reservoir": self.reservoir.path != ""}.items():
             if self.joint and is_set:
                 line, hint = "the upper bound sees all sentences anyway", f"leave scenario.{name} out"
@@ -77,8 +77,8 @@ class Scenario(Sequence[Experience]):
         self.corpora = tuple(corpora if self.reservoir is None else corpora[:-1])
         experiences = config.protocol.divide(self.corpora, config.order)
         self._experiences = tuple(joint(experiences) if config.joint else experiences)
-        if config.share < 1:
-            self._experiences = tuple(with_share(experience, config.share) for experience in self._experiences)
+        if config.train_share < 1:
+            self._experiences = tuple(with_share(experience, config.train_share) for experience in self._experiences)
         if self.reservoir is not None:
             first, *later = self._experiences
             text = whole(self.reservoir, "train", ())
@@ -121,7 +121,7 @@ class Scenario(Sequence[Experience]):
 
     def key(self, index: int) -> ScenarioKey:
         """What determines step `index`."""
-        return replace(self.config.protocol.key(self, index, joint=self.config.joint), share=self.config.share)
+        return replace(self.config.protocol.key(self, index, joint=self.config.joint), share=self.config.train_share)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
