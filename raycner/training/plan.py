@@ -83,7 +83,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 model=_of_first_step(here.model) if first else here.model,
                 method=here.method.first if first else here.method,
                 optim=here.optim.for_step(index).for_sentences(
-                    round(len(scenario[index].train) / scenario.config.share)
+                    round(len(scenario[index].train) / scenario.config.train_share)
                 ),
                 seed=config.seed,
                 memory=MemoryConfig() if first else memory,
