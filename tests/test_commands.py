@@ -33,8 +33,9 @@ TINY = (
 """Added to every run."""
 ELSEWHERE = re.compile(
     r"s3://|owner/name|corrected\.json|en_core_web|wandb|path/to/|jobs/(?!demo|own_)|RAY|--ray|candidate|compute\.workers=2|tracker=mlflow"
+    r"|--drop|--rename|--merge|--split"
 )
-"""What a command needs that is not here: a bucket, a hub, a corpus of a paper, Ray, a second alias."""
+"""What a command needs that is not here: a bucket, a hub, a corpus of a paper, Ray, a second alias, other types."""
 RUN_HERE = (
     *(
         "README",

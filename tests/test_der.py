@@ -46,7 +46,7 @@ def test_without_weight_it_is_experience_replay_bit_for_bit(stores: dict[str, Pa
 
 def test_a_memory_keeps_the_logits_of_its_step(stores: dict[str, Path]) -> None:
     (folder,) = (stores["der"] / "memories").iterdir()
-    memory = open_memory(folder)
+    memory = open_memory(folder, "memory")
     config = runs.small(stores["der"], *SETTINGS)
     step = StepCheckpoint.find(ObjectStore(str(stores["der"])), runs.ledger(stores["der"]).planned[0].fingerprint)
     assert step is not None

@@ -52,7 +52,8 @@ def test_a_run_writes_its_ledger_only_after_it_owns_the_lock(tmp_path: Path) -> 
             lock.drop()
 
     assert run(config, emit).finished
-    assert messages == [f"waiting for run {before.run}, which process {os.getpid()} on {gethostname()} is running"]
+    waiting = f"waiting for run {before.run}, which process {os.getpid()} on {gethostname()} is running"
+    assert messages == [waiting, "against forgetting: dld(extend_ner)"]
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,6 @@ def test_a_wrapper_delegates_every_hook_of_a_method(hook: str) -> None:
     getattr(base, hook).assert_called_once_with(*arguments)
 
 
-def test_dld_extends_two_hooks_and_delegates_the_others() -> None:
+def test_dld_extends_three_hooks_and_delegates_the_others() -> None:
     assert issubclass(DLD, Wrapper)
-    assert vars(DLD).keys() & hooks(Method).keys() == {"teacher_outputs", "losses"}
+    assert vars(DLD).keys() & hooks(Method).keys() == {"teacher_outputs", "losses", "learns_partly"}

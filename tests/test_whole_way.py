@@ -125,5 +125,5 @@ def _served(store: Path, shadow: tuple[str, str]) -> None:
         (e.start, e.end, e.type) for e in expected
     ]
     assert expected
-    service.compare_with_shadow([text], service.answer([Question(text)]))
+    service.compare_with_shadow([text], service.answer([Question(text, service.live)]))
     assert "raycner_shadow_entities_total" in http.get("/metrics").text
