@@ -498,6 +498,16 @@ def test_confidence_is_that_of_the_least_confident_word() -> None:
     assert head.predict(states, out_of_reach)[0].keys() == {Entity(0, 1, "animal")}
 
 
+def test_a_merged_type_has_the_probability_of_all_its_rows() -> None:
+    head = grown(HEADS["linear"](extra_rows=("animal",)), TypeInventory().grow(("animal", "city")), width=3)
+    states, batch = read(torch.randn(1, 4, 3))
+    tags = head.forward(states, batch).logits.softmax(-1)
+    rows = [[n for n, tag in enumerate(head.tags) if tag.endswith(kind)] for kind in ("-animal", "-city")]
+    assert [len(numbers) for numbers in rows] == [4, 2]
+    expected = torch.stack([tags[..., numbers].sum(-1) for numbers in rows], dim=-1)
+    assert torch.allclose(head.type_probabilities(states, batch), expected, atol=1e-6)
+
+
 @every_head
 def test_types_have_the_probability_of_their_tags(config: Any) -> None:
     head = grown(config, TWO, THREE)

@@ -60,7 +60,7 @@ def read_leaderboard(path: str) -> dict[str, LeaderboardTable]:
 
 
 class FinishedRuns:
-    """The finished runs among some ledgers, found by what determines their scores, wherever their files lay."""
+    """The finished runs among some ledgers, found by what determines their scores, wherever their files are."""
 
     def __init__(self, ledgers: Iterable[RunLedger]) -> None:
         self._by_identity: dict[str, RunLedger] = {}

@@ -1,6 +1,7 @@
 """Snapshots of a step in training, in the store: written in the background, while training continues."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,13 +27,16 @@ class BackgroundWriter:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
         self._write: Future[None] | None = None
+        self.started = -math.inf
+        """When the last write began."""
 
     @property
     def is_busy(self) -> bool:
         return self._write is not None and not self._write.done()
 
     def start(self, write: Callable[[], None]) -> None:
-        """Begin a write. The one before has ended, and `finish` has said how."""
+        """Begin a write. The one before has ended, and `finish` was called."""
+        self.started = time.monotonic()
         self._write = self._thread.submit(write)
 
     def finish(self) -> None:
@@ -65,8 +69,6 @@ class SnapshotCallback:
     seconds: float = 0.0
     """The least time between two snapshots."""
     writer: BackgroundWriter = field(default_factory=BackgroundWriter, compare=False)
-    _started: list[float] = field(default_factory=list, compare=False)
-    """When the last write began."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,7 +90,6 @@ class SnapshotCallback:
         if ranks.broadcast_from_rank0(self._is_lost):
             raise LockLost
         if ranks.rank() == 0 and self._is_due(len(snapshot.epochs)):
-            self._started[:] = [time.monotonic()]
             self.writer.start(partial(self._save, snapshot.on_host()))
 
     def load_snapshot(self) -> Snapshot | None:
@@ -109,7 +110,7 @@ class SnapshotCallback:
             return False  # the store does not answer: it is asked again after the next epoch, and before the commit
 
     def _is_due(self, epochs: int) -> bool:
-        is_early = any(time.monotonic() < started + self.seconds for started in self._started)
+        is_early = time.monotonic() < self.writer.started + self.seconds
         return self.every > 0 and epochs % self.every == 0 and not is_early and not self.writer.is_busy
 
     def _save(self, snapshot: Snapshot) -> None:

@@ -177,7 +177,9 @@ class TagHead(TagRows[TagOutput]):
     def type_probabilities(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> Tensor:
         """The softmax over tags, summed over the tags of each type."""
         tags = self.lowered(self.forward(states, batch).logits, new_type_bias).softmax(-1)
-        return tags[..., O + 1 :].reshape(*tags.shape[:-1], len(self.inventory), -1).sum(-1)
+        types = [self.inventory.types.index(split_tag(tag)[1]) for tag in self.tags[O + 1 :]]
+        sums = tags.new_zeros(*tags.shape[:-1], len(self.inventory))
+        return sums.index_add(-1, torch.tensor(types, device=tags.device), tags[..., O + 1 :])
 
     def chunks(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[set[Entity]]:
         """From the tags of BIOES themselves, which need not be well-formed."""
