@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from raycner.cli.output import progress
-from raycner.cli.parser import Verbs, add_configs, add_encoder, add_log, add_store, add_verb, count, pairs
+from raycner.cli.parser import Verbs, add_configs, add_encoder, add_log, add_store, add_verb, count, names, pairs
 from raycner.errors import InputError
 
 
@@ -31,10 +31,10 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
     parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
     labels = "the labels in the order of the classifier's rows, if config.json does not name them"
-    parser.add_argument("--labels", type=lambda text: text.split(","), default=(), metavar="L,L,...", help=labels)
+    parser.add_argument("--labels", type=names, default=(), metavar="L,L,...", help=labels)
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help="the model's types under new names")
     drop = "types that the step is not to have: it never predicts them"
-    parser.add_argument("--drop", type=lambda text: text.split(","), default=(), metavar="T,T,...", help=drop)
+    parser.add_argument("--drop", type=names, default=(), metavar="T,T,...", help=drop)
     similar = "accept types in the test files that are probably the model's under other names"
     parser.add_argument("--allow-similar", action="store_true", help=similar)
     sentences = "how many sentences are compared with transformers.pipeline (default: 500)"

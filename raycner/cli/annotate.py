@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count, names
 from raycner.data.annotation_tools import TOOLS
 
 
@@ -25,9 +25,7 @@ def add_parser(verbs: Verbs) -> None:
     sources = "text, jsonl or columns: files, folders, patterns, URIs; - for standard input"
     parser.add_argument("files", nargs="+", metavar="FILE", help=sources)
     types = "the types to annotate; a type that is learned needs no examples"
-    parser.add_argument(
-        "--types", required=True, type=lambda text: text.split(","), metavar="TYPE,TYPE,...", help=types
-    )
+    parser.add_argument("--types", required=True, type=names, metavar="TYPE,TYPE,...", help=types)
     examples = "mentions that occur in the files, or an annotated file that has some: sentences with words like these"
     parser.add_argument("--examples", default="", metavar="MENTION,...|FILE", help=examples)
     parser.add_argument("--format", choices=tuple(TOOLS), default="labelstudio", help="(default: labelstudio)")

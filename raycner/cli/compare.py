@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from raycner.cli.output import print_report, progress
-from raycner.cli.parser import Verbs, add_configs, add_log, add_report, add_verb
+from raycner.cli.parser import Verbs, add_configs, add_log, add_report, add_verb, names
 from raycner.console import TextConsole
 
 
@@ -29,7 +29,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="seeds of each row (default: 0)")
     orders = "orders of the tasks or types, P1,P2,P3: P1 is the job's or the published one; of few-shot steps, draws"
     parallel = "how many runs go at once, each on one worker's CPUs and GPUs (default: 1)"
-    parser.add_argument("--orders", type=lambda text: text.split(","), default=(), metavar="P,P,...", help=orders)
+    parser.add_argument("--orders", type=names, default=(), metavar="P,P,...", help=orders)
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help=parallel)
 
 

@@ -7,7 +7,18 @@ from rich.console import Console
 
 from raycner.cli.gate import NOT_PASSED, add_allowance
 from raycner.cli.output import progress
-from raycner.cli.parser import Verbs, add_configs, add_log, add_store, add_verb, merging, pairs, points, splitting
+from raycner.cli.parser import (
+    Verbs,
+    add_configs,
+    add_log,
+    add_store,
+    add_verb,
+    merging,
+    names,
+    pairs,
+    points,
+    splitting,
+)
 from raycner.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,18 +42,18 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("run", metavar="RUN", help="the name of a run, or its beginning")
     add_configs(parser, "; no setting of an earlier step may change")
     types = "the new types"
-    parser.add_argument("--types", type=lambda text: text.split(","), metavar="TYPE,TYPE,...", help=types)
+    parser.add_argument("--types", type=names, metavar="TYPE,TYPE,...", help=types)
     source = "a folder, a file, a pattern or a URI in which these types are annotated"
     parser.add_argument("--source", help=source)
     parser.add_argument("--corpus", metavar="LAYOUT", help="the layout of the source (default: the run's own)")
     annotated = "old types that the source annotates too, in every sentence"
-    parser.add_argument("--annotated", type=lambda text: text.split(","), default=[], metavar="T,T,...", help=annotated)
+    parser.add_argument("--annotated", type=names, default=[], metavar="T,T,...", help=annotated)
     partly = "types, new or old, of which the source marks only some entities; of other words the step before decides"
-    parser.add_argument("--partly", type=lambda text: text.split(","), default=[], metavar="T,T,...", help=partly)
+    parser.add_argument("--partly", type=names, default=[], metavar="T,T,...", help=partly)
     similar = "learn types whose names are probably other names of learned types"
     parser.add_argument("--allow-similar", action="store_true", help=similar)
     drop = "types that are predicted no more; nothing is trained"
-    parser.add_argument("--drop", type=lambda text: text.split(","), default=[], metavar="T,T,...", help=drop)
+    parser.add_argument("--drop", type=names, default=[], metavar="T,T,...", help=drop)
     rename = "types under new names; nothing is trained"
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help=rename)
     merge = "an entity of any of these types becomes one of another; may be repeated; nothing is trained"

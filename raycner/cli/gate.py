@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raycner.cli.parser import Parser, Verbs, add_encoder, add_store, add_verb, amounts, count, points
+from raycner.cli.parser import Parser, Verbs, add_encoder, add_store, add_verb, amounts, count, names, points
 
 NOT_PASSED = 3
 """The exit status of a gate that does not pass."""
@@ -47,7 +47,7 @@ def add_allowance(parser: Parser) -> None:
     unseen = "pass types whose loss is small in sentences that are too few to exclude a larger one"
     parser.add_argument("--allow-unseen", action="store_true", help=unseen)
     without = "types of the older step that the newer one was made without, which are not compared"
-    parser.add_argument("--without", type=lambda text: text.split(","), default=[], metavar="T,T,...", help=without)
+    parser.add_argument("--without", type=names, default=[], metavar="T,T,...", help=without)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

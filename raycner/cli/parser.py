@@ -80,6 +80,11 @@ def add_report(parser: Parser) -> None:
     parser.add_argument("--plots", metavar="DIR", type=Path, help="also write each plot as PNG and SVG")
 
 
+def names(text: str) -> list[str]:
+    """NAME,NAME and so on."""
+    return [name.strip() for name in text.split(",")]
+
+
 def pairs(text: str) -> dict[str, str]:
     """T=T,T=T,..."""
     parts = [pair.partition("=") for pair in text.split(",")]
@@ -91,19 +96,19 @@ def pairs(text: str) -> dict[str, str]:
 def merging(text: str) -> tuple[str, tuple[str, ...]]:
     """T,T=NEW: the new type, and those that it is made of."""
     parts, _, new = text.rpartition("=")
-    names = tuple(name.strip() for name in parts.split(","))
-    if not new.strip() or not all(names):
+    merged = tuple(names(parts))
+    if not new.strip() or not all(merged):
         raise argparse.ArgumentTypeError(f"{text!r} merges nothing; write city,country=place")
-    return new.strip(), names
+    return new.strip(), merged
 
 
 def splitting(text: str) -> tuple[str, tuple[str, ...]]:
     """T=NEW,NEW: a type, and those that take its place."""
     old, _, new = text.partition("=")
-    names = tuple(name.strip() for name in new.split(","))
-    if not old.strip() or len(names) < 2 or not all(names):
+    replacements = tuple(names(new))
+    if not old.strip() or len(replacements) < 2 or not all(replacements):
         raise argparse.ArgumentTypeError(f"{text!r} splits nothing; write place=city,country")
-    return old.strip(), names
+    return old.strip(), replacements
 
 
 def count(text: str) -> int:

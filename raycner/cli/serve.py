@@ -5,7 +5,7 @@ import os
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count, names
 from raycner.errors import InputError
 
 TOKEN = "RAYCNER_SERVE_TOKEN"
@@ -28,7 +28,7 @@ def add_parser(verbs: Verbs) -> None:
     )
     parser.add_argument("alias", metavar="ALIAS", help="an alias of the store")
     also = "further aliases; a request names its own in the header serve_multiplexed_model_id"
-    parser.add_argument("--also", type=lambda text: text.split(","), default=[], metavar="ALIAS,...", help=also)
+    parser.add_argument("--also", type=names, default=[], metavar="ALIAS,...", help=also)
     memory = "so many of the further aliases are in the memory of a replica at a time (default: all)"
     parser.add_argument("--max-models", type=count, default=0, metavar="N", help=memory)
     host = f"the address to listen on (default: 127.0.0.1); any other needs a token in {TOKEN}"
