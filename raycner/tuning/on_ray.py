@@ -13,6 +13,7 @@ import optuna
 import ray
 import torch
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -54,7 +55,7 @@ class OnRay:
     def run_trials(self, round_: Round, searcher: OptunaSearcher, number: int) -> None:
         attempt = uuid.uuid4().hex[:12]  # a new name each time: Ray's own state is never resumed
         proposals = TuneSearcher(searcher)
-        tune.Tuner(
+        tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(TrialProcess, round_=round_), _resources(self._compute)),
             tune_config=tune.TuneConfig(
                 search_alg=proposals,
@@ -69,7 +70,9 @@ class OnRay:
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
                 verbose=0,
             ),
-        ).fit()
+        )
+        with _credentials_withheld():
+            tuner.fit()
         self._store.remove(f"ray/{attempt}")
 
     def run_all(self, configs: Sequence[RunConfig]) -> list[RunLedger]:
@@ -78,6 +81,21 @@ class OnRay:
             return [run(config, ignore_events) for config in configs]
         tasks = {f"run {number}": config for number, config in enumerate(configs)}
         return list(run_tasks(tasks, self.parallel, ignore_events))
+
+
+@contextmanager
+def _credentials_withheld() -> Iterator[None]:
+    """Tune hands its trials none of the credentials in the environment of this process.
+
+    Ray logs the variables that Tune hands on, with their values. A trial uses the credentials of its node, like every
+    other process of the cluster.
+    """
+    handed_on = class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.ENV_VARS_TO_PROPAGATE = {name for name in handed_on if not name.startswith("AWS_")}
+    try:
+        yield
+    finally:
+        class_cache.ENV_VARS_TO_PROPAGATE = handed_on
 
 
 class TrialProcess(tune.Trainable):  # type: ignore[misc]

@@ -50,7 +50,8 @@ class Verb:
 
 
 GC = ("store", "gc", "--yes", "--store", "store")
-SEARCH = ("search", "space.py", "compute.max_concurrent_trials=2")
+SEARCH = ("search", "space.py")
+SEARCH_ON_RAY = (*SEARCH, "compute.workers=1", "compute.max_concurrent_trials=2")
 ON_RAY = {"is_fresh": True, "starts_ray": True}
 VERBS = {
     "run": Verb(lines=(TRAIN,), victims={"driver": 70}, is_fresh=True),
@@ -87,13 +88,14 @@ VERBS = {
     "report": Verb(lines=(("report", "--html", "out/report.html", "--plots", "out/plots"),), victims={"driver": 10}),
     "gc": Verb(lines=(GC,), victims={"gc": 8}, removed="store/runs/demo-steps-*"),
     "gc next to a run": Verb(lines=(TRAIN, GC), victims={"driver": 4}, is_fresh=True, statuses=frozenset({0, 2})),
+    "search": Verb(lines=(SEARCH,), victims={"driver": 15}, is_fresh=True),
     "run, 2 workers": Verb(
         lines=((*TRAIN, "compute.workers=2"),),
         victims={"driver": 2, "worker": 4, "controller": 1, "raylet": 1, "gcs": 1},
         **ON_RAY,
     ),
-    "search": Verb(lines=(SEARCH,), victims={"driver": 3, "trial": 3, "raylet": 1, "gcs": 1}, **ON_RAY),
-    "two searches at once": Verb(lines=(SEARCH, SEARCH), victims={"driver": 1, "trial": 1}, **ON_RAY),
+    "search on Ray": Verb(lines=(SEARCH_ON_RAY,), victims={"driver": 3, "trial": 3, "raylet": 1, "gcs": 1}, **ON_RAY),
+    "two searches at once": Verb(lines=(SEARCH_ON_RAY,) * 2, victims={"driver": 1, "trial": 1}, **ON_RAY),
     "compare --parallel": Verb(
         lines=(("compare", *TINY, "--rows", "rows.yaml", "--parallel", "2", "--html", "out/table.html"),),
         victims={"driver": 1, "task": 2, "raylet": 1, "gcs": 1},
