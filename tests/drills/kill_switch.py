@@ -27,6 +27,7 @@ ROLES = {
     b"ray::RayTrainWorker": "worker",
     b"ray::TrainController": "controller",
     b"ray::Trial": "trial",
+    b"ray::ResourceTrainable": "trial",
     b"ray::ImplicitFunc": "trial",
     b"ray::_run": "task",
     b"ray::MapBatches": "reader",
