@@ -17,6 +17,8 @@ AGE = 2 * 3600.0
 """Seconds by which a drill ages what a kill left: old enough to count as abandoned."""
 BY_THE_CLOCK = ("seconds", "numerics", "version")
 """Fields of records that may differ between two runs of one line."""
+OF_A_HEAD = ("pymp-", "torchinductor_")
+"""Beginnings of temporary folders in the processes of a cluster's head, which a drill ends by SIGKILL."""
 
 
 def copy(template: Path, place: Path) -> None:
@@ -56,7 +58,7 @@ def state(place: Path) -> dict[str, Any]:
         leftover.remove()
     facts: dict[str, Any] = dict(_contents(place))
     facts["damages"] = [str(damage) for damage in damages(store, lambda _: None)]
-    facts["temporary"] = sorted(path.name for path in (place / "tmp").iterdir())
+    facts["temporary"] = sorted(p.name for p in (place / "tmp").iterdir() if not p.name.startswith(OF_A_HEAD))
     return facts
 
 
