@@ -5,16 +5,17 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from raycner.data.arrow_files import map_table, read_batches
+from raycner.data.arrow_files import read_batches
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import FileLayout, Layout, Row, TagLayout
 from raycner.data.recognition import BY_CONTENT, recognised
@@ -152,7 +153,7 @@ def open_validated(
     """The corpus in a folder that anybody may have written. Raises `InputError` where its files are no corpus."""
     try:
         for part in PARTS:
-            require_sentences(map_table(_part_path(folder, part)), part)
+            require_sentences(_part_path(folder, part), part)
         return Corpus(folder, notes=notes, source=source)
     except (ValueError, TypeError, OSError, pa.ArrowException) as error:
         what = f"not a corpus ({_first_line(error)})"
@@ -261,23 +262,23 @@ def _carve(layout: FileLayout, as_read: Path, folder: Path, notes: list[str]) ->
         problem = f"{total} training sentences are too few to carve {' and '.join(carved)} from"
         raise InputError(problem, location=layout.source, hint="give more sentences, or dev and test files")
     order = np.random.RandomState(layout.seed).permutation(total)  # frozen across numpy's versions, unlike default_rng
-    part_of_row = np.full(total, "train", dtype="<U5")
+    parts: tuple[Part, ...] = ("train", *carved)
+    part_of_row = np.zeros(total, np.int8)  # an index into `parts`
     for (part, count), end in zip(carved.items(), accumulate(carved.values()), strict=True):
-        part_of_row[order[end - count : end]] = part
+        part_of_row[order[end - count : end]] = parts.index(part)
         notes.append(f"{part}: no file of its own, {count} of {total} training sentences (seed {layout.seed})")
     folder.mkdir()
     for part in PARTS:
         if part != "train" and part not in carved:
             _part_path(as_read, part).rename(_part_path(folder, part))
     with ExitStack() as stack:
-        parts: tuple[Part, ...] = ("train", *carved)
-        writers = {part: stack.enter_context(SentenceWriter(_part_path(folder, part))) for part in parts}
+        writers = [stack.enter_context(SentenceWriter(_part_path(folder, part))) for part in parts]
         first = 0
-        for batch in map_table(_part_path(as_read, "train")).to_batches():
+        for batch in read_batches(_part_path(as_read, "train")):
             parts_of_batch = part_of_row[first : first + len(batch)]
             first += len(batch)
-            for part, writer in writers.items():
-                sentences = batch.filter(pa.array(parts_of_batch == part))
+            for index, writer in enumerate(writers):
+                sentences = batch.filter(pa.array(parts_of_batch == index))
                 writer.add_columns(sentences.column("words"), sentences.column("entities"))
     return folder
 
@@ -304,12 +305,12 @@ def _types(layout: Layout, folder: Path, notes: list[str]) -> tuple[str, ...]:
 def _note_sentences(folder: Path, notes: list[str]) -> None:
     """Note the sentences of dev and test that are also in training, and those that no encoder may read whole."""
     paths = {part: _part_path(folder, part) for part in PARTS}
-    held_out = {part: [number for hashes in _sentence_hashes(paths[part]) for number in hashes] for part in PARTS[1:]}
-    wanted = set(chain.from_iterable(held_out.values()))
-    in_training = {number for hashes in _sentence_hashes(paths["train"]) for number in wanted.intersection(hashes)}
+    held_out = {part: _joined(_sentence_hashes(paths[part])) for part in PARTS[1:]}
+    wanted = np.unique(_joined(held_out.values()))
+    in_training = _joined(hashes[_is_among(hashes, wanted)] for hashes in _sentence_hashes(paths["train"]))
+    in_training.sort()
     for part, hashes in held_out.items():
-        shared = sum(number in in_training for number in hashes)
-        if shared:
+        if shared := np.count_nonzero(_is_among(hashes, in_training)):
             notes.append(f"{shared} of {_count(paths[part])} {part} sentences are also in train")
     for part, path in paths.items():
         lengths = [length for batch in read_batches(path) for length in _long_sentences(batch)]
@@ -320,12 +321,22 @@ def _note_sentences(folder: Path, notes: list[str]) -> None:
             )
 
 
-def _sentence_hashes(path: Path) -> Iterator[list[int]]:
+def _sentence_hashes(path: Path) -> Iterator[NDArray[np.int64]]:
     """Batch by batch, hashes of the words of all sentences but those of one word, which recur in any corpus."""
     for batch in read_batches(path):
         words = batch.column("words")
         texts = pc.binary_join(words, "\x1f").filter(pc.greater(pc.list_value_length(words), 1))
-        yield [hash(text) for text in texts.to_pylist()]
+        yield np.fromiter(map(hash, texts.to_pylist()), np.int64, len(texts))
+
+
+def _joined(arrays: Iterable[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """The numbers of arrays, of which there may be none."""
+    return np.concatenate([np.zeros(0, np.int64), *arrays])
+
+
+def _is_among(numbers: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Of each number, whether it is among the ascending ones."""
+    return np.searchsorted(ascending, numbers) < np.searchsorted(ascending, numbers, side="right")
 
 
 def _long_sentences(batch: pa.RecordBatch) -> list[int]:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import ipc
 
-from raycner.data.arrow_files import map_table, read_batches
+from raycner.data.arrow_files import MappedBatches, map_table, read_batches, schema_of
 from raycner.data.entities import Entity
 
 SCHEMA = pa.schema(
@@ -39,7 +39,8 @@ class SentenceTable:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._batches = [_SentenceBatch(batch) for batch in map_table(path).to_batches()]
+        self._file = MappedBatches(path)
+        self._batches = [_SentenceBatch(batch) for batch in self._file.batches]
         self._starts = list(accumulate(map(len, self._batches), initial=0))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -64,35 +65,41 @@ class SentenceTable:
 
     def all_entities(self) -> Iterator[tuple[Entity, ...]]:
         """The entities of every sentence in order; no word is read."""
-        return (entities for batch in self._batches for entities in batch.all_entities())
+        return (entities for batch in self._read_through() for entities in batch.all_entities())
 
     def having(self, types: Collection[str]) -> NDArray[np.int64]:
         """The rows, in order, of the sentences that have an entity of one of these types; no word is read."""
-        rows = [start + batch.having(types) for start, batch in zip(self._starts, self._batches, strict=False)]
+        rows = [start + batch.having(types) for start, batch in zip(self._starts, self._read_through(), strict=False)]
         return np.concatenate([np.zeros(0, np.int64), *rows])
 
     @cached_property
     def lengths(self) -> NDArray[np.int32]:
         """[sentences] the number of words of each."""
-        return np.concatenate([np.zeros(0, np.int32), *(np.diff(batch.word_bounds) for batch in self._batches)])
+        return np.concatenate([np.zeros(0, np.int32), *(np.diff(batch.word_bounds) for batch in self._read_through())])
 
     @property
     def types(self) -> frozenset[str]:
         """The types that occur."""
-        return frozenset(name for batch in self._batches for name in batch.types[1])
+        return frozenset(name for batch in self._read_through() for name in batch.types[1])
 
     @property
     def type_counts(self) -> Counter[str]:
         """How many entities of each type there are."""
         counts: Counter[str] = Counter()
-        for batch in self._batches:
+        for batch in self._read_through():
             codes, names = batch.types
             counts.update(dict(zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True)))
         return counts
 
     def word_codes(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32], list[str]]]:
         """Batch by batch: the bounds of each sentence, its words as codes, and the words that the codes stand for."""
-        return (batch.word_codes() for batch in self._batches)
+        return (batch.word_codes() for batch in self._read_through())
+
+    def _read_through(self) -> Iterator["_SentenceBatch"]:
+        """All batches, in order. The pages of each are released before the next."""
+        for batch in self._batches:
+            yield batch
+            self._file.release()
 
     def _locate(self, row: int) -> tuple["_SentenceBatch", int]:
         if not 0 <= row < len(self):
@@ -107,12 +114,15 @@ def read_sentences(path: Path) -> Iterator[tuple[tuple[str, ...], tuple[Entity, 
         yield from zip(batch.all_words(), batch.all_entities(), strict=True)
 
 
-def require_sentences(table: pa.Table, part: str) -> None:
-    """Raise `ValueError` for a table that `SentenceWriter` would not write: checksums do not show who wrote it."""
-    table.validate(full=True)
-    if not table.schema.equals(SCHEMA):
-        raise ValueError(f"the columns of {part} are {', '.join(table.schema.names)}")
-    for batch in table.to_batches():
+def require_sentences(path: Path, part: str) -> None:
+    """Raise `ValueError` for a file that `SentenceWriter` would not write: checksums do not show who wrote it.
+
+    The file is read and not mapped, so that what was checked holds no memory.
+    """
+    if not schema_of(path).equals(SCHEMA):
+        raise ValueError(f"the columns of {part} are {', '.join(schema_of(path).names)}")
+    for batch in read_batches(path):
+        batch.validate(full=True)
         words, entities = batch.column("words"), batch.column("entities")
         spans = entities.flatten()
         columns = [words, words.flatten(), entities, spans, *map(spans.field, ("start", "end", "type"))]
