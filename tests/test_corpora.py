@@ -483,6 +483,28 @@ def test_a_dataset_is_mapped_and_a_split_selects_from_it(tmp_path: Path, store: 
     assert [tuple(words) for words in selection["words"]] == [sentence.words for sentence in split.sentences()]
 
 
+def resident(path: Path) -> int:
+    """KiB of the mappings of a file that are resident in this process."""
+    mappings = Path("/proc/self/smaps").read_text().split(f" {path}\n")[1:]
+    return sum(int(mapping.partition("\nRss:")[2].split()[0]) for mapping in mappings)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells what is resident")
+def test_what_was_read_through_is_not_held(tmp_path: Path) -> None:
+    path = tmp_path / "train.arrow"
+    with sentence_table.SentenceWriter(path) as writer:
+        for number in range(25_000):
+            writer.add(("Anna", f"w{number}"), (Entity(0, 1, "PER"),))
+    table = sentence_table.SentenceTable(path)
+    assert resident(path) == 0, "opening reads where batches are, and no more"
+    assert table.words(24_999) == ("Anna", "w24999")
+    assert resident(path) > 0, "a row is a view of the file"
+    assert table.type_counts == {"PER": 25_000}
+    assert len(table.having({"PER"})) == sum(table.lengths == 2) == 25_000
+    assert resident(path) == 0
+    assert table.words(0) == ("Anna", "w0")
+
+
 def test_a_file_without_an_arrow_stream_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "train.arrow"
     path.write_bytes(b"not an Arrow stream")

@@ -32,6 +32,7 @@ class MappedBatches:
         for batch in _stream(pa.BufferReader(pa.py_buffer(self._pages))):
             self.batches.append(batch)
             self.release()
+        self.release()
 
     def release(self) -> None:
         """Unmap the pages that were read; they stay in the page cache, and are mapped again when they are read."""
