@@ -22,9 +22,10 @@ from browsers import browser as browser
 from processes import PATIENCE, wait_until
 from raycner.__main__ import main
 from raycner.storage.ledger import RunLedger
-from raycner.storage.searches import SearchRecord
+from raycner.storage.searches import SearchRecord, TrialRecord
 from raycner.storage.store import ObjectStore
 from raycner.tuning.pruning import SuccessiveHalving
+from raycner.tuning.search import best_first
 from searches import LEARNS, POOR, ROOT, record_of, search, space, trials, written
 
 pytestmark = pytest.mark.timeout(PATIENCE)
@@ -37,6 +38,23 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_equal_trials_are_ranked_by_settings_and_not_by_number() -> None:
+    """A trial that a kill interrupted is repeated under another number."""
+    weights, scores = {0: 1.0, 1: 0.5, 2: 2.0, 3: 4.0}, {0.5: 0.0, 1.0: 0.0, 2.0: 0.0, 4.0: 0.1}
+
+    def trial(number: int, weight: float) -> TrialRecord:
+        value = (scores[weight],)
+        settings = {"method.kd_weight": weight}
+        counts = {"trained": 1, "shared": 0, "seconds": 1.0}
+        return TrialRecord(number=number, state="complete", settings=settings, values=value, scores=value, **counts)
+
+    undisturbed = [trial(number, weight) for number, weight in weights.items()]
+    repeated = [trial(1, 0.5), trial(2, 2.0), trial(3, 4.0), trial(4, 1.0)]
+    for trials_ in (undisturbed, repeated):
+        ranked = best_first(trials_, {"method.kd_weight": 1.0})
+        assert [one.settings["method.kd_weight"] for one in ranked] == [4.0, 1.0, 0.5, 2.0]
 
 
 def test_finalists_are_compared_with_more_seeds(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -270,13 +270,22 @@ class Search:
         record = RoundRecord(name=round_.name, steps=round_.steps, trials=finished, importances=shares)
         self.record = replace(self.record, rounds=(*self.record.rounds, record))
         self.record.write(self.store)
-        settings = [round_.settings(trial.settings) for trial in _best_first(finished)]
+        ranked = best_first(finished, self.study.published)
+        settings = [round_.settings(trial.settings) for trial in ranked]
         return list({canonical(one): one for one in settings}.values())
 
 
-def _best_first(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    complete = (trial for trial in trials if trial.state == "complete")
-    return sorted(complete, key=lambda trial: sum(trial.values), reverse=True)
+def best_first(trials: Sequence[TrialRecord], published: Settings) -> list[TrialRecord]:
+    """The complete trials. Of equal ones the published settings come first, the others by their text.
+
+    The numbers of trials cannot decide: one that was interrupted has another number when it is repeated.
+    """
+
+    def rank(trial: TrialRecord) -> tuple[float, bool, str]:
+        is_published = published.items() <= trial.settings.items()
+        return -sum(trial.values), not is_published, canonical(trial.settings)
+
+    return sorted((trial for trial in trials if trial.state == "complete"), key=rank)
 
 
 def _scores(ledgers: Sequence[RunLedger]) -> list[list[DevScores]]:

@@ -313,5 +313,11 @@ def _write_sources(folder: Path) -> None:
 
 def compare(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
     """What differs between two states, a line each."""
-    names = sorted(expected.keys() | actual.keys())
-    return [f"{n}: {actual.get(n, 'missing')}" for n in names if expected.get(n) != actual.get(n)]
+    return [line for name in sorted(expected.keys() | actual.keys()) for line in _differences(name, expected, actual)]
+
+
+def _differences(name: str, expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    before, after = expected.get(name, "missing"), actual.get(name, "missing")
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [f"{name}: {line}" for line in compare(before, after)]
+    return [] if before == after else [f"{name}: {after}, undisturbed {before}"]
