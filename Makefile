@@ -7,6 +7,7 @@
 # make bench   measure speed; nothing is asserted
 # make bench-scale  count the requests and dollars of 1,000 trials in a bucket
 # make docs    build the documentation site into site/; fails on a warning
+# make audit   the site in a headless browser: axe-core (by npm), requests to elsewhere, widths, colour schemes
 # make clean   remove environments and caches, but not the store
 #
 # PYTHON=python3.12 selects the interpreter of the environments; TEST_PROCESSES=4 runs as many files of tests at once.
@@ -21,7 +22,7 @@ export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-chaos test-all test-matrix test-versions check leaderboard leaderboard-page bench bench-scale clean
+.PHONY: demo test test-chaos test-all test-matrix test-versions check leaderboard leaderboard-page bench bench-scale audit clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
@@ -84,6 +85,10 @@ docs: export NO_MKDOCS_2_WARNING = 1
 docs: .venv/ready-docs
 	$(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html; with its search: $(BIN)/python -m http.server --directory site"
+
+audit: docs
+	test -f node_modules/axe-core/axe.min.js || npm install --no-save axe-core
+	$(BIN)/python tests/audit_site.py site
 
 clean:
 	rm -rf .venv .venv-swift .venv-oldest .venv-newest build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

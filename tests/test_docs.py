@@ -11,7 +11,7 @@ import inspect
 import json
 import re
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import nbclient
@@ -41,8 +41,8 @@ def hook(name: str) -> ModuleType:
     return module
 
 
-HOOKS = ("reference", "sections", "python_api", "notebook", "command_line")
-reference, sections, python_api, notebook, command_line = map(hook, HOOKS)
+HOOKS = ("reference", "sections", "python_api", "notebook", "command_line", "equations")
+reference, sections, python_api, notebook, command_line, equations = map(hook, HOOKS)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,31 @@ def slug(heading: str) -> str:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_what_a_page_takes_from_elsewhere_is_there(path: Path, site: dict[str, str]) -> None:
     assert not re.search(r"^\{\{", site[path.name], re.M)
+
+
+def test_the_typeset_equations_are_those_of_the_docstrings() -> None:
+    """Every equation of a method or head has a typeset form, and no form has outlived its equation."""
+    prose = " ".join("".join(path.read_text("utf-8") for path in (ROOT / "raycner").rglob("*.py")).split())
+    unused = [plain for plain in equations.equations() if " ".join(plain.split()) not in prose]
+    kinds = (*METHODS.values(), *HEADS.values())
+    modules = {inspect.getmodule(base) for kind in kinds for base in kind.__mro__ if base.__module__[:7] == "raycner"}
+    fences = [re.findall(r"^``` .*?\n(.*?)\n```$", reference.prose(module.__doc__), re.M | re.S) for module in modules]
+    plain_text = [block for blocks in fences for block in blocks if equations.is_equation(block)]
+    assert not unused and len(plain_text) > 15
+    assert not [block for block in plain_text if block not in equations.equations()]
+
+
+def test_an_equation_becomes_mathematics() -> None:
+    pytest.importorskip("latex2mathml")
+    rows = [equations.row_html(row) for rows in equations.equations().values() for row in rows]
+    assert not [row for row in rows if "\\" in row or "$" in row or "merror" in row]
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/methods.md"))
+    plain = "L = mean over all words of CE(z, y)"
+    block = f'<div class="no-copy highlight"><pre><span></span><code>{plain}\n</code></pre></div>'
+    shown = equations.on_page_content(f"{block}<p>z is 1 - cos(f, f'), and no loss.</p>", page)
+    assert shown.count("<math") == 2 and plain not in shown and "<p>z is <math" in shown
+    page.file.src_uri = "faq.md"
+    assert equations.on_page_content(block, page) == block
 
 
 def test_the_messages_that_are_explained_exist() -> None:

@@ -32,7 +32,7 @@ def _cell(cell: Mapping[str, Any]) -> Iterator[str]:
     yield f"```python\n{source}\n```"
     for is_line, outputs in groupby(cell["outputs"], _is_line):
         if is_line:
-            yield f"<pre>{html.escape(''.join(map(_text, outputs)).rstrip())}</pre>"
+            yield _listing("".join(map(_text, outputs)).rstrip())
         else:
             yield from map(_output, outputs)
 
@@ -53,5 +53,10 @@ def _output(output: Mapping[str, Any]) -> str:
         return f'<p><img alt="plot" src="data:image/png;base64,{"".join(data["image/png"]).strip()}"></p>'
     if "text/html" in data:
         lines = "".join(data["text/html"]).splitlines()
-        return "\n".join(["<div>", *(line for line in lines if line.strip()), "</div>"])
-    return f"<pre>{html.escape(_text(output))}</pre>"
+        corner = (line.replace("<th></th>", "<td></td>") for line in lines if line.strip())  # no header names nothing
+        return "\n".join(['<div class="output">', *corner, "</div>"])
+    return _listing(_text(output))
+
+
+def _listing(text: str) -> str:
+    return f'<div class="output"><pre>{html.escape(text)}</pre></div>'
