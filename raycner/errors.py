@@ -18,6 +18,12 @@ class InputError(Exception):
         self.what, self.location, self.hint = what, location, hint
         self.others, self.more = tuple(others), more
 
+    @classmethod
+    def together(cls, errors: Sequence["InputError"], more: int = 0) -> "InputError":
+        """The first of several errors of a file, which carries the others; `more` counts those that are not listed."""
+        first, *others = errors
+        return cls(first.what, location=first.location, hint=first.hint, others=others, more=more)
+
     def __reduce__(self) -> tuple[object, ...]:
         return _input_error, (self.what, self.location, self.hint, self.others, self.more)
 

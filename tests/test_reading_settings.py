@@ -174,6 +174,111 @@ def test_errors_are_those_of_the_first_file_that_has_some(tmp_path: Path) -> Non
     ]
 
 
+CONLL2012 = "d 0 {} {} NN * - - - - {} -\n"
+"""A line of CoNLL-2012: number, word, name."""
+I2B2 = '<r><TEXT>Anna ran home.</TEXT><TAGS><NAME id="P0" start="0" end="4" text="Anna" TYPE="PATIENT"/>{}</TAGS></r>'
+PUBTATOR = "1|t|Anna ran home.\n1|a|\n1\t0\t4\tAnna\tPER\t-\n{}\n"
+BIOC_TEXT = '{{"offset": 0, "text": "Anna ran.", "annotations": [{}]}}'
+BIOC_MARK = '{"infons": {"type": "PER"}, "text": "Anna", "locations": [{"offset": 0, "length": 4}]}'
+
+
+def _bioc(*marks: str) -> str:
+    texts = ", ".join(BIOC_TEXT.format(mark) for mark in marks)
+    return f'{{"documents": [{{"id": "1", "passages": [{texts}]}}]}}\n'
+
+
+def _conllu(*words: str) -> str:
+    return "".join(f"{number}\t{word}" + "\t_" * 7 + "\tNER=B-PER\n" for number, word in enumerate(words, 1)) + "\n"
+
+
+WEBANNO = "#FORMAT=WebAnno TSV 3.3\n#T_SP=de.NamedEntity|value\n\n\n1-1\t0-4\tAnna\tPER\n\n{}"
+SEVERAL_ERRORS = {  # three errors, of sentences that differ where a file has several
+    "conll2012": (
+        "train_gold_conll",
+        CONLL2012.format(0, "Anna", "(PER)")
+        + "\n"
+        + (CONLL2012.format(0, "Bob", "PER") + "\n") * 2
+        + "d 0 0\n"
+        + CONLL2012.format(1, "x", "*"),
+        [
+            "name 'PER' is not in brackets",
+            "name 'PER' is not in brackets",
+            "3 columns, too few for CoNLL-2012: 'd 0 0'",
+        ],
+    ),
+    "i2b2": (
+        "train.xml",
+        I2B2.format(
+            '<NAME id="P1" start="x" end="4" TYPE="PATIENT"/><NAME id="P0" start="5" end="8" TYPE="PATIENT"/>'
+            '<AGE id="P2" start="9" TYPE="AGE"/>'
+        ),
+        ["start and end are not numbers", "P0 occurs twice", "start and end are not numbers"],
+    ),
+    "brat": (
+        "train.ann",
+        "T1\tPER 0 4\tAnna\nT2\tPER 0\tAnna\nT1\tPER 5 8\tran\nT3 PER 0 4 Anna\n",
+        ["not an entity of brat: 'T2\\tPER 0\\tAnna'", "T1 occurs twice", "not an entity of brat: 'T3 PER 0 4 Anna'"],
+    ),
+    "pubtator": (
+        "train.pubtator",
+        PUBTATOR.format("1\t5\tx\tran\tPER\t-\n1\t5\t8\n") + "\n2\t0\t4\tAnna\tPER\t-\n\n3|t|Anna ran.\n",
+        [
+            "no text for '2'",
+            "not an entity of PubTator: '1\\t5\\tx\\tran\\tPER\\t-'",
+            "not an entity of PubTator: '1\\t5\\t8'",
+        ],
+    ),
+    "bioc": (
+        "train.json",
+        _bioc(BIOC_MARK, "7", '{"infons": {}}') + '{"documents": 3}\n',
+        ["infons is 7", "an annotation without 'type'", "documents are 3"],
+    ),
+    "webanno": (
+        "train.tsv",
+        WEBANNO.format("1-1\t0-4\tAnna\nx\n\n2-1\t0-4\tAnna\t*\n\n"),
+        [
+            "3 columns, too few for the feature in column 3",
+            "not a line of WebAnno TSV 3: 'x'",
+            "one of the spans without a value: 'Anna'",
+        ],
+    ),
+    "conllu": (
+        "train.conllu",
+        _conllu("Anna") + _conllu("Anna", "", "ran", "") + _conllu(""),
+        ["not a line of CoNLL-U, which has 10 columns with tabs between them"] * 3,
+    ),
+    "jsonl": (
+        "train.jsonl",
+        '{"tokens": ["Anna"], "tags": ["B-PER"]}\n{\n{"tokens": [], "tags": []}\n{"tokens": ["a"], "tags": []}\n',
+        ["not JSON", "tokens are []", "1 tokens but 0 tags"],
+    ),
+    "gliner": (
+        "train.json",
+        '[{"tokenized_text": ["Anna"], "ner": [[0, 0, "PER"]]}, 3, {"tokenized_text": 1}, {"tokenized_text": ["a"]}]',
+        ["found 3", "tokenized_text is 1", "ner is missing"],
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", SEVERAL_ERRORS)
+def test_every_layout_reports_all_errors_of_a_file(layout: str, tmp_path: Path) -> None:
+    name, text, whats = SEVERAL_ERRORS[layout]
+    (tmp_path / name).write_text(text)
+    if layout == "brat":
+        (tmp_path / "train.txt").write_text("Anna ran home.\n")
+    reader = LAYOUTS[layout](path=str(tmp_path / ("*" if layout == "brat" else name)))
+    error = refusal(lambda: list(reader.rows(reader.files([]), [])))
+    errors = [error, *error.others]
+    assert len(errors) == len(whats) and not error.more
+    for one, what in zip(errors, whats, strict=True):
+        assert one.what.startswith(what) and one.location.startswith(f"{tmp_path}/{name}:")
+    if layout not in ("i2b2", "brat"):  # whose file is one text
+        notes: list[str] = []
+        lenient = LAYOUTS[layout](path=reader.path, repair="lenient")
+        assert list(lenient.rows(lenient.files([]), notes))
+        assert any("cannot be read were dropped" in note for note in notes)
+
+
 def test_lenient_reading_drops_and_counts(read: Callable[..., Corpus]) -> None:
     text = SENTENCE * 3 + "b\tX-PER\nBob\tB-PER\n\nd\tO\tO\n\n"
     corpus = read(text, scheme="BIO", repair="lenient", once=True, dev_share=0.25, test_share=0.25)

@@ -1,5 +1,6 @@
 """Errors of sentences: strict reading reports all those of a file at once, lenient reading drops and counts them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Literal, Protocol, TypeVar
 
@@ -8,6 +9,8 @@ from raycner.errors import InputError
 
 MOST_LISTED = 20
 """Errors of a file that are listed; the others are counted."""
+_PLACE = re.compile(":[^:/]*$")
+"""What follows the name of a file in a location."""
 
 
 class _Sentence(Protocol):
@@ -26,7 +29,7 @@ class SentenceErrors:
         self._dropped = 0
         self._first_dropped = ""
         self._in_file: list[InputError] = []
-        self._number = 0
+        self._number = self._unreadable = 0  # errors of the file, and sentences that have some
         self._file = ""
         self._is_any_readable = False
 
@@ -44,25 +47,23 @@ class SentenceErrors:
         self.end_file()
 
     def add(self, error: InputError) -> None:
-        """Note a sentence that cannot be read. Raises the errors of the file before."""
-        file = error.location.rpartition(":")[0]
+        """Note a sentence that cannot be read; its error may carry others. Raises the errors of the file before."""
+        file = _PLACE.sub("", error.location)
         if file != self._file:
             self.end_file()
             self._file = file
-        self._number += 1
-        if self._number <= MOST_LISTED:
-            self._in_file.append(error)
+        self._unreadable += 1
+        self._number += 1 + len(error.others) + error.more
+        self._in_file += [error, *error.others][: MOST_LISTED - len(self._in_file)]
 
     def end_file(self) -> None:
         """Raise the errors of a file, or count them."""
         if self._number and (self._repair == "strict" or not self._is_any_readable):
-            first, *others = self._in_file
-            more = self._number - len(self._in_file)
-            raise InputError(first.what, location=first.location, hint=first.hint, others=others, more=more)
+            raise InputError.together(self._in_file, more=self._number - len(self._in_file))
         if self._number and not self._dropped:
             self._first_dropped = self._in_file[0].location
-        self._dropped += self._number
-        self._in_file, self._number, self._file = [], 0, ""
+        self._dropped += self._unreadable
+        self._in_file, self._number, self._unreadable, self._file = [], 0, 0, ""
 
     def notes(self) -> list[str]:
         """A line that counts what was dropped."""

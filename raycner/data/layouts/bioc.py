@@ -4,13 +4,14 @@ A document is read from either form into the same values, those of the JSON form
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from xml.etree.ElementTree import Element
 
 from raycner.data.layouts.json_values import as_object, values
-from raycner.data.layouts.layout import LAYOUTS, brief, filled
-from raycner.data.layouts.offsets import Mark, Marked, TextLayout
+from raycner.data.layouts.layout import LAYOUTS, brief, filled, tried
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout, with_marks
 from raycner.data.layouts.xml_document import parse
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
@@ -28,30 +29,37 @@ class Bioc(TextLayout):
     type_key: str = omit_default_from_hash("type")
     """The infon that holds the type of an annotation."""
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:  # noqa: ARG002
         for file in files:
             documents = _xml_documents(parse(file)) if _is_xml(file) else _json_documents(file)
             yield from filled(self._passages(file, documents), file)
 
-    def _passages(self, file: RawFile, documents: Iterable[tuple[int, Any]]) -> Iterator[Marked]:
-        for line, document in documents:
-            name = _member(document, "id", str | int | None, file, line)
-            location = f"{file.name}:{line}" if name is None else f"{file.name}: document {name}"
-            for passage in _member(document, "passages", list, file, line):
-                yield from self._texts(passage, file, line, location)
+    def _passages(
+        self, file: RawFile, documents: Iterable[tuple[int, Any] | InputError]
+    ) -> Iterator[Marked | InputError]:
+        for texts in tried(partial(self._document, file), documents):
+            yield from [texts] if isinstance(texts, InputError) else texts
 
-    def _texts(self, passage: Any, file: RawFile, line: int, location: str) -> Iterator[Marked]:
+    def _document(self, file: RawFile, numbered: tuple[int, Any]) -> list[Marked | InputError]:
+        """The texts of a document and its line, and errors in place of those that cannot be read."""
+        line, document = numbered
+        name = _member(document, "id", str | int | None, file, line)
+        location = f"{file.name}:{line}" if name is None else f"{file.name}: document {name}"
+        passages = _member(document, "passages", list, file, line)
+        return [text for passage in passages for text in self._texts(passage, file, line, location)]
+
+    def _texts(self, passage: Any, file: RawFile, line: int, location: str) -> Iterator[Marked | InputError]:
         parts = [passage, *(_member(passage, "sentences", list | None, file, line) or [])]
         for part in parts:
             text = _member(part, "text", str | None, file, line)
             annotations = _member(part, "annotations", list | None, file, line) or []
             if not text and annotations:
-                raise InputError("annotations without a text", location=location, hint="keep the text of passages")
+                yield InputError("annotations without a text", location=location, hint="keep the text of passages")
             if text and text.strip():
                 offset = _member(part, "offset", int, file, line)
-                yield Marked(file, line, text, [self._mark(one, offset, file, line) for one in annotations])
+                yield with_marks(file, line, text, tried(partial(self._mark, offset, file, line), annotations))
 
-    def _mark(self, annotation: Any, offset: int, file: RawFile, line: int) -> Mark:
+    def _mark(self, offset: int, file: RawFile, line: int, annotation: Any) -> Mark:
         infons = _member(annotation, "infons", dict, file, line)
         kind = infons.get(self.type_key)
         if not (isinstance(kind, str) and kind):
@@ -81,16 +89,18 @@ def _is_xml(file: RawFile) -> bool:
     return first.lstrip().startswith("<")
 
 
-def _json_documents(file: RawFile) -> Iterator[tuple[int, Any]]:
-    """The documents of JSON collections, of arrays of documents, or of documents line by line."""
-    for value in values(file):
-        if isinstance(value, InputError):
-            raise value
-        item = as_object(value)
+def _json_documents(file: RawFile) -> Iterator[tuple[int, Any] | InputError]:
+    """The documents of JSON collections, of arrays of documents, or of documents line by line, and an error in place
+    of what is none."""
+    for item in tried(as_object, values(file)):
+        if isinstance(item, InputError):
+            yield item
+            continue
         key = next((key for key in COLLECTIONS if key in item.fields), None)
         documents = item.fields[key] if key else [item.fields]
         if not isinstance(documents, list):
-            raise item.error(f"{key} are {brief(documents)}", "is it BioC?")
+            yield item.error(f"{key} are {brief(documents)}", "is it BioC?")
+            continue
         yield from ((item.line, document) for document in documents)
 
 

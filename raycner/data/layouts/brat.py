@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from raycner.data.layouts.layout import LAYOUTS
-from raycner.data.layouts.offsets import Mark, Marked, TextLayout
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout, with_marks
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -21,15 +21,16 @@ class Brat(TextLayout):
     pieces is refused, or dropped and counted if `repair` is lenient.
     """
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:  # noqa: ARG002
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:  # noqa: ARG002
         texts = {file.name.removesuffix(".txt"): file for file in files if file.name.endswith(".txt")}
         annotations = {file.name.removesuffix(".ann"): file for file in files if file.name.endswith(".ann")}
         _require_pairs(texts, annotations)
-        return (_document(annotations[name], texts[name]) for name in annotations)
+        return (with_marks(file, 1, texts[name].text(), _marks(file)) for name, file in annotations.items())
 
 
-def _document(annotation: RawFile, text: RawFile) -> Marked:
-    marks: dict[str, Mark] = {}
+def _marks(annotation: RawFile) -> Iterator[Mark | InputError]:
+    """The entities of an .ann, and an error in place of a line that is none."""
+    names: set[str] = set()
     for number, line in annotation.lines():
         if not line.startswith("T"):
             continue
@@ -37,14 +38,15 @@ def _document(annotation: RawFile, text: RawFile) -> Marked:
         match = _ENTITY.fullmatch(line)
         if not match:
             hint = "write T1, a tab, TYPE START END, a tab, the text"
-            raise InputError(f"not an entity of brat: {line[:60]!r}", location=location, hint=hint)
+            yield InputError(f"not an entity of brat: {line[:60]!r}", location=location, hint=hint)
+            continue
         name, kind, spans, words = match.groups()
-        if name in marks:
-            raise InputError(f"{name} occurs twice", location=location, hint="give every entity its own number")
+        if name in names:
+            yield InputError(f"{name} occurs twice", location=location, hint="give every entity its own number")
+        names.add(name)
         pieces = [tuple(map(int, span.split(" "))) for span in spans.split(";")]
         gaps = tuple((one[1], two[0]) for one, two in pairwise(pieces))
-        marks[name] = Mark(pieces[0][0], pieces[-1][1], kind, number, words, gaps)
-    return Marked(annotation, 1, text.text(), list(marks.values()))
+        yield Mark(pieces[0][0], pieces[-1][1], kind, number, words, gaps)
 
 
 def _require_pairs(texts: Mapping[str, RawFile], annotations: Mapping[str, RawFile]) -> None:

@@ -7,10 +7,12 @@ a name of one word is `(GPE)`. Lines that begin with # stand between documents.
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.columns import refuse_carriage_return
-from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, filled, from_spans
+from raycner.data.layouts.layout import LAYOUTS, Row, SpanLayout, Spanned, TextFileLayout, filled, from_spans, tried
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
 
@@ -25,35 +27,43 @@ class Conll2012(TextFileLayout, SpanLayout):
     """OntoNotes 5 in CoNLL-2012 form; a path such as `conll-2012/v4/data/**/*_gold_conll` matches its files."""
 
     def rows(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Row]:
-        sentences = (_spanned(file, block) for file in files for block in filled(_blocks(file), file))
+        sentences = tried(_spanned, (block for file in files for block in filled(_blocks(file), file)))
         yield from from_spans(sentences, notes, repair=self.repair, nested=self.nested)
 
 
-def _blocks(file: RawFile) -> Iterator[list[tuple[int, list[str]]]]:
-    """The sentences of a file: each a list of numbered lines, split into cells."""
+class _Block(NamedTuple):
+    """A sentence: numbered lines, split into cells."""
+
+    file: RawFile
+    lines: list[tuple[int, list[str]]]
+
+
+def _blocks(file: RawFile) -> Iterator[_Block | InputError]:
+    """The sentences of a file, and the errors of its lines in place of one that has some."""
     block: list[tuple[int, list[str]]] = []
-    for number, line in file.lines():
+    errors: list[InputError] = []
+    for number, line in chain(file.lines(), [(0, "")]):
         refuse_carriage_return(file, number, line)
         cells = re.split("[ \t]+", line.strip(" \t"))
         if cells != [""] and not line.startswith("#"):
             if len(cells) <= NAME + 1:
                 what = f"{len(cells)} columns, too few for CoNLL-2012: {line[:40]!r}"
                 hint = "is it another layout? (scenario.corpus.name)"
-                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
-            if block and len(cells) != len(block[0][1]):
+                errors.append(InputError(what, location=f"{file.name}:{number}", hint=hint))
+            elif block and len(cells) != len(block[0][1]):
                 what = f"{len(cells)} columns where the lines above have {len(block[0][1])}"
                 hint = "give a sentence's lines the same columns"
-                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
-            block.append((number, cells))
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
+                errors.append(InputError(what, location=f"{file.name}:{number}", hint=hint))
+            else:
+                block.append((number, cells))
+        elif block or errors:
+            yield InputError.together(errors) if errors else _Block(file, block)
+            block, errors = [], []
 
 
-def _spanned(file: RawFile, block: Sequence[tuple[int, list[str]]]) -> Spanned:
+def _spanned(sentence: _Block) -> Spanned:
     """A sentence with the names that its brackets enclose."""
+    file, block = sentence
     spans: list[Entity] = []
     unclosed: list[tuple[int, str]] = []
     for word, (number, cells) in enumerate(block):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from raycner.data.layouts.columns import refuse_carriage_return
 from raycner.data.layouts.layout import LAYOUTS, Row, TagLayout, TextFileLayout, filled, from_tags
@@ -42,9 +42,12 @@ class Conllu(TextFileLayout, TagLayout):
             notes.append(f"tags read from {key} in MISC")
         yield from from_tags(lambda: self._tagged(files, key), notes, notation=self.notation, repair=self.repair)
 
-    def _tagged(self, files: Sequence[RawFile], key: str) -> Iterator[Tagged]:
+    def _tagged(self, files: Sequence[RawFile], key: str) -> Iterator[Tagged | InputError]:
         for file in files:
             for sentence in filled(_sentences(file, key), file):
+                if isinstance(sentence, InputError):
+                    yield sentence
+                    continue
                 tags = [misc.get(key, self.outside) for _, _, misc in sentence]
                 for (line, _, _), tag in zip(sentence, tags, strict=True):
                     if tag.startswith("(") or tag.endswith(")"):
@@ -56,23 +59,28 @@ class Conllu(TextFileLayout, TagLayout):
 def _key(files: Sequence[RawFile]) -> str:
     """The key of the tags. Raises `InputError` where there is none."""
     for file in files:
-        sample = islice(_sentences(file, ""), SAMPLE)
-        present = {key for sentence in sample for _, _, misc in sentence for key in misc}
+        sample = list(islice(_sentences(file, ""), SAMPLE))
+        sentences = [sentence for sentence in sample if not isinstance(sentence, InputError)]
+        present = {key for sentence in sentences for _, _, misc in sentence for key in misc}
         if key := next((key for key in KEYS if key in present), None):
             return key
+        if errors := [error for error in sample if isinstance(error, InputError)]:
+            raise errors[0]
     what = f"no tag in MISC: none of {', '.join(KEYS)} in the first {SAMPLE} sentences"
     raise InputError(what, location=files[0].name, hint="set scenario.corpus.key to the key of the tag in MISC")
 
 
-def _sentences(file: RawFile, key: str) -> Iterator[list[Token]]:
-    """The words of each sentence; a multiword token stands for its words where it has `key`."""
+def _sentences(file: RawFile, key: str) -> Iterator[list[Token] | InputError]:
+    """The words of each sentence; a multiword token stands for its words where it has `key`. The errors of its lines
+    are in place of a sentence that has some."""
     sentence: list[Token] = []
+    errors: list[InputError] = []
     merged = 0  # the last word of the multiword token that was read as one word
-    for number, line in file.lines():
+    for number, line in chain(file.lines(), [(0, "")]):
         if not line.strip():
-            if sentence:
-                yield sentence
-            sentence, merged = [], 0
+            if sentence or errors:
+                yield InputError.together(errors) if errors else sentence
+            sentence, errors, merged = [], [], 0
             continue
         if line.startswith("#") and not sentence:
             continue
@@ -82,7 +90,8 @@ def _sentences(file: RawFile, key: str) -> Iterator[list[Token]]:
         match = _NUMBER.fullmatch(cells[ID])
         if len(cells) != WIDTH or not match or not cells[FORM]:
             what = f"not a line of CoNLL-U, which has {WIDTH} columns with tabs between them: {line[:40]!r}"
-            raise InputError(what, location=location, hint="is it another layout? (scenario.corpus.name)")
+            errors.append(InputError(what, location=location, hint="is it another layout? (scenario.corpus.name)"))
+            continue
         misc = dict(pair.split("=", 1) for pair in cells[MISC].split("|") if "=" in pair)
         if match[1]:
             if key in misc:
@@ -92,5 +101,3 @@ def _sentences(file: RawFile, key: str) -> Iterator[list[Token]]:
                 sentence.append((number, cells[FORM], misc))
         elif not match[2] and int(cells[ID]) > merged:
             sentence.append((number, cells[FORM], misc))
-    if sentence:
-        yield sentence

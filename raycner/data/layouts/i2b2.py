@@ -1,11 +1,12 @@
 """i2b2 / UTHealth 2014, de-identification: a document an XML file, with TEXT and the TAGS of what is to be hidden."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
+from xml.etree.ElementTree import Element
 
 from raycner.data.layouts.layout import LAYOUTS
-from raycner.data.layouts.offsets import Mark, Marked, TextLayout
+from raycner.data.layouts.offsets import Mark, Marked, TextLayout, with_marks
 from raycner.data.layouts.xml_document import parse
 from raycner.data.sources import RawFile
 from raycner.errors import InputError
@@ -27,7 +28,7 @@ class I2b2(TextLayout):
 
     types: ClassVar[tuple[str, ...]] = TYPES
 
-    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked]:
+    def marked(self, files: Sequence[RawFile], notes: list[str]) -> Iterator[Marked | InputError]:
         other: Counter[str] = Counter()
         yield from (_document(file, other) for file in files)
         if other:
@@ -35,25 +36,31 @@ class I2b2(TextLayout):
             notes.append(f"not among the sixteen types, and left out: {counts}")
 
 
-def _document(file: RawFile, other: Counter[str]) -> Marked:
+def _document(file: RawFile, other: Counter[str]) -> Marked | InputError:
     root = parse(file)
     text, tags = root.findtext("TEXT"), root.find("TAGS")
     if text is None or tags is None:
-        raise InputError("no TEXT and TAGS in it", location=file.name, hint="is it a file of the 2014 task?")
-    marks: dict[str, Mark] = {}
+        return InputError("no TEXT and TAGS in it", location=file.name, hint="is it a file of the 2014 task?")
+    return with_marks(file, 1, text, _marks(tags, file, other))
+
+
+def _marks(tags: Iterable[Element], file: RawFile, other: Counter[str]) -> Iterator[Mark | InputError]:
+    """The marks of TAGS, and an error in place of one that cannot be read."""
+    names: set[str] = set()
     for tag in tags:
         if tag.tag not in CATEGORIES or "start" not in tag.attrib:
             continue
-        name, kind = tag.get("id", f"#{len(marks)}"), tag.get("TYPE", "")
+        name, kind = tag.get("id", f"#{len(names)}"), tag.get("TYPE", "")
         location = f"{file.name}:{name}"
+        if name in names:
+            yield InputError(f"{name} occurs twice", location=location, hint="give every tag an id of its own")
+        names.add(name)
         try:
             start, end = int(tag.attrib["start"]), int(tag.attrib["end"])
         except (KeyError, ValueError):
-            raise InputError("start and end are not numbers", location=location, hint="fix the file") from None
-        if name in marks:
-            raise InputError(f"{name} occurs twice", location=file.name, hint="give every tag an id of its own")
-        if kind not in TYPES:
-            other[kind] += 1
+            yield InputError("start and end are not numbers", location=location, hint="fix the file")
             continue
-        marks[name] = Mark(start, end, kind, 1, tag.get("text"))
-    return Marked(file, 1, text, list(marks.values()))
+        if kind in TYPES:
+            yield Mark(start, end, kind, 1, tag.get("text"))
+        else:
+            other[kind] += 1

@@ -315,7 +315,8 @@ def from_spans(
         location = f"{sentence.file.name}:{sentence.line}"
         spans = [Entity(span.start, span.end, names[span.type]) for span in sentence.spans]
         if not all(span.type for span in spans):
-            raise InputError("a type without a visible character", location=location, hint="name the type")
+            errors.add(InputError("a type without a visible character", location=location, hint="name the type"))
+            continue
         length = len(sentence.words)
         contradiction = flaw(spans, length, nested=nested)
         if contradiction and repair == "strict":

@@ -54,6 +54,13 @@ class Marked:
     id: Any = None
 
 
+def with_marks(file: RawFile, line: int, text: str, marks: Iterable[Mark | InputError]) -> Marked | InputError:
+    """A text with its marks, or the errors of all marks that cannot be read."""
+    read = list(marks)
+    errors = [mark for mark in read if isinstance(mark, InputError)]
+    return InputError.together(errors) if errors else Marked(file, line, text, [m for m in read if isinstance(m, Mark)])
+
+
 @dataclass(frozen=True, kw_only=True)
 class TextLayout(TextFileLayout, SpanLayout):
     """A layout of texts with marks."""

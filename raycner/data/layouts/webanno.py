@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from raycner.data.entities import Entity
 from raycner.data.layouts.layout import (
@@ -49,25 +50,29 @@ class Webanno(TextFileLayout, SpanLayout):
         yield from from_spans(spanned, notes, repair=self.repair, nested=self.nested)
         notes += [f"{number} {what}" for what, number in sorted(tally.items())]
 
-    def _sentences(self, file: RawFile, tally: Counter[str]) -> Iterator[Spanned]:
+    def _sentences(self, file: RawFile, tally: Counter[str]) -> Iterator[Spanned | InputError]:
+        """The sentences of a file, and the errors of its lines in place of one that has some."""
         column = self._column(file)
         block: list[_Token] = []
+        errors: list[InputError] = []
         ended: set[str] = set()  # the numbers of spans in earlier sentences
-        for number, line in file.lines():
+        for number, line in chain(file.lines(), [(0, "")]):
             if token := _TOKEN.fullmatch(line):
                 cells = line.split("\t")
                 if len(cells) <= column:
                     what = f"{len(cells)} columns, too few for the feature in column {column}"
-                    raise InputError(what, location=f"{file.name}:{number}", hint="is the file complete?")
+                    errors.append(InputError(what, location=f"{file.name}:{number}", hint="is the file complete?"))
+                    continue
                 block.append(_Token(number, cells[2], token[3] is not None, cells[column]))
             elif line.strip() and not line.startswith("#"):
                 what, hint = f"not a line of WebAnno TSV 3: {line[:40]!r}", "write number, offsets, word, features"
-                raise InputError(what, location=f"{file.name}:{number}", hint=hint)
-            elif block:
-                yield self._sentence(file, block, ended, tally)
-                block = []
-        if block:
-            yield self._sentence(file, block, ended, tally)
+                errors.append(InputError(what, location=f"{file.name}:{number}", hint=hint))
+            elif block or errors:
+                try:
+                    yield InputError.together(errors) if errors else self._sentence(file, block, ended, tally)
+                except InputError as error:
+                    yield error
+                block, errors = [], []
 
     def _column(self, file: RawFile) -> int:
         """The column of the feature. Raises `InputError` where the header does not tell it."""
