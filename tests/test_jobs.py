@@ -6,6 +6,7 @@ from itertools import cycle, islice
 from pathlib import Path
 
 import pytest
+import yaml
 
 from raycner.analysis.published import setting_of
 from raycner.config import ComputeConfig, RunConfig
@@ -17,7 +18,6 @@ from raycner.hashing import plain
 from raycner.methods.add_ner import AddNER
 from raycner.methods.dld import DLD
 from raycner.methods.extend_ner import ExtendNER
-from raycner.methods.finetuning import Finetuning
 from raycner.methods.gen_cner import GenCNER
 from raycner.methods.podnet import PODNet
 from raycner.networks.encoders.pretrained import Pretrained
@@ -80,6 +80,12 @@ def lay_columns(folder: Path, types: tuple[str, ...], prefix: str = "B-") -> Non
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative sources and stores of jobs lie in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
+
+
+@each("job", COMPLETE)
+def test_a_job_names_its_method(job: Path) -> None:
+    """Otherwise it would train the lower bound, which nobody runs a paper's job for."""
+    assert yaml.safe_load(job.read_text(encoding="utf-8"))["method"]["name"]
 
 
 @each("job", COMPLETE)
@@ -159,7 +165,7 @@ def test_a_job_is_the_published_setting_of_its_name(job: str, setting: str, type
     _, scenario = prepare(config, silent)
     assert (len(scenario[-1].inventory), len(scenario)) == (types, steps)
     assert setting_of([experience.inventory.new for experience in scenario]) == tuple(setting.split())
-    assert config.method == Finetuning(), "a job leaves its method to the command line"
+    assert config.method == ExtendNER()
 
 
 def test_jobs_of_two_types_per_step_document_how_to_train_twice_as_long() -> None:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import runs as jobs
+from audit_site import AXE, SCHEMES, WIDTHS
 from browsers import browser as browser
 from raycner.__main__ import main
 from raycner.analysis.formatting import DASH
@@ -532,17 +533,18 @@ addEventListener("load", async () => {
 """
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_accessible(browser: str, tmp_path: Path, width: int):
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_is_accessible(browser: str, tmp_path: Path, width: int, scheme: str):
     """By the rules of axe-core, which `npm install --no-save axe-core` puts where this test looks for it."""
-    axe = Path(__file__).parents[1] / "node_modules" / "axe-core" / "axe.min.js"
-    if not axe.is_file():
+    if not AXE.is_file():
         pytest.skip("axe-core is not installed: npm install --no-save axe-core")
     frame = tmp_path / "frame.html"
     opened = page_once().replace('<meta http-equiv="Content-Security-Policy"', '<meta name="without"')
-    script = f"<script>{axe.read_text(encoding='utf-8')}</script>{AUDIT}"
+    script = f"<script>{AXE.read_text(encoding='utf-8')}</script>{AUDIT}"
     frame.write_text(opened.replace("</body>", f"{script}</body>"), encoding="utf-8")
     head = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}"]
+    head.append(f"--blink-settings=preferredColorScheme={SCHEMES[scheme]}")
     asked = [*head, f"--window-size={width},2000", "--virtual-time-budget=30000", "--dump-dom", frame.as_uri()]
     dumped = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=240).stdout
     title = re.search(r"<title>(.*?)</title>", dumped)
