@@ -27,7 +27,7 @@ def refuse_secret(address: str, location: str = "") -> None:
 
 
 def refuse_texts(settings: object, location: str = "") -> None:
-    """Raise `InputError` for a setting, at any depth, that is a URI with a secret or has a NUL character."""
+    """Raise `InputError` for a setting, at any depth, that is a URI with a secret or no text that a file can have."""
     if isinstance(settings, Mapping):
         for key, value in settings.items():
             refuse_texts(value, f"{location}.{key}" if location else str(key))
@@ -38,3 +38,15 @@ def refuse_texts(settings: object, location: str = "") -> None:
         refuse_secret(settings, location)
         if "\0" in settings:
             raise InputError("a NUL character, which no name or path has", location=location, hint="leave it out")
+        if not is_unicode(settings):
+            hint = "rename the file or folder that has them in its name"
+            raise InputError("bytes that are not UTF-8", location=location or repr(settings), hint=hint)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8. Names of files whose bytes are not UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

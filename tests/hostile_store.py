@@ -277,7 +277,8 @@ class World:
         elif target == "lock":
             content = damage_text(content, random)
         else:
-            content = DAMAGES.get(file.suffix, damage_json)(content, random)
+            with _deep_recursion():
+                content = DAMAGES.get(file.suffix, damage_json)(content, random)
         return Trial(target, file.relative_to(self.original).as_posix(), content, command, override)
 
     def _override(self, random: Random) -> str:
@@ -536,6 +537,17 @@ READERS: dict[str, Callable[[Trial], object]] = {
     "override": _load_job,
 }
 """How commands read each target."""
+
+
+@contextmanager
+def _deep_recursion() -> Iterator[None]:
+    """For the copies of deeply nested values that damage makes; what reads them has Python's usual limit."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(20 * usual)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 @contextmanager

@@ -4,9 +4,11 @@
 
 Run it with the interpreter of the environment that holds `swift`. It prints the endpoint when all servers answer, and
 stops them when its standard input ends: a test run that is killed leaves nothing behind. ROOT needs a filesystem with
-user extended attributes. What it does not stand in for: If-Match on PUT, stored checksums, IAM, throttling, regions.
+user extended attributes; where servers of an earlier start were killed, they start again with their objects at the same
+address. What it does not stand in for: If-Match on PUT, stored checksums, IAM, throttling, regions.
 """
 
+import configparser
 import ctypes
 import getpass
 import os
@@ -114,6 +116,16 @@ def configure(root: Path) -> dict[str, int]:
     return ports
 
 
+def configured_ports(root: Path) -> dict[str, int]:
+    """The port of every server of a cluster that was configured before."""
+    ports = {}
+    for kind in KINDS:
+        settings = configparser.ConfigParser()
+        settings.read(root / "etc" / f"{kind}-server.conf")
+        ports[kind] = settings.getint("DEFAULT", "bind_port")
+    return ports
+
+
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on. Swift itself would share a taken one (SO_REUSEPORT) and never complain."""
     sockets = [socket.socket() for _ in range(count)]
@@ -159,7 +171,7 @@ def await_health(server: "subprocess.Popen[bytes]", port: int, patience: float =
 
 
 def main(root: Path) -> None:
-    ports = configure(root)
+    ports = configured_ports(root) if (root / "etc").exists() else configure(root)
     servers = {kind: start(root, kind) for kind in reversed(KINDS)}
     try:
         for kind, server in servers.items():

@@ -1,6 +1,7 @@
 """The command line as a person meets it: what it prints, and the one line that bad input gets."""
 
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -39,11 +40,21 @@ def error_line(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["store", "lst"], "invalid choice: 'lst'"),
         (["store", "gc", "--yse"], "`raycner store gc` has no option '--yse'; did you mean --yes?"),
         (["store", "ls", "here"], "one argument too many: 'here'; see `raycner store ls --help`"),
+        (["report", "--store", "b\udcff"], "'b\\udcff': bytes that are not UTF-8"),
+        (["prepare", "scenario.corpus.path=b\udcff"], "scenario.corpus.path: bytes that are not UTF-8"),
         (["compare", "jobs/demo.yaml"], "--rows; see `raycner compare --help`"),
     ],
 )
 def test_a_bad_command_gets_one_line(arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert expected in error_line(capsys, *arguments)
+
+
+def test_a_folder_with_a_name_that_is_not_utf_8_gets_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "train.txt").write_text("Ada B-person\n")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")).write_text("")
+    assert "cannot be listed: a name in it is not UTF-8" in error_line(capsys, "inspect", str(tmp_path))
 
 
 def test_options_may_stand_among_config_files() -> None:

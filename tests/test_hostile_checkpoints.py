@@ -16,6 +16,7 @@ from raycner.inference.token_classifier import TokenClassifier
 from raycner.networks.encoders.pretrained import Pretrained, Transformer
 from raycner.networks.heads.triplets import Triplets
 from raycner.networks.hugging_face import on_this_machine
+from raycner.networks.weights import load_weights
 
 Edit = Callable[[Path], None]
 CODE = """
@@ -147,6 +148,16 @@ def with_text_for_a_number(folder: Path) -> None:
     edit_json(folder / "config.json", hidden_size="wide")
 
 
+def with_more_layers_than_a_float_holds(folder: Path) -> None:
+    edit_json(folder / "config.json", num_hidden_layers=10**400)
+
+
+def of_an_endless_shape(folder: Path) -> None:
+    """A tensor without elements whose shape overflows what torch counts with."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [0, 1 << 63], "data_offsets": [0, 0]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+
+
 def with_a_broken_tokenizer(folder: Path) -> None:
     (folder / "tokenizer.json").write_text('{"model": 3}')
 
@@ -161,6 +172,8 @@ def with_a_broken_tokenizer(folder: Path) -> None:
         of_another_width,
         with_a_list_for_a_config,
         with_text_for_a_number,
+        with_more_layers_than_a_float_holds,
+        of_an_endless_shape,
         with_a_broken_tokenizer,
     ],
 )
@@ -169,6 +182,12 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(edit: Edit, checkpoint: Pat
     with pytest.raises(InputError, match="no encoder at") as error:
         Transformer(Pretrained(path=str(checkpoint)), fresh=True)
     assert "\n" not in str(error.value)
+
+
+def test_weights_of_an_endless_shape_are_refused(checkpoint: Path) -> None:
+    of_an_endless_shape(checkpoint)
+    with pytest.raises(InputError, match="no readable weights"):
+        load_weights(checkpoint / "model.safetensors")
 
 
 def test_missing_weights_are_named(checkpoint: Path) -> None:

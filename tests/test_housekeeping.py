@@ -13,6 +13,7 @@ from raycner.__main__ import main
 from raycner.errors import InputError
 from raycner.storage import locks as locks
 from raycner.storage.housekeeping import damages, leftovers
+from raycner.storage.locks import Lock
 from raycner.storage.searches import want
 from raycner.storage.store import ObjectStore
 from raycner.storage.uploads import Upload, abort, unfinished
@@ -102,6 +103,25 @@ def test_a_step_recorded_in_a_ledger_must_exist(store: ObjectStore) -> None:
 
 
 # ---- gc
+
+
+def test_what_a_process_has_begun_since_it_was_listed_stays(store: ObjectStore) -> None:
+    """A killed run left unfinished commits and locks; another one takes them up between the listing and the removal."""
+    for key in ("corpora/torn", "corpora/finished", "corpora/dead"):
+        store.write(f"{key}/train.arrow", b"half")
+        age(Path(store.uri, key, "train.arrow"))
+    store.write("locks/corpora/torn", b"elsewhere 1 name 0\n")
+    listed = leftovers(store)
+    lock = Lock(store, "corpora/torn")
+    store.remove("locks/corpora/torn")
+    assert lock.take()
+    store.push(Path(store.uri, first_step(store)), "corpora/finished")
+    for leftover in listed:
+        leftover.remove()
+    assert not lock.is_lost and store.exists("corpora/torn/train.arrow")
+    assert store.damage("corpora/finished") == ""
+    assert not store.exists("corpora/dead/train.arrow")
+    lock.drop()
 
 
 def test_nothing_is_left_over_of_a_finished_run(store: ObjectStore, capsys: pytest.CaptureFixture[str]) -> None:

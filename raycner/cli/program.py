@@ -12,7 +12,7 @@ from difflib import get_close_matches
 
 from rich.logging import RichHandler
 
-from raycner.addresses import refuse_secret
+from raycner.addresses import refuse_texts
 from raycner.cli import (
     adopt,
     aliases,
@@ -91,13 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The arguments of a command line. Raises `InputError` for what no verb takes, and for a secret in an address.
+    """The arguments of a command line. Raises `InputError` for what no verb takes, for a secret in an address,
+    and for a name that is no text.
 
     Options may stand anywhere among config files, files and runs, which argparse alone does not allow.
     """
     for word in arguments:
         if not SETTING.match(word):  # of a setting, the configuration names the place
-            refuse_secret(word.partition("=")[2] if word.startswith("--") and "=" in word else word)
+            refuse_texts(word.partition("=")[2] if word.startswith("--") and "=" in word else word)
     parser, verbs = parser_of_all_verbs()
     verb = arguments[0] if arguments else ""
     if verb and not verb.startswith("-") and verb not in verbs:

@@ -170,13 +170,21 @@ def every(source: str) -> dict[str, RawFile]:
             return {PurePosixPath(base).name: RawFile(shown(root), "train", filesystem, base)}
         if kind != fs.FileType.Directory:
             raise InputError("no such file or folder", location=shown(source), hint=hint)
-        listed = filesystem.get_file_info(fs.FileSelector(base, recursive=True))
+        inside = _inside(filesystem, base, recursive=True)
     except OSError as error:
         raise InputError(f"cannot be listed: {error}", location=shown(source), hint=hint) from None
-    inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     folder = shown(root).rstrip("/")
     names = sorted(name for name in inside if _matches(name, pattern))
     return {name: RawFile(f"{folder}/{name}", "train", filesystem, inside[name]) for name in names}
+
+
+def _inside(filesystem: fs.FileSystem, folder: str, *, recursive: bool) -> dict[str, str]:
+    """The files of a folder: name below it -> path. Raises OSError where it cannot be listed."""
+    listed = filesystem.get_file_info(fs.FileSelector(folder, recursive=recursive))
+    try:
+        return {str(PurePosixPath(info.path).relative_to(folder)): info.path for info in listed if info.is_file}
+    except UnicodeDecodeError:
+        raise OSError("a name in it is not UTF-8") from None
 
 
 def find(source: str, notes: list[str]) -> list[RawFile]:
@@ -196,12 +204,11 @@ def find(source: str, notes: list[str]) -> list[RawFile]:
             return [RawFile(shown(root), "train", filesystem, base)]
         if kind != fs.FileType.Directory:
             raise InputError("no such file or folder", location=shown(source), hint="set scenario.corpus.path")
-        listed = filesystem.get_file_info(fs.FileSelector(base, recursive=len(pattern) > 1))
+        inside = _inside(filesystem, base, recursive=len(pattern) > 1)
     except OSError as error:
         raise InputError(
             f"cannot be listed: {error}", location=shown(source), hint="set scenario.corpus.path"
         ) from None
-    inside = {str(PurePosixPath(info.path).relative_to(base)): info.path for info in listed if info.is_file}
     names = _without_extra(sorted(name for name in inside if _matches(name, pattern)), notes)
     parts = {name: part for name in names if (part := part_of(name)) is not None}
     if pattern and not parts:

@@ -134,7 +134,7 @@ class HuggingFaceCheckpoint:
     def _refuse_depth(self, settings: Mapping[str, Any]) -> None:
         for name, number in settings.items():
             if "layers" in name and isinstance(number, int) and number > MOST_LAYERS:
-                raise self._refusal(f"{name}={number:.6g} in config.json: no network has so many")
+                raise self._refusal(f"{name} in config.json is above {MOST_LAYERS:,}: no network has so many")
 
     def _refusal(self, reason: str) -> InputError:
         return InputError(f"{self.problem} ({reason})", location=self.location, hint=self.hint)

@@ -18,7 +18,7 @@ from raycner.storage.aliases import AliasRecord, alias_names, history
 from raycner.storage.durable_files import ABANDONED_AFTER
 from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
-from raycner.storage.locks import live_locks
+from raycner.storage.locks import Lock, content_of, live_locks
 from raycner.storage.memories import MemoryRecord
 from raycner.storage.searches import SearchRecord, wanted
 from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
@@ -141,15 +141,23 @@ def leftovers(store: ObjectStore, unused_days: float = UNUSED_DAYS) -> list[Left
         at_work = ", ".join(f"{key} is in use by {holder}" for key, holder in working.items())
         raise InputError(at_work, location=str(store), hint="wait until it has ended")
     return [
+        *_dead_locks(store),
         *_unwanted(store),
-        *(
-            Leftover(key, "its holder has died", size, _removal(store, key))
-            for key, size in store.sizes("locks").items()
-        ),
         *(Leftover(d, "a draft", size, partial(store.discard, d)) for d, size in store.drafts().items()),
         *_uploads(store),
         *_unused(unused_days),
     ]
+
+
+def _dead_locks(store: ObjectStore) -> Iterator[Leftover]:
+    for key, size in store.sizes("locks").items():
+        yield Leftover(key, "its holder has died", size, partial(_free, store, key, content_of(store, key)))
+
+
+def _free(store: ObjectStore, lock: str, content: bytes | None) -> None:
+    """Remove a lock, unless another process has taken it since it had this content."""
+    if content_of(store, lock) == content:
+        store.remove(lock)
 
 
 def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
@@ -170,7 +178,7 @@ def _unwanted(store: ObjectStore) -> Iterator[Leftover]:
             if key in writing:
                 continue
             if manifests[key] is None:
-                why = "its commit never finished"
+                yield Leftover(key, "its commit never finished", size, partial(_remove_unfinished, store, key))
             elif kind == "snapshots" and fingerprint in committed:
                 why = "the step is finished"
             elif kind == "memories":
@@ -223,6 +231,17 @@ def _unused(days: float) -> Iterator[Leftover]:
 def _evict(cache: ObjectStore, copy: Path) -> None:
     cache.remove(copy.name)
     copy.with_name(f"{copy.name}.lock").unlink(missing_ok=True)
+
+
+def _remove_unfinished(store: ObjectStore, key: str) -> None:
+    """Remove an unfinished commit, holding the lock of those who write it: what one has begun since stays."""
+    kind, fingerprint, *_ = key.split("/")
+    lock = Lock(store, f"steps/{fingerprint}" if kind == "snapshots" else f"{kind}/{fingerprint}")
+    try:
+        if lock.take() and store.manifest(key) is None:
+            store.remove(key)
+    finally:
+        lock.drop()
 
 
 def _removal(store: ObjectStore, key: str) -> Callable[[], None]:

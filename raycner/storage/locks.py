@@ -109,7 +109,7 @@ class Lock:
         return content is not None and content.startswith(self._name.encode())
 
     def _look(self) -> bytes | None:
-        return _read(self._store, self._key)
+        return content_of(self._store, self._key)
 
     def _stale(self, content: bytes | None) -> bool:
         if content != self._seen:
@@ -204,7 +204,7 @@ def live_locks(store: ObjectStore) -> dict[str, str]:
 
     Takes up to PATIENCE seconds if there is a lock whose holder must be watched.
     """
-    seen = {key: _read(store, key) for key in store.list("locks")}
+    seen = {key: content_of(store, key) for key in store.list("locks")}
     silent = {
         key: content for key, content in seen.items() if content is not None and not Process.parse(content).is_dead()
     }
@@ -213,7 +213,7 @@ def live_locks(store: ObjectStore) -> dict[str, str]:
     while silent and time.monotonic() < end:
         time.sleep(min(POLL, PATIENCE))
         for key, before in list(silent.items()):
-            content = _read(store, key)
+            content = content_of(store, key)
             if content != before:
                 del silent[key]
             if content is not None and content != before:
@@ -221,7 +221,8 @@ def live_locks(store: ObjectStore) -> dict[str, str]:
     return alive
 
 
-def _read(store: ObjectStore, key: str) -> bytes | None:
+def content_of(store: ObjectStore, key: str) -> bytes | None:
+    """What a lock holds, by its key in the store; None where there is none."""
     try:
         return store.read(key)
     except FileNotFoundError:

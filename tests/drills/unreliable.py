@@ -1,9 +1,10 @@
 """An object store that answers some requests with an error, late, in part, or not at all: a relay before a real one."""
 
 import http.client
+import itertools
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -15,10 +16,22 @@ answer that takes half a second; an answer of which a half comes."""
 HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 
+def ignore(_: int) -> None: ...
+
+
 @contextmanager
-def unreliable(server: str, seed: int, share: float, faults: Sequence[str] = FAULTS) -> Iterator[str]:
-    """The address of a relay to `server`, which handles that share of all requests as one of FAULTS says."""
-    draw, lock = Random(seed), threading.Lock()
+def unreliable(
+    server: str,
+    seed: int,
+    share: float,
+    faults: Sequence[str] = FAULTS,
+    before_request: Callable[[int], None] = ignore,
+) -> Iterator[str]:
+    """The address of a relay to `server`, which handles that share of all requests as one of FAULTS says.
+
+    `before_request` is called with the number of each request, from 1, before it is passed on.
+    """
+    draw, lock, numbers = Random(seed), threading.Lock(), itertools.count(1)
     host = urlsplit(server).netloc
 
     class Relay(BaseHTTPRequestHandler):
@@ -33,6 +46,7 @@ def unreliable(server: str, seed: int, share: float, faults: Sequence[str] = FAU
         def relay(self) -> None:
             body = b"".join(self.body())
             with lock:
+                before_request(next(numbers))
                 fault = draw.choice(faults) if draw.random() < share else ""
             if fault.isdigit():
                 self.send_response(int(fault))

@@ -158,7 +158,7 @@ def _cost(comparison: Comparison, runs: Sequence[Run]) -> Figure:
         handles += axes.plot([minutes], [row.average_macro.mean], color=look["color"], marker=marker, linestyle="")
         tip(axes, minutes, row.average_macro.mean, f"{row.label}: {_spelled(row.average_macro)} in {minutes:.1f} min")
     axes.set(xlabel="minutes of training per run", ylabel="average macro-F1 (%)")
-    axes.set(xlim=(0, 1.1 * axes.dataLim.x1), ylim=(0, 1.1 * axes.dataLim.y1))
+    axes.set(xlim=(0, 1.1 * axes.dataLim.x1), ylim=(0, 1.1 * axes.dataLim.y1 or 1))
     axes.grid()
     legend(picture, handles, labels(rows))
     return picture
