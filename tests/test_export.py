@@ -1,6 +1,7 @@
 """Export: transformers alone finds what raycner finds, other networks come back, and no half folder is left."""
 
 import json
+import math
 import os
 import re
 import shutil
@@ -8,18 +9,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
+from transformers import AutoModelForTokenClassification
 
 import runs
 from fixtures_tiny import spoken
 from raycner.__main__ import main
 from raycner.config import RunConfig
-from raycner.data.entities import TypeInventory
+from raycner.data.entities import Entity, TypeInventory, decode
 from raycner.data.metrics import micro
 from raycner.errors import InputError
+from raycner.inference import onnx_model
 from raycner.inference.export import export
 from raycner.inference.model_card import _hub_id
 from raycner.inference.predictor import PredictedEntity, Predictor
@@ -210,11 +214,57 @@ def test_plan_says_what_will_load_an_export(
     bert = [f"model.encoder={{name: pretrained, path: {tiny_bert}}}"]
     for own, line in (
         ([], "export: raycner.Predictor alone loads it"),
-        (bert, "export: transformers.pipeline loads it"),
-        ([*bert, "model.head.name=spans"], "export: raycner.Predictor alone loads it"),
+        (bert, "export: transformers.pipeline loads it; an ONNX graph by --onnx"),
+        ([*bert, "model.head.name=spans"], "raycner.Predictor alone loads it; there is no ONNX graph of it"),
     ):
         assert main(["plan", *trained_layers, *own, "method.name=finetuning"]) == 0
         assert line in capsys.readouterr().out
+
+
+# ---- ONNX
+
+
+@pytest.mark.parametrize("bert_run", ["linear"], indirect=True)
+def test_an_onnx_graph_reads_what_the_step_reads(bert_run: str, tmp_path: Path) -> None:
+    """By the code of the model card."""
+    folder = tmp_path / "exported"
+    assert main(["export", "columns:1", str(folder), "--store", bert_run, "--onnx"]) == 0
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall("```python\n(.*?)```", card, re.DOTALL) if "onnxruntime" in block)
+    example = re.search(r"(?<=words = )\[.*\]", code)
+    assert example is not None
+    sentences = [words for words, _ in spoken(20, 7)]
+    expected = Predictor.of("columns:1", bert_run).words(sentences)
+    assert sum(map(len, expected)) > 10
+    for words, entities in zip(sentences, expected, strict=True):
+        names: dict[str, Any] = {}
+        exec(code.replace("THIS_FOLDER", str(folder)).replace(example[0], repr(words)), names)
+        assert decode(names["labels"]) == [Entity(e.start, e.end, e.type) for e in entities]
+
+
+def test_a_network_without_a_graph_is_refused_whole(
+    trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["export", "columns", str(tmp_path / "exported"), "--store", trained, "--onnx"]
+    assert main(command) == 2
+    assert "no ONNX graph of it; export without --onnx" in capsys.readouterr().err
+    monkeypatch.setattr(onnx_model, "PACKAGES", ("onnx", "not_installed"))
+    assert main(command) == 2
+    assert capsys.readouterr().err == "raycner: --onnx: ONNX needs not_installed; pip install 'raycner[onnx]'\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_graph_with_other_logits_is_refused(tiny_bert: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Program:
+        def save(self, *_: object, **__: object) -> None:
+            pass
+
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: Program())
+    model = AutoModelForTokenClassification.from_pretrained(tiny_bert)
+    for difference in (1.0, math.nan):
+        monkeypatch.setattr(onnx_model, "_difference", lambda *_, is_=difference: is_)
+        with pytest.raises(InputError, match="has other logits"):
+            onnx_model.write_onnx(model, tmp_path)
 
 
 def test_a_folder_that_holds_something_is_left_alone(

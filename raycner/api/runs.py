@@ -156,10 +156,12 @@ class Run:
         encoder: str | None = None,
         license_id: str = "",
         languages: Sequence[str] = (),
+        onnx: bool = False,
     ) -> Path:
         """Write a finished step to a new folder, and return it.
 
-        `license_id` (such as apache-2.0) and `languages` (ISO codes) are for its model card.
+        `license_id` (such as apache-2.0) and `languages` (ISO codes) are for its model card. `onnx` also writes an ONNX
+        graph, where transformers has such a network; it needs the extra `onnx`.
 
         A tag head on a pretrained encoder becomes a model that `transformers.pipeline` loads; any other network is
         loaded by `Predictor.load`. Raises `InputError` when the folder is not empty, or the step not finished.
@@ -167,7 +169,8 @@ class Run:
         from raycner.inference.export import export
         from raycner.inference.model_card import Rights
 
-        export(self._address(step), Path(folder), self._store, encoder, Rights(license_id, tuple(languages)))
+        rights = Rights(license_id, tuple(languages))
+        export(self._address(step), Path(folder), self._store, encoder, rights, onnx=onnx)
         return Path(folder)
 
     def extend(

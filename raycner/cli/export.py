@@ -17,6 +17,7 @@ def add_parser(verbs: Verbs) -> None:
         examples="""
             raycner export demo-fg_pg-dld exported
             raycner export demo-fg_pg-dld exported --license apache-2.0 --language en
+            raycner export demo-fg_pg-dld exported --onnx
             raycner export demo-fg_pg-dld:2 exported-step-2 --store s3://bucket/store
         """,
     )
@@ -26,6 +27,8 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--license", default="", metavar="ID", help="of the model, for its card, such as apache-2.0")
     languages = "of the texts it reads, for its card: ISO codes such as en,de"
     parser.add_argument("--language", default="", metavar="CODE,...", help=languages)
+    graph = "also write model.onnx, for runtimes without torch (needs raycner[onnx])"
+    parser.add_argument("--onnx", action="store_true", help=graph)
     add_store(parser)
     add_encoder(parser)
 
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace, console: Console) -> None:
     from raycner.storage.store import ObjectStore
 
     rights = Rights(args.license, tuple(code.strip() for code in args.language.split(",") if code.strip()))
-    form = export(args.step, args.folder, ObjectStore(args.store), args.encoder, rights)
+    form = export(args.step, args.folder, ObjectStore(args.store), args.encoder, rights, onnx=args.onnx)
     if form == "pipeline":
         loader = f'transformers.pipeline("token-classification", model="{args.folder}", aggregation_strategy="first")'
     else:

@@ -39,12 +39,15 @@ def run(args: argparse.Namespace, console: Console) -> None:
 
 
 def _loader(args: argparse.Namespace) -> str:
-    """What will load an export of the steps."""
+    """What will load an export of the steps, and whether there can be an ONNX graph."""
     from raycner.api.planning import export_form
+    from raycner.inference.onnx_model import HINT, missing_packages
 
     try:
         form = export_form(args.configs)
     except InputError as error:
         return f"not known yet; {error}"
-    loaders = {"pipeline": "transformers.pipeline loads it", "predictor": "raycner.Predictor alone loads it"}
-    return loaders[form]
+    if form == "predictor":
+        return "raycner.Predictor alone loads it; there is no ONNX graph of it"
+    needs = f", which needs {HINT}" if missing_packages() else ""
+    return f"transformers.pipeline loads it; an ONNX graph by --onnx{needs}"

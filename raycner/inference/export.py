@@ -1,6 +1,7 @@
 """Export: a trained step as a folder that transformers loads, or else the Predictor.
 
     a tag head on a pretrained encoder   transformers.pipeline("token-classification") loads the folder
+                                         with onnx, an ONNX graph lies next to it
     anything else                        raycner.json, weights.safetensors and the encoder's files, for Predictor.load
 
 Either folder has a model card. Weights are safetensors, and a folder is complete or absent.
@@ -23,6 +24,7 @@ from raycner.data.metrics import micro
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, Rights, card
+from raycner.inference.onnx_model import require_packages, write_onnx
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS
 from raycner.inference.trained_step import TrainedStep, experience_of, load_step
 from raycner.networks.network import ModelConfig, Network
@@ -39,12 +41,21 @@ def export_form(model: ModelConfig) -> Form:
 
 
 def export(
-    address: str, folder: Path, store: ObjectStore, encoder: str | None = None, rights: Rights = Rights()
+    address: str,
+    folder: Path,
+    store: ObjectStore,
+    encoder: str | None = None,
+    rights: Rights = Rights(),
+    *,
+    onnx: bool = False,
 ) -> Form:
     """Write the step RUN or RUN:STEP to a folder that is new or empty; returns the form of the export.
 
-    Raises `InputError` when the folder is not empty, or when there is no such step.
+    `onnx` also writes an ONNX graph. Raises `InputError` when the folder is not empty, when there is no such step, and
+    where a graph is asked for and cannot be written.
     """
+    if onnx:
+        require_packages()
     with _whole(folder) as draft:
         step = load_step(address, store, encoder)
         step = replace(step, network=step.network.merged())
@@ -52,6 +63,9 @@ def export(
         layer = network.head.as_linear(step.new_type_bias)
         classifier = layer and network.encoder.classifier(layer.labels, layer.weight, layer.bias)
         if layer is None or classifier is None:
+            if onnx:
+                what = "transformers has no such network, so there is no ONNX graph of it"
+                raise InputError(what, location=address, hint="export without --onnx")
             form: Form = "predictor"
             differences: Sequence[str] = ()
             _write_description(step, draft)
@@ -59,8 +73,10 @@ def export(
             form, differences = "pipeline", (*layer.differences, *_cost_of_a_pipeline(step, store))
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
+            if onnx:
+                write_onnx(classifier, draft)
         notes = [*differences, *_threshold_note(step, form)]
-        text = card(scores(step.ledger), step.record.index, form, notes, rights)
+        text = card(scores(step.ledger), step.record.index, form, notes, rights, onnx=onnx)
         (draft / "README.md").write_text(text, encoding="utf-8")
     return form
 

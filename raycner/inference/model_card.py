@@ -34,6 +34,21 @@ Text is split into words as BERT does, with punctuation marks apart. With a toke
 (byte-level BPE), pass a list of words and `is_split_into_words=True`. raycner splits text into sentences first: pass
 one sentence at a time to get the same entities. A score is the mean over the words of an entity; raycner's confidence
 is that of its least confident word."""
+_ONNX = """\
+`model.onnx` has the same logits without torch:
+
+```python
+import onnxruntime
+from transformers import AutoConfig, AutoTokenizer
+
+tokenizer, config = AutoTokenizer.from_pretrained("THIS_FOLDER"), AutoConfig.from_pretrained("THIS_FOLDER")
+session = onnxruntime.InferenceSession("THIS_FOLDER/model.onnx")
+words = ["Anna", "flew", "to", "Oslo", "."]
+inputs = tokenizer([words], is_split_into_words=True, return_tensors="np")
+(logits,) = session.run(["logits"], {name: inputs[name] for name in ("input_ids", "attention_mask")})
+first_pieces = [inputs.word_ids(0).index(word) for word in range(len(words))]
+labels = [config.id2label[row] for row in logits[0, first_pieces].argmax(-1).tolist()]
+```"""
 _PREDICTOR = """\
 ```python
 from raycner import Predictor
@@ -55,8 +70,11 @@ class Rights:
     """ISO codes of the texts that it reads, such as en."""
 
 
-def card(run: Run, index: int, form: Form, notes: Sequence[str], rights: Rights = Rights()) -> str:
-    """A README.md: front matter for the Hugging Face hub, then sections for people. `notes` follow the usage."""
+def card(
+    run: Run, index: int, form: Form, notes: Sequence[str], rights: Rights = Rights(), *, onnx: bool = False
+) -> str:
+    """A README.md: front matter for the Hugging Face hub, then sections for people. `notes` follow the usage, which
+    says how to read an ONNX graph if there is one."""
     step = run.steps[index]
     scores = f"F1 on test after this step, in percent: micro {figure(step.micro)}, macro {figure(step.macro)}."
     parts = [
@@ -65,6 +83,7 @@ def card(run: Run, index: int, form: Form, notes: Sequence[str], rights: Rights 
         "A named entity recogniser that learned its types step by step.",
         "## Use",
         _PIPELINE if form == "pipeline" else _PREDICTOR,
+        *([_ONNX] if onnx else []),
         *notes,
         "## Scores",
         scores,
