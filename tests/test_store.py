@@ -468,6 +468,24 @@ def test_a_remote_store_is_tried_once_before_it_is_written(
         assert not (tmp_path / "bucket" / "a").exists()
 
 
+def test_a_server_that_wants_a_length_is_refused_with_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `rclone serve s3` answers a body that ends with its checksum."""
+    (tmp_path / "bucket").mkdir()
+
+    class Remote:
+        def open_output_stream(self, path: str) -> object:
+            raise OSError(f"When uploading {path}: AWS Error UNKNOWN (HTTP status 411) during PutObject operation")
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()), name)
+
+    monkeypatch.setattr(store_module, "_open", lambda _: (Remote(), "bucket"))
+    with pytest.raises(InputError, match="AWS_REQUEST_CHECKSUM_CALCULATION=when_required"):
+        ObjectStore(f"s3://{uuid4().hex}").write("a", b"x")
+
+
 @pytest.mark.s3
 def test_of_many_creators_on_s3_one_succeeds(s3_uri: str) -> None:
     store = ObjectStore(f"{s3_uri}/deep")

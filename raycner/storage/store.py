@@ -41,6 +41,8 @@ from raycner.storage import s3
 from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
 
 MANIFEST = "MANIFEST"
+NO_CHECKSUMS = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
+"""The hint for servers that do not know the checksums that newer clients append to a body."""
 PROBE = "~raycner"
 """The object that a process writes and reads when it first writes to a remote store. Its name is no key."""
 PROBE_CONTENT = b"Written once by every process, to see that it is read back unchanged.\n"
@@ -442,7 +444,9 @@ class ObjectStore:
         try:
             yield
         except (OSError, pa.ArrowException) as error:
-            if "://" in self._shown:
+            if "status 411" in str(error):
+                hint = NO_CHECKSUMS
+            elif "://" in self._shown:
                 hint = "check the address, the credentials and region in the environment, and the network"
             else:
                 hint = "choose a folder that can be read and written"
@@ -468,8 +472,7 @@ def _check_round_trip(store: ObjectStore) -> None:
         content = source.read()
     if content != PROBE_CONTENT:
         what = "the server returns other bytes than it was given"
-        hint = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
-        raise InputError(what, location=str(store), hint=hint)
+        raise InputError(what, location=str(store), hint=NO_CHECKSUMS)
     _checked.add(store.uri)
 
 
