@@ -34,7 +34,7 @@ def inspect(
     reading: Mapping[str, object] | None = None,
     encoder: str | PathLike[str] | None = None,
 ) -> "Inspection":
-    """Read a file, a folder or a pattern, and say what was read. Nothing is stored.
+    """Read a file, a folder or a pattern, and report what was read. Nothing is stored.
 
         raycner.inspect("data/news")
         raycner.inspect("data/news.tsv", layout="columns", reading={"tag_column": 1, "comment": "#"})
@@ -61,7 +61,7 @@ def inspect_job(
     progress: Progress = True,
     **settings: object,
 ) -> "Inspection":
-    """Read the corpora of a job into its store, and say what was read.
+    """Read the corpora of a job into its store, and report what was read.
 
     `encoder` is compared with the sentences; without one, the job's own if it is a folder. Raises `InputError` for
     what cannot be read; what the protocol cannot divide is read, and `problem` says why it cannot.

@@ -33,21 +33,21 @@ def add_parser(verbs: Verbs) -> None:
     labels = "the labels in the order of the classifier's rows, if config.json does not name them"
     parser.add_argument("--labels", type=names, default=(), metavar="L,L,...", help=labels)
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help="the model's types under new names")
-    drop = "types that the step is not to have: it never predicts them"
+    drop = "types to leave out: the step never predicts them"
     parser.add_argument("--drop", type=names, default=(), metavar="T,T,...", help=drop)
     similar = "accept types in the test files that are probably the model's under other names"
     parser.add_argument("--allow-similar", action="store_true", help=similar)
-    sentences = "how many sentences are compared with transformers.pipeline (default: 500)"
+    sentences = "sentences to compare with transformers.pipeline (default: 500)"
     parser.add_argument("--sentences", type=count, default=500, metavar="N", help=sentences)
     pickle = "also load weights that are pickled, not safetensors"
     parser.add_argument("--allow-pickle", action="store_true", help=pickle)
     predictions = (
-        "let step 1 learn what the model predicts in --text: for a spaCy pipeline, or any head that is not linear"
+        "train step 1 on the model's predictions in --text: for a spaCy pipeline, or a head that is not linear"
     )
     parser.add_argument("--by-predictions", action="store_true", help=predictions)
-    text = "with --by-predictions: text, jsonl or columns, of which the words are read"
+    text = "with --by-predictions: text, jsonl or columns; only the words are read"
     parser.add_argument("--text", nargs="+", default=[], metavar="FILE", help=text)
-    annotations = "where the predictions are written as annotations (default: NAME-annotations)"
+    annotations = "folder for the predictions, written as annotations (default: NAME-annotations)"
     parser.add_argument("--annotations", default="", metavar="FOLDER", help=annotations)
     add_configs(parser, "; with --by-predictions, how step 1 is trained")
     add_store(parser)

@@ -24,16 +24,20 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
     sources = "text, jsonl or columns: files, folders, patterns, URIs; - for standard input"
     parser.add_argument("files", nargs="+", metavar="FILE", help=sources)
-    types = "the types to annotate; a type that is learned needs no examples"
+    types = "the types to annotate; learned types need no examples"
     parser.add_argument("--types", required=True, type=names, metavar="TYPE,TYPE,...", help=types)
-    examples = "mentions that occur in the files, or an annotated file that has some: sentences with words like these"
+    examples = "mentions of the type that occur in the files, or an annotated file with some"
     parser.add_argument("--examples", default="", metavar="MENTION,...|FILE", help=examples)
-    parser.add_argument("--format", choices=tuple(TOOLS), default="labelstudio", help="(default: labelstudio)")
+    parser.add_argument(
+        "--format", choices=tuple(TOOLS), default="labelstudio", help="format to write (default: labelstudio)"
+    )
     output = "the file to write, for brat a new folder"
     parser.add_argument("--output", required=True, metavar="FILE", help=output)
     parser.add_argument("--top", type=count, default=200, metavar="N", help="sentences to write (default: 200)")
-    parser.add_argument("--form", choices=("text", "jsonl", "columns"), help="of all files (default: by their names)")
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of the background words (default: 0)")
+    parser.add_argument(
+        "--form", choices=("text", "jsonl", "columns"), help="format of the files (default: by their names)"
+    )
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the background words (default: 0)")
     add_store(parser)
     add_encoder(parser)
 

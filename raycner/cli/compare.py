@@ -28,7 +28,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--rows", required=True, metavar="FILE", help=rows)
     parser.add_argument("--seeds", type=_seeds, default=(0,), metavar="N,N,...", help="seeds of each row (default: 0)")
     orders = "orders of the tasks or types, P1,P2,P3: P1 is the job's or the published one; of few-shot steps, draws"
-    parallel = "how many runs go at once, each on one worker's CPUs and GPUs (default: 1)"
+    parallel = "runs at a time, each on the CPUs and GPUs of one worker (default: 1)"
     parser.add_argument("--orders", type=names, default=(), metavar="P,P,...", help=orders)
     parser.add_argument("--parallel", type=int, default=1, metavar="N", help=parallel)
 

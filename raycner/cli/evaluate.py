@@ -47,7 +47,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--examples", type=count, default=2, metavar="N", help="sentences per mistake (default: 2)")
     resamples = "resamples for the 95 %% intervals; 0 computes none (default: 1000)"
     parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help=resamples)
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the resamples (default: 0)")
     parser.add_argument("--seqeval", action="store_true", help="also print seqeval's own report, in strict mode")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")

@@ -24,8 +24,10 @@ def add_parser(verbs: Verbs) -> None:
     step = "a run and a step (default: its last step); the beginning of a run's name suffices"
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
     parser.add_argument("folder", metavar="DIR", type=Path, help="a new folder, or an empty one")
-    parser.add_argument("--license", default="", metavar="ID", help="of the model, for its card, such as apache-2.0")
-    languages = "of the texts it reads, for its card: ISO codes such as en,de"
+    parser.add_argument(
+        "--license", default="", metavar="ID", help="license of the model for its card, such as apache-2.0"
+    )
+    languages = "languages of its texts for its card, as ISO codes: en,de"
     parser.add_argument("--language", default="", metavar="CODE,...", help=languages)
     graph = "also write model.onnx, for runtimes without torch (needs raycner[onnx])"
     parser.add_argument("--onnx", action="store_true", help=graph)

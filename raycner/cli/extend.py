@@ -48,19 +48,19 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--corpus", metavar="LAYOUT", help="the layout of the source (default: the run's own)")
     annotated = "old types that the source annotates too, in every sentence"
     parser.add_argument("--annotated", type=names, default=[], metavar="T,T,...", help=annotated)
-    partly = "types, new or old, of which the source marks only some entities; of other words the step before decides"
+    partly = "types, new or old, of which the source marks only some entities; the previous step labels all other words"
     parser.add_argument("--partly", type=names, default=[], metavar="T,T,...", help=partly)
     similar = "learn types whose names are probably other names of learned types"
     parser.add_argument("--allow-similar", action="store_true", help=similar)
-    drop = "types that are predicted no more; nothing is trained"
+    drop = "types to remove; nothing is trained"
     parser.add_argument("--drop", type=names, default=[], metavar="T,T,...", help=drop)
-    rename = "types under new names; nothing is trained"
+    rename = "new names for types; nothing is trained"
     parser.add_argument("--rename", type=pairs, default={}, metavar="T=T,...", help=rename)
-    merge = "an entity of any of these types becomes one of another; may be repeated; nothing is trained"
+    merge = "types to merge into one; may be repeated; nothing is trained"
     parser.add_argument("--merge", type=merging, action="append", default=[], metavar="T,T=T", help=merge)
-    split = "types that take the place of one, which the source annotates"
+    split = "types that replace one; the source annotates them"
     parser.add_argument("--split", type=splitting, metavar="T=T,T", help=split)
-    undo = "instead remove this run, which was made from another one; that one stays"
+    undo = "remove this run, which `extend` made; the run that it extends stays"
     parser.add_argument("--undo", action="store_true", help=undo)
     may_lose = "then compare the old types as `raycner gate` does: the exit status is 3 if one loses more points of F1"
     parser.add_argument("--may-lose", type=points, metavar="POINTS", help=may_lose)

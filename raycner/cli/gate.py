@@ -29,11 +29,17 @@ def add_parser(verbs: Verbs) -> None:
     test = "annotated files (default: the test part of the newer step)"
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
     parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
-    parser.add_argument("--may-lose", type=points, default=1.0, metavar="POINTS", help="of each type (default: 1.0)")
+    parser.add_argument(
+        "--may-lose",
+        type=points,
+        default=1.0,
+        metavar="POINTS",
+        help="points of F1 that each type may lose (default: 1.0)",
+    )
     add_allowance(parser)
     resamples = "resamples for the 95 %% intervals (default: 1000)"
     parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help=resamples)
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of the resamples (default: 0)")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the resamples (default: 0)")
     parser.add_argument("--json", action="store_true", help="print the documented JSON instead of a table")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="also write a JUnit XML file")
     add_store(parser)
@@ -42,11 +48,11 @@ def add_parser(verbs: Verbs) -> None:
 
 def add_allowance(parser: Parser) -> None:
     """What single types may lose, and whether too few sentences pass."""
-    per_type = "what single types may lose instead"
+    per_type = "other limits for single types"
     parser.add_argument("--per-type", type=amounts, default={}, metavar="T=POINTS,...", help=per_type)
     unseen = "pass types whose loss is small in sentences that are too few to exclude a larger one"
     parser.add_argument("--allow-unseen", action="store_true", help=unseen)
-    without = "types of the older step that the newer one was made without, which are not compared"
+    without = "types that the newer step was made without; they are not compared"
     parser.add_argument("--without", type=names, default=[], metavar="T,T,...", help=without)
 
 

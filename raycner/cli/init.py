@@ -15,7 +15,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "init",
         run,
-        summary="write a first job for a file or a folder, and say how to continue",
+        summary="write a first job for a file or a folder, and print the commands that follow",
         examples="""
             raycner init data/news
             raycner init data/news.tsv --job news.yaml scenario.corpus.tag_column=1
@@ -28,7 +28,9 @@ def add_parser(verbs: Verbs) -> None:
         "--job", metavar="FILE", type=Path, default="my_job.yaml", help="the job to write (default: my_job.yaml)"
     )
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--memory", action="store_true", help="keep some sentences of each step for the later ones")
+    forms.add_argument(
+        "--memory", action="store_true", help="keep some sentences of each step, and train on them again in later steps"
+    )
     reservoir = "draw sentences with old entities from this folder of other text"
     forms.add_argument("--reservoir", metavar="FOLDER", help=reservoir)
 

@@ -1,4 +1,4 @@
-"""raycner inspect: say what is read of a file or a folder, before it is prepared."""
+"""raycner inspect: show how a file or a folder is read, without storing anything."""
 
 import argparse
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "inspect",
         run,
-        summary="say what is read of a file or a folder, before it is prepared",
+        summary="show how a file or a folder is read, without storing anything",
         examples="""
             raycner inspect data/news
             raycner inspect data/news.tsv scenario.corpus.name=columns scenario.corpus.tag_column=1

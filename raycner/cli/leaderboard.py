@@ -30,7 +30,7 @@ def add_parser(verbs: Verbs) -> None:
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--run", action="store_true", help="run what is missing; the same command resumes")
     forms.add_argument("--markdown", action="store_true", help="print the page instead of the list")
-    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="how many runs go at once (default: 1)")
+    parser.add_argument("--parallel", type=int, default=1, metavar="N", help="runs at a time (default: 1)")
     add_log(parser)
 
 

@@ -140,7 +140,7 @@ def points(text: str) -> float:
 
 def add_inspection(parser: Parser) -> None:
     """What an inspection compares with, and in which form it is shown."""
-    reach = "also say which sentences are longer than this pretrained encoder reads at once (a folder or a hub id)"
+    reach = "also list the sentences that are too long for this pretrained encoder (a folder or a hub id)"
     parser.add_argument("--encoder", metavar="PATH", help=reach)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")

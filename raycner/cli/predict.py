@@ -28,13 +28,13 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
     sources = "text, jsonl or columns: files, folders, patterns, URIs; - for standard input"
     parser.add_argument("files", nargs="+", metavar="FILE", help=sources)
-    parser.add_argument("--form", choices=("text", "jsonl", "columns"), help="of all files (default: by their names)")
     parser.add_argument(
-        "--output", metavar="FILE", help="write to this file instead; it is written whole or not at all"
+        "--form", choices=("text", "jsonl", "columns"), help="format of the files (default: by their names)"
     )
-    least = "leave out entities of less confidence, from 0 to 1 (default: 0)"
+    parser.add_argument("--output", metavar="FILE", help="write to this file instead, atomically")
+    least = "leave out entities with a lower confidence, from 0 to 1 (default: 0)"
     parser.add_argument("--min-confidence", type=_confidence, default=0.0, metavar="C", help=least)
-    many = "read files, folders, patterns and buckets on N Ray workers; one file of --output each; resumes"
+    many = "read files, folders, patterns and buckets on N Ray workers; --output is a folder; the same command resumes"
     parser.add_argument("--ray", type=int, metavar="N", help=many)
     add_store(parser)
     add_encoder(parser)

@@ -1,4 +1,4 @@
-"""raycner prepare: read the corpora of a job into its store, and say what was read."""
+"""raycner prepare: read the corpora of a job into its store, and report what was read."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "prepare",
         run,
-        summary="read the corpora of a job into its store, and say what was read",
+        summary="read the corpora of a job into its store, and report what was read",
         examples="""
             raycner prepare jobs/demo.yaml
             raycner prepare scenario.corpus.name=columns scenario.corpus.path=my/corpus

@@ -1,4 +1,4 @@
-"""raycner promote: let an alias such as `production` name a step."""
+"""raycner promote: point an alias such as `production` at a step."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "promote",
         run,
-        summary="let an alias name a step, after a gate if test files are given; the alias then stands for RUN:STEP",
+        summary="point an alias at a step, after a gate if test files are given; the alias can stand for RUN:STEP",
         examples="""
             raycner promote base production
             raycner promote base-product production --test test.conll --may-lose 1.0 --why "products, ticket 12"
@@ -27,7 +27,13 @@ def add_parser(verbs: Verbs) -> None:
     test = "annotated files on which the step must pass a gate against what the alias names now, as in `raycner gate`"
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
     parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
-    parser.add_argument("--may-lose", type=points, default=1.0, metavar="POINTS", help="of each type (default: 1.0)")
+    parser.add_argument(
+        "--may-lose",
+        type=points,
+        default=1.0,
+        metavar="POINTS",
+        help="points of F1 that each type may lose (default: 1.0)",
+    )
     add_allowance(parser)
     add_store(parser)
     add_encoder(parser)

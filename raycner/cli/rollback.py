@@ -1,4 +1,4 @@
-"""raycner rollback: let an alias name the step again that it named before."""
+"""raycner rollback: point an alias at the step that it named before."""
 
 import argparse
 
@@ -13,7 +13,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "rollback",
         run,
-        summary="let an alias name the step again that it named before its last promotion",
+        summary="point an alias at the step that it named before its last promotion",
         examples="""
             raycner rollback production --why "too many products"
         """,

@@ -25,16 +25,21 @@ def add_parser(verbs: Verbs) -> None:
     )
     parser.add_argument("study", metavar="STUDY", help="a Python file with a STUDY, such as search_spaces/dld.py")
     parser.add_argument("configs", nargs="*", metavar="CONFIG", help=CONFIGS)
-    parser.add_argument("--base", metavar="JOB", help="the job to search on, instead of the study's own")
-    parser.add_argument("--trials", type=int, metavar="N", help="how many trials, instead of the study's own number")
-    parser.add_argument("--seeds", type=int, metavar="N", help="how many seeds per trial")
-    parser.add_argument("--beam", type=int, metavar="N", help="how many of the best runs per_step continues from")
+    parser.add_argument("--base", metavar="JOB", help="the job to search on (default: the study's)")
+    parser.add_argument("--trials", type=int, metavar="N", help="number of trials (default: the study's)")
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds per trial")
+    parser.add_argument(
+        "--beam",
+        type=int,
+        metavar="N",
+        help="with --strategy per_step, the number of best runs to continue from after each step",
+    )
     parser.add_argument(
         "--strategy", choices=("whole_run", "per_step"), help="one set of settings per run, or per step"
     )
     parser.add_argument("--sampler", choices=("tpe", "random"), help="how Optuna proposes settings")
     parser.add_argument("--database", metavar="URL", help="keep Optuna's study in this database, not in the store")
-    parallel = "how many trials run at once, on Ray (default: with compute.workers=0 one, in this process)"
+    parallel = "trials at a time, on Ray (default: with compute.workers=0 one, in this process)"
     parser.add_argument("--parallel", type=int, metavar="N", help=parallel)
     warm_start = "try the best settings of this earlier search of the store first"
     parser.add_argument("--warm-start", metavar="SEARCH", help=warm_start)

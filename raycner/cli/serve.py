@@ -17,7 +17,7 @@ def add_parser(verbs: Verbs) -> None:
         verbs,
         "serve",
         run,
-        summary="serve the step that an alias names by HTTP, on Ray Serve; a promotion is picked up while it runs",
+        summary="serve the step of an alias over HTTP with Ray Serve; a promotion takes effect without a restart",
         examples="""
             raycner serve production
             raycner serve production --host 0.0.0.0 --replicas 2 --max-replicas 8
@@ -29,30 +29,30 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("alias", metavar="ALIAS", help="an alias of the store")
     also = "further aliases; a request names its own in the header serve_multiplexed_model_id"
     parser.add_argument("--also", type=names, default=[], metavar="ALIAS,...", help=also)
-    memory = "so many of the further aliases are in the memory of a replica at a time (default: all)"
+    memory = "further aliases that a replica keeps in memory (default: all)"
     parser.add_argument("--max-models", type=count, default=0, metavar="N", help=memory)
     host = f"the address to listen on (default: 127.0.0.1); any other needs a token in {TOKEN}"
     parser.add_argument("--host", default="127.0.0.1", help=host)
-    parser.add_argument("--port", type=count, default=8000, help="(default: 8000)")
-    parser.add_argument("--replicas", type=count, default=1, metavar="N", help="(default: 1)")
-    parser.add_argument(
-        "--max-replicas", type=count, default=0, metavar="N", help="start up to so many as requests wait"
-    )
+    parser.add_argument("--port", type=count, default=8000, help="port to listen on (default: 8000)")
+    parser.add_argument("--replicas", type=count, default=1, metavar="N", help="number of replicas (default: 1)")
+    parser.add_argument("--max-replicas", type=count, default=0, metavar="N", help="upper limit of autoscaling")
     target = "requests in progress per replica that autoscaling aims at (default: 16)"
     parser.add_argument("--target-requests", type=float, default=16.0, metavar="N", help=target)
-    idle = "seconds of less load after which autoscaling ends a replica (default: 300)"
+    idle = "seconds of low load before autoscaling stops a replica (default: 300)"
     parser.add_argument("--idle", type=float, default=300.0, metavar="S", help=idle)
-    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="of each replica (default: 0)")
-    shadow = "an alias whose step reads every text too; its disagreements are counted by type"
+    parser.add_argument("--gpus", type=float, default=0.0, metavar="N", help="GPUs per replica (default: 0)")
+    shadow = "an alias whose step also reads every text; disagreements are counted by type"
     parser.add_argument("--shadow", default="", metavar="ALIAS", help=shadow)
     canary = "an alias whose step answers a share of the requests"
     parser.add_argument("--canary", type=_canary, default=("", 0.0), metavar="ALIAS=SHARE", help=canary)
-    log_texts = "log every text with its entities in files of this folder (default: none is)"
+    log_texts = "log every text with its entities to files in this folder (default: no text is logged)"
     parser.add_argument("--log-texts", default="", metavar="FOLDER", help=log_texts)
-    parser.add_argument("--max-texts", type=count, default=64, metavar="N", help="of one request (default: 64)")
-    characters = "of all texts of one request (default: 100000)"
+    parser.add_argument(
+        "--max-texts", type=count, default=64, metavar="N", help="most texts in a request (default: 64)"
+    )
+    characters = "most characters in a request (default: 100000)"
     parser.add_argument("--max-characters", type=count, default=100_000, metavar="N", help=characters)
-    timeout = "seconds after which a request is given up (default: 30)"
+    timeout = "seconds after which a request is aborted (default: 30)"
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help=timeout)
     add_store(parser)
     add_encoder(parser)

@@ -29,12 +29,14 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("step", metavar="RUN[:STEP]", help=step)
     sources = "text, jsonl or columns, the oldest first: files, folders, patterns, URIs; - for standard input"
     parser.add_argument("files", nargs="+", metavar="FILE", help=sources)
-    reference = "text that the step is used to (default: dev and test of its corpora)"
+    reference = "text to compare with (default: dev and test of the step's corpora)"
     parser.add_argument("--reference", nargs="+", default=(), metavar="FILE", help=reference)
-    parser.add_argument("--window", type=count, default=500, metavar="N", help="sentences of a window (default: 500)")
-    parser.add_argument("--form", choices=("text", "jsonl", "columns"), help="of all files (default: by their names)")
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="of the reference's sample (default: 0)")
-    alarm = f"end with exit status {FLAGGED} if a window differs by much and by more than chance"
+    parser.add_argument("--window", type=count, default=500, metavar="N", help="sentences per window (default: 500)")
+    parser.add_argument(
+        "--form", choices=("text", "jsonl", "columns"), help="format of the files (default: by their names)"
+    )
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the reference sample (default: 0)")
+    alarm = f"exit with status {FLAGGED} if a window is flagged"
     parser.add_argument("--alarm", action="store_true", help=alarm)
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--json", action="store_true", help="print the documented JSON instead of tables")
