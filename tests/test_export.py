@@ -264,7 +264,7 @@ def test_a_graph_with_other_logits_is_refused(tiny_bert: str, tmp_path: Path, mo
     for difference in (1.0, math.nan):
         monkeypatch.setattr(onnx_model, "_difference", lambda *_, is_=difference: is_)
         with pytest.raises(InputError, match="has other logits"):
-            onnx_model.write_onnx(model, tmp_path)
+            onnx_model.write_onnx(model, tmp_path, 94)
 
 
 def test_a_folder_that_holds_something_is_left_alone(

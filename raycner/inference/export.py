@@ -24,7 +24,7 @@ from raycner.data.metrics import micro
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.inference.model_card import Form, Rights, card
-from raycner.inference.onnx_model import require_packages, write_onnx
+from raycner.inference.onnx_model import LONGEST, require_packages, write_onnx
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS
 from raycner.inference.trained_step import TrainedStep, experience_of, load_step
 from raycner.networks.network import ModelConfig, Network
@@ -74,7 +74,8 @@ def export(
             network.encoder.save_frame(draft)
             classifier.save_pretrained(draft)
             if onnx:
-                write_onnx(classifier, draft)
+                pieces = network.encoder.pieces(())
+                write_onnx(classifier, draft, pieces.limit if pieces else LONGEST)
         notes = [*differences, *_threshold_note(step, form)]
         text = card(scores(step.ledger), step.record.index, form, notes, rights, onnx=onnx)
         (draft / "README.md").write_text(text, encoding="utf-8")

@@ -29,7 +29,9 @@ LARGEST = 1 << 30
 TOLERANCE = 1e-3
 """The most by which a logit may differ, of the largest one or of 1."""
 SHAPES = ((1, 1), (2, 9), (3, 5))
-"""Sentences and pieces of the batches that are compared; the graph is traced on another shape."""
+"""Sentences and pieces of the batches that are compared, next to a long one; the graph is traced on another shape."""
+LONGEST = 1024
+"""The most pieces that are compared: beyond a few hundred, some networks attend to neighbours alone."""
 
 
 def missing_packages() -> list[str]:
@@ -43,8 +45,9 @@ def require_packages() -> None:
         raise InputError(f"ONNX needs {' and '.join(missing)}", location="--onnx", hint=HINT)
 
 
-def write_onnx(classifier: Any, folder: Path) -> None:
-    """Write a token classifier of transformers as `model.onnx`, and compare both on random pieces.
+def write_onnx(classifier: Any, folder: Path, reach: int) -> None:
+    """Write a token classifier of transformers as `model.onnx`, and compare both on random pieces. It reads `reach`
+    pieces at once.
 
     Raises `InputError` where torch has no graph of it, and where the logits of the two differ.
     """
@@ -66,7 +69,7 @@ def write_onnx(classifier: Any, folder: Path) -> None:
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
         what = f"torch has no ONNX graph of {name} ({str(error).strip().partition(chr(10))[0][:100]})"
         raise InputError(what, location="--onnx", hint="export without --onnx") from error
-    difference = _difference(network, folder / FILE)
+    difference = _difference(network, folder / FILE, reach)
     if not difference <= TOLERANCE:
         what = f"the ONNX graph of {name} has other logits, by {difference:.1e} of the largest"
         raise InputError(what, location="--onnx", hint="export without --onnx")
@@ -95,13 +98,13 @@ def _inputs(config: Any, sentences: int, pieces: int) -> tuple[Tensor, Tensor]:
     return ids, attend
 
 
-def _difference(network: _Logits, file: Path) -> float:
+def _difference(network: _Logits, file: Path, reach: int) -> float:
     """The largest difference of a logit of a piece, of the largest logit or of 1."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     differences = []
-    for shape in SHAPES:
+    for shape in (*SHAPES, (1, min(reach, LONGEST))):
         ids, attend = _inputs(network.classifier.config, *shape)
         with torch.no_grad():
             expected = network(ids, attend).numpy()
