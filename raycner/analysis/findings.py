@@ -70,7 +70,7 @@ def _outcome(run: Run) -> str:
     if run.mean_forgetting is None:
         return f"{sentence}; no type is old yet, so nothing could be forgotten."
     if run.mean_forgetting < 1:
-        return f"{sentence}; the old types lost nothing to speak of ({figure(run.mean_forgetting)} points on average)."
+        return f"{sentence}; the old types lost almost nothing ({figure(run.mean_forgetting)} points on average)."
     most = max(run.forgetting, key=run.forgetting.__getitem__)
     return (
         f"{sentence}; the old types lost {figure(run.mean_forgetting)} points on average, most of all {most} "

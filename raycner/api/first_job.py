@@ -100,6 +100,7 @@ def _lines(contents: CorpusContents, form: Form, reservoir: Mapping[str, Plain])
     if nested:
         yield "  head: {name: spans, decoding: nested}    # entities may overlap"
     yield f"method: {spell(_method(form, len(types) > first, nested))}"
+    yield "# optim: {updates: 100}                  # a first look: by default each step makes at least 500 updates"
     yield "# optim: {epochs: 10, batch_size: 32}    # by default chosen for the number of sentences of each step"
     yield "# compute: {workers: 2}                  # Ray Train workers; 0 trains in this process"
 
