@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ AGE = 2 * 3600.0
 """Seconds by which a drill ages what a kill left: old enough to count as abandoned."""
 BY_THE_CLOCK = ("seconds", "numerics", "version")
 """Fields of records that may differ between two runs of one line."""
-OF_A_HEAD = ("pymp-", "torchinductor_")
-"""Beginnings of temporary folders in the processes of a cluster's head, which a drill ends by SIGKILL."""
+OF_OTHERS = re.compile(r"pymp-|torchinductor_|[a-z0-9_]{8}\Z")
+"""Names of temporary files that are not raycner's: of a cluster's head, which a drill ends by SIGKILL, and the file by which
+Python's tempfile tries a folder."""
 
 
 def copy(template: Path, place: Path) -> None:
@@ -58,7 +60,7 @@ def state(place: Path) -> dict[str, Any]:
         leftover.remove()
     facts: dict[str, Any] = dict(_contents(place))
     facts["damages"] = [str(damage) for damage in damages(store, lambda _: None)]
-    facts["temporary"] = sorted(p.name for p in (place / "tmp").iterdir() if not p.name.startswith(OF_A_HEAD))
+    facts["temporary"] = sorted(p.name for p in (place / "tmp").iterdir() if not OF_OTHERS.match(p.name))
     return facts
 
 
