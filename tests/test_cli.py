@@ -221,6 +221,7 @@ def test_report_shows_runs_side_by_side_and_as_json(tmp_path: Path, capsys: pyte
     assert main(["report", "--store", str(tmp_path), "demo-fg_pg-extend"]) == 0
     assert "finetuning" not in capsys.readouterr().out
     assert "no run is called 'nosuch'" in error_line(capsys, "report", "--store", str(tmp_path), "nosuch")
+    assert error_line(capsys, "report", "--store", str(tmp_path), "store=s3://b/s").endswith("write --store s3://b/s")
 
 
 def test_report_of_an_empty_store_prints_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

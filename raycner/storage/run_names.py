@@ -31,7 +31,10 @@ def find_runs(names: Sequence[str], store: ObjectStore) -> list[RunLedger]:
     for name in names:
         if not any(fnmatch(ledger.run, f"{name}*") for ledger in ledgers):
             there = ", ".join(ledger.run for ledger in ledgers) or "none"
-            raise InputError(f"no run is called {name!r}", location=str(store), hint=f"runs there: {there}")
+            hint = (
+                f"write --store {name.removeprefix('store=')}" if name.startswith("store=") else f"runs there: {there}"
+            )
+            raise InputError(f"no run is called {name!r}", location=str(store), hint=hint)
     return [ledger for ledger in ledgers if any(fnmatch(ledger.run, f"{name}*") for name in names or ("",))]
 
 
