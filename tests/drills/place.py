@@ -19,8 +19,8 @@ AGE = 2 * 3600.0
 BY_THE_CLOCK = ("seconds", "numerics", "version")
 """Fields of records that may differ between two runs of one line."""
 OF_OTHERS = re.compile(r"pymp-|torchinductor_|[a-z0-9_]{8}\Z")
-"""Names of temporary files that are not raycner's: of a cluster's head, which a drill ends by SIGKILL, and the file by which
-Python's tempfile tries a folder."""
+"""Names of temporary files that are not raycner's: of a cluster's head, which a drill ends by SIGKILL, and the file by
+which Python's tempfile tries a folder."""
 
 
 def copy(template: Path, place: Path) -> None:
