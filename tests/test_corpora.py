@@ -610,9 +610,18 @@ def forged_offsets(table: pa.Table) -> pa.Table:
     return table.set_column(1, "words", forged)
 
 
+def empty_words(table: pa.Table) -> pa.Table:
+    words = pa.array([["", *row[1:]] for row in table["words"].to_pylist()], table.schema.field("words").type)
+    return table.set_column(1, "words", words)
+
+
 @pytest.mark.parametrize(
     ("forge", "expected"),
-    [(forged_offsets, "not a corpus"), (lambda table: table.drop(["entities"]), "the columns of train are id, words")],
+    [
+        (forged_offsets, "not a corpus"),
+        (empty_words, "a word of train is empty"),
+        (lambda table: table.drop(["entities"]), "the columns of train are id, words"),
+    ],
 )
 def test_a_forged_corpus_is_refused(
     forge: Callable[[pa.Table], pa.Table], expected: str, folder: Path, store: ObjectStore, tmp_path: Path

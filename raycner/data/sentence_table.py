@@ -128,6 +128,8 @@ def require_sentences(path: Path, part: str) -> None:
         columns = [words, words.flatten(), entities, spans, *map(spans.field, ("start", "end", "type"))]
         if any(column.null_count for column in columns):
             raise ValueError(f"a value of {part} is missing")
+        if pc.any(pc.equal(words.flatten(), "")).as_py():
+            raise ValueError(f"a word of {part} is empty")
         number_of_words = pc.list_value_length(words).take(pc.list_parent_indices(entities))
         starts, ends = spans.field("start"), spans.field("end")
         if pc.any(pc.or_(pc.less(starts, 0), pc.less_equal(ends, starts))).as_py():

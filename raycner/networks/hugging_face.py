@@ -19,6 +19,8 @@ NOT_LEARNED = re.compile(r"(^|\.)(pooler|position_ids|token_type_ids)(\.|$)")
 """Names of weights that a checkpoint may lack: nothing that raycner trains depends on them."""
 MOST_LAYERS = 1_000
 """Layers that a network may have: each is built before its weights are read."""
+RUST_PANIC = "PanicException"
+"""What tokenizers raises for files that it believes and cannot follow. It is no Exception, and no module has it."""
 ATTENTION = ("attn_implementation", "_attn_implementation")
 """Settings of a checkpoint by which it may name an attention kernel; one with a slash is code from a hub."""
 
@@ -120,7 +122,9 @@ class HuggingFaceCheckpoint:
             return read()
         except InputError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != RUST_PANIC:
+                raise
             reason = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
             raise self._refusal(reason) from error
 

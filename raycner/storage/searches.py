@@ -81,6 +81,13 @@ class SearchRecord:
     rounds: tuple[RoundRecord, ...] = ()
     winner: WinnerRecord | None = None
 
+    def __post_init__(self) -> None:
+        if not self.objectives:
+            raise ValueError("it has no objective")
+        for trial in (trial for round_ in self.rounds for trial in round_.trials):
+            if trial.state == "complete" and len(trial.values) != len(self.objectives):
+                raise ValueError(f"trial {trial.number} has {len(trial.values)} of {len(self.objectives)} values")
+
     @staticmethod
     def key(name: str) -> str:
         """Where a search's record lies in the store."""
