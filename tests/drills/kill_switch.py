@@ -121,7 +121,8 @@ class _Switch:
             return
         with fired:
             fired.write(f"{strftime('%H:%M:%S')} {self._plan.victim} before change {change}, {event} {path}")
-        if event == "os.rename" and self._plan.cut is not None and re.search(r"~[0-9a-f]{32}\Z", path):
+        is_draft = event == "os.rename" and re.search(r"~[0-9a-f]{32}\Z", path)
+        if is_draft and self._plan.cut is not None and os.getpid() in victims:  # who survives would rename what was cut
             with suppress(OSError):
                 os.truncate(path, int(Path(path).stat().st_size * self._plan.cut))
         for pid in victims:

@@ -1,15 +1,19 @@
-"""Drills of object stores: two real servers, behind a relay that answers errors, late, in part, or not at all.
+"""Drills of object stores: real servers, behind a relay that answers errors, late, in part, or not at all.
 
     make test-chaos
 
-Swift keeps its objects on disk, moto in memory. A third server that speaks S3 and installs with pip was not to be had.
+Swift keeps its objects on disk, moto in memory. s3rver, which npm installs, is tried where it is on the PATH; it has no
+conditional writes, and needs clients that append no checksums.
 """
 
 import os
+import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +29,8 @@ from raycner.storage.store import ObjectStore
 from swift_s3 import die_with_parent, free_ports
 
 pytestmark = [pytest.mark.chaos, pytest.mark.s3, pytest.mark.timeout(3 * PATIENCE)]
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+COMMON = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 CREATE = """
 import sys
 from raycner.storage.store import ObjectStore
@@ -38,33 +44,54 @@ for line in sys.stdin:
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """moto's S3 server: the environment variables that lead a process to it."""
+    with _served(
+        [str(server_python()), "-m", "moto.server", "-H", "{host}", "-p", "{port}"], tmp_path_factory
+    ) as address:
+        yield {"AWS_ENDPOINT_URL": address, **dict.fromkeys(KEYS, "testing"), **COMMON}
+
+
+@pytest.fixture(scope="session")
+def s3rver_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The same of s3rver."""
+    program = shutil.which("s3rver")
+    if program is None:
+        pytest.skip("npm install --global s3rver")
+    folder = tmp_path_factory.mktemp("s3rver-objects")
+    with _served([program, "-d", str(folder), "-a", "{host}", "-p", "{port}"], tmp_path_factory) as address:
+        plain = dict.fromkeys(("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"), "when_required")
+        yield {"AWS_ENDPOINT_URL": address, **dict.fromkeys(KEYS, "S3RVER"), **COMMON, **plain}
+
+
+@contextmanager
+def _served(command: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server that runs during the block."""
     (port,) = free_ports(1)
-    address = f"http://127.0.0.1:{port}"
-    with (tmp_path_factory.mktemp("moto") / "log").open("wb") as log:
-        command = [str(server_python()), "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        server = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=die_with_parent)
+    words = [word.format(host="127.0.0.1", port=port) for word in command]
+    environment = os.environ | {"NODE_OPTIONS": "--openssl-legacy-provider"}  # s3rver's ciphers are old
+    with (tmp_path_factory.mktemp("server") / "log").open("wb") as log:
+        server = subprocess.Popen(words, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
 
     def answers() -> bool:
         try:
-            with urllib.request.urlopen(address, timeout=2) as answer:
-                return bool(answer.status == 200)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=2):
+                return True
+        except urllib.error.HTTPError:
+            return True
         except OSError:
             return False
 
     try:
         wait_until(answers, server)
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-        common = {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
-        yield {"AWS_ENDPOINT_URL": address, **dict.fromkeys(names, "testing"), **common}
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.kill()
         server.wait()
 
 
-@pytest.fixture(params=["swift", "moto"])
+@pytest.fixture(params=["swift", "moto", "s3rver"])
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URI of a fresh bucket of each server."""
-    server = request.getfixturevalue("s3_server" if request.param == "swift" else "moto_server")
+    server = request.getfixturevalue("s3_server" if request.param == "swift" else f"{request.param}_server")
     for name, value in server.items():
         monkeypatch.setenv(name, value)
     name = f"bucket-{uuid4().hex}"
@@ -110,6 +137,7 @@ def test_a_store_behind_a_fault(
     assert direct.read("keys/c") == b"c" * 10_000
 
 
+@pytest.mark.parametrize("bucket", ["swift", "moto"], indirect=True)
 def test_of_eight_creators_one_succeeds(bucket: str) -> None:
     """Eight processes create the same object at the same moment, ten times; each loser knows that it lost."""
     creators = [
