@@ -277,7 +277,7 @@ def test_a_folder_that_holds_something_is_left_alone(
 
 
 def test_nothing_is_left_when_it_fails(trained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("in the middle")
 
     monkeypatch.setattr("raycner.inference.export.card", fail)
