@@ -28,6 +28,18 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--against", required=True, metavar="RUN[:STEP]", help="the older step, or a folder")
     test = "annotated files (default: the test part of the newer step)"
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
+    add_comparison(parser)
+    resamples = "resamples for the 95 %% intervals (default: 1000)"
+    parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help=resamples)
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the resamples (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print the documented JSON instead of a table")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="also write a JUnit XML file")
+    add_store(parser)
+    add_encoder(parser)
+
+
+def add_comparison(parser: Parser) -> None:
+    """How test files are read, and what types may lose in them."""
     parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
     parser.add_argument(
         "--may-lose",
@@ -37,13 +49,6 @@ def add_parser(verbs: Verbs) -> None:
         help="points of F1 that each type may lose (default: 1.0)",
     )
     add_allowance(parser)
-    resamples = "resamples for the 95 %% intervals (default: 1000)"
-    parser.add_argument("--bootstrap", type=count, default=1000, metavar="N", help=resamples)
-    parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the resamples (default: 0)")
-    parser.add_argument("--json", action="store_true", help="print the documented JSON instead of a table")
-    parser.add_argument("--junit", metavar="FILE", type=Path, help="also write a JUnit XML file")
-    add_store(parser)
-    add_encoder(parser)
 
 
 def add_allowance(parser: Parser) -> None:

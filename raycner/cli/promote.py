@@ -4,8 +4,8 @@ import argparse
 
 from rich.console import Console
 
-from raycner.cli.gate import NOT_PASSED, add_allowance
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, points
+from raycner.cli.gate import NOT_PASSED, add_comparison
+from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
 from raycner.console import TextConsole
 
 
@@ -26,15 +26,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, for the history")
     test = "annotated files on which the step must pass a gate against what the alias names now, as in `raycner gate`"
     parser.add_argument("--test", nargs="+", default=(), metavar="FILE", help=test)
-    parser.add_argument("--layout", metavar="NAME", help="the layout of these files (default: by their names)")
-    parser.add_argument(
-        "--may-lose",
-        type=points,
-        default=1.0,
-        metavar="POINTS",
-        help="points of F1 that each type may lose (default: 1.0)",
-    )
-    add_allowance(parser)
+    add_comparison(parser)
     add_store(parser)
     add_encoder(parser)
 

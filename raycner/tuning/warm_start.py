@@ -11,7 +11,7 @@ import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from raycner.errors import InputError
-from raycner.hashing import Plain
+from raycner.hashing import Plain, canonical
 from raycner.registry import suggest
 from raycner.storage.searches import SearchRecord, TrialRecord
 from raycner.storage.store import ObjectStore
@@ -43,7 +43,7 @@ def find_search(store: ObjectStore, name: str) -> SearchRecord:
 def best_settings(search: SearchRecord, step: int | None) -> list[Settings]:
     """The best settings of a search, the winner first; of a step-wise search those of a step, or of its last."""
     rounds = [round_ for round_ in search.rounds if round_.steps == step] or search.rounds[-1:]
-    trials = sorted((trial for round_ in rounds for trial in round_.trials if trial.state == "complete"), key=_loss)
+    trials = sorted((trial for round_ in rounds for trial in round_.trials if trial.state == "complete"), key=_rank)
     best = [trial.settings for trial in trials]
     if search.winner and search.winner.settings in best:
         best.insert(0, search.winner.settings)
@@ -51,8 +51,8 @@ def best_settings(search: SearchRecord, step: int | None) -> list[Settings]:
     return [settings for place, settings in enumerate(own) if settings not in own[:place]]
 
 
-def _loss(trial: TrialRecord) -> float:
-    return -sum(trial.values)
+def _rank(trial: TrialRecord) -> tuple[float, str]:
+    return -sum(trial.values), canonical(trial.settings)
 
 
 def fit(space: Space, settings: Settings) -> Fit:
