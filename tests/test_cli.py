@@ -181,6 +181,13 @@ def test_the_script_ends_with_the_status(tmp_path: Path) -> None:
     assert done.stderr.startswith("raycner: optim.lr") and "Traceback" not in done.stderr
 
 
+def test_a_warning_of_the_hub_is_printed_once() -> None:
+    code = "from raycner.cli.program import main; main(['store', 'ls']); import huggingface_hub.utils.logging as hub"
+    code += "; hub.get_logger('huggingface_hub.file_download').warning('Retrying in 1s')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.count("Retrying in 1s") == 1
+
+
 def test_plan_marks_what_the_store_has(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

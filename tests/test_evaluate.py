@@ -558,7 +558,7 @@ def test_bad_input_gets_one_line(
 def test_bad_paths_get_one_line(exported: Path, tmp_path: Path, error_line: Callable[..., str]) -> None:
     assert "no such file or folder" in error_line(str(exported), str(tmp_path / "nowhere.conll"))
     (tmp_path / "a.pdf").touch()
-    assert "the name does not tell its layout; add --layout" in error_line(str(exported), str(tmp_path / "a.pdf"))
+    assert "its layout is not clear from its name; add --layout" in error_line(str(exported), str(tmp_path / "a.pdf"))
     assert "neither files nor a test part" in error_line(str(exported))
     assert "a folder has no test part of its own" in error_line(str(exported), "--test")
     file = str(write_columns(tmp_path / "a.conll"))

@@ -164,7 +164,7 @@ def test_a_reference_may_be_given(trained: str, texts: Path) -> None:
     [
         (["EMPTY"], "no sentence in them"),
         (["USUAL", "--window", "0"], "a window of 0 sentences"),
-        (["USUAL", "--reference", "EMPTY"], "less than two sentences"),
+        (["USUAL", "--reference", "EMPTY"], "fewer than two sentences"),
     ],
 )
 def test_bad_input(

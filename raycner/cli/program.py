@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = TextConsole(stderr=True)
     handler = RichHandler(console=errors, show_time=False, show_path=False, show_level=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("huggingface_hub").propagate = False  # it prints its warnings itself
     termination = Termination()
     try:
         args = parse(sys.argv[1:] if arguments is None else arguments)

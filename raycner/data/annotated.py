@@ -82,7 +82,7 @@ def layout_of(file: RawFile, files: Sequence[RawFile] = ()) -> str:
     layout = recognised(file, files)
     if layout is None:
         hint = f"add --layout with one of {', '.join(LAYOUTS.names)}"
-        raise InputError("the name does not tell its layout", location=file.name, hint=hint)
+        raise InputError("its layout is not clear from its name", location=file.name, hint=hint)
     return layout
 
 

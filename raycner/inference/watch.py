@@ -65,7 +65,7 @@ def held_out(ledger: RunLedger, steps: int, store: ObjectStore, seed: int) -> Re
             vocabulary.update(word.lower() for word in corpus["train"].words(row))
         places += [(corpus, part, row) for part in HELD_OUT for row in range(len(corpus[part]))]
     if not (places and vocabulary):
-        hint = "name text that it is used to: --reference FILES"
+        hint = "name text of the usual kind: --reference FILES"
         raise InputError("the store has no text that it was trained on", location=ledger.run, hint=hint)
     draw = random.Random(seed)
     chosen = sorted(draw.sample(range(len(places)), min(REFERENCE_SENTENCES, len(places))))
@@ -77,7 +77,7 @@ def given(passages: Iterable[Passage], seed: int) -> ReferenceText:
     """Sentences of files: one half is the reference, the words of the other half are the known ones."""
     sentences = list(_sentences(passages))
     if len(sentences) < 2:
-        raise InputError("less than two sentences", location="--reference", hint="name files with more text")
+        raise InputError("fewer than two sentences", location="--reference", hint="name files with more text")
     random.Random(seed).shuffle(sentences)
     half = len(sentences) // 2
     vocabulary = frozenset(word.lower() for sentence in sentences[half:] for word in sentence)

@@ -160,7 +160,7 @@ class TextFileLayout(FileLayout):
         try:
             "a".encode(self.encoding)
         except LookupError:
-            raise ValueError(f"encoding {self.encoding!r} is none; write utf-8, utf-16, latin-1, cp1252") from None
+            raise ValueError(f"there is no encoding {self.encoding!r}; write utf-8, utf-16, latin-1, cp1252") from None
 
     def decoded(self, files: Sequence[RawFile]) -> list[RawFile]:
         setting = "scenario.corpus.encoding"
