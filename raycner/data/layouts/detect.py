@@ -20,7 +20,7 @@ class Detect(FileLayout):
         unknown = [name for name, layout in layouts.items() if layout is None]
         if unknown:
             hint = f"set scenario.corpus.name to one of {', '.join(LAYOUTS.names)}"
-            raise InputError("its layout is clear neither from its name nor from its content", location=unknown[0], hint=hint)
+            raise InputError("neither its name nor its content shows its layout", location=unknown[0], hint=hint)
         distinct = sorted({layout for layout in layouts.values() if layout})
         if len(distinct) != 1:
             what = f"files of several layouts: {', '.join(distinct)}"
