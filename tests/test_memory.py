@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import runs
+from processes import wait_until
 from raycner.__main__ import main
 from raycner.config import RunConfig
 from raycner.data.corpora import Corpus
@@ -149,8 +150,9 @@ def test_a_killed_step_with_a_memory_resumes_bit_for_bit(stores: dict[str, Path]
         """The process ends here."""
 
     def kill_in_the_second_step(event: object) -> None:
-        steps = list(tmp_path.glob("steps/*/MANIFEST"))
-        if isinstance(event, StepAdvanced) and len(steps) == 1 and any(tmp_path.glob("snapshots/*/epoch-1/MANIFEST")):
+        is_second_epoch = isinstance(event, StepAdvanced) and event.share > 0.5
+        if is_second_epoch and len(list(tmp_path.glob("steps/*/MANIFEST"))) == 1:
+            wait_until(lambda: any(tmp_path.glob("snapshots/*/epoch-1/MANIFEST")))
             raise KilledError
 
     config = runs.small(tmp_path, *SETTINGS, MEMORY)

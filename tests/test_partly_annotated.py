@@ -119,7 +119,7 @@ def test_several_types_with_a_memory(base: Path) -> None:
         (["--types", "food", "--annotated", "town"], "no step so far learns 'town'"),
         (["--types", "food", "--annotated", "food"], "`annotated` are types of earlier steps"),
         (
-            ["--types", "food", "--partly", "food", "method.base.name=self_training"],
+            ["--types", "food", "--partly", "food", "method.name=self_training"],
             "takes words without annotation for O",
         ),
     ],

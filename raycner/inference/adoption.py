@@ -32,7 +32,7 @@ from raycner.networks.hugging_face import HuggingFaceCheckpoint
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration import run_steps
-from raycner.orchestration.recipe import recommended
+from raycner.orchestration.recipe import EXTENSION
 from raycner.orchestration.runner import run
 from raycner.storage.aliases import find_alias
 from raycner.storage.ledger import RunLedger, TrainingRecord
@@ -207,7 +207,7 @@ def _token_classifier(path: str, labels: Sequence[str], rename: Mapping[str, str
 
 
 def _settings(model: Model, name: str, test: TestFiles, store: ObjectStore) -> dict[str, Plain]:
-    """The settings of the run: one step, and the recommended recipe, by which later ones are trained."""
+    """The settings of the run: one step, and how later ones are trained."""
     config = model.network.config
     step = {"types": list(model.network.inventory.types), "adopted": model.digest, "corpus": test.corpus}
     return {
@@ -217,7 +217,7 @@ def _settings(model: Model, name: str, test: TestFiles, store: ObjectStore) -> d
             "protocol": {"name": "steps", "run_name": name, "steps": [step]},
         },
         "model": {"encoder": plain(config.encoder), "head": plain(config.head)},
-        **recommended(),
+        **EXTENSION,
     }
 
 

@@ -24,7 +24,7 @@ from raycner.inference.foreign_taggers import Tagger
 from raycner.inference.predictor import Predictor
 from raycner.networks.encoders.encoder import Words
 from raycner.orchestration import run_steps
-from raycner.orchestration.recipe import recommended
+from raycner.orchestration.recipe import EXTENSION
 from raycner.orchestration.runner import run
 from raycner.storage.durable_files import replacing
 from raycner.storage.ledger import RunLedger
@@ -121,7 +121,7 @@ def settings_of(predictions: Predictions, name: str, annotations: Path, store: s
             "corpus": {"name": "jsonl", "path": str(annotations.expanduser().absolute())},
             "protocol": {"name": "steps", "run_name": name, "steps": [step]},
         },
-        **recommended(),
+        **EXTENSION,
     }
 
 
