@@ -26,6 +26,7 @@ from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.reporting.html.page import MOST_ROWS, MOST_SEEDS, Section, contents, export, html, write
+from raycner.reporting.html.plots import curve
 from raycner.reporting.tables.search import scores_by_step
 from raycner.storage.ledger import EpochRecord, PseudoRecord, RunLedger
 from raycner.storage.searches import RoundRecord, SearchRecord, TrialRecord, WinnerRecord
@@ -228,6 +229,14 @@ def test_unfinished_runs_are_shown_and_not_averaged():
 def test_a_single_step_has_no_curve():
     names = drawn(contents(summary([run([[50.0, 60.0]], [["LOC", "PER"]])])))
     assert set(names) == {"scenario-1-1-types"}
+
+
+@pytest.mark.parametrize("scores", [[[90.0], [90.0, 91.0]], [[0.0], [0.0, 0.0]]])
+def test_an_axis_of_scores_begins_at_0_and_has_room_for_the_highest_marker(scores: list[list[float | None]]) -> None:
+    (comparison,) = summary([run(scores, [["LOC"], ["PER"]])]).comparisons
+    (axes,) = curve("micro", comparison, "micro").draw().axes
+    low, high = axes.get_ylim()
+    assert low == 0 and high > 1.05 * axes.dataLim.y1
 
 
 def test_a_heatmap_shows_each_score_and_the_forgetting():

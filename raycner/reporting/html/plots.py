@@ -74,7 +74,7 @@ def _curve(comparison: Comparison, measure: Measure, published: Published | None
                 hollow = {**look, "linestyle": ":", "markerfacecolor": PAPER, "linewidth": 1.0}
                 axes.plot(range(1, len(theirs[measure]) + 1), theirs[measure], **hollow)
     axes.set(xlabel="after step", ylabel=f"{measure}-F1 (%)")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(1.0, 1.06 * axes.dataLim.y1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y")
     legend(picture, handles, labels(rows))
