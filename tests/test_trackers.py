@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from processes import wait_until
 from raycner.callbacks.trackers import TRACKERS, TrackedRun, Tracker
 from raycner.callbacks.trackers.json_lines import JsonLines, JsonLinesRun
 from raycner.callbacks.tracking import tracked, tracker
@@ -241,6 +242,8 @@ def level_db_records(log: bytes) -> Iterator[bytes]:
             at += rest
             continue
         size, kind = struct.unpack("<HB", log[at + 4 : at + head])
+        if at + head + size > len(log):
+            return  # its end is still to be written
         record += log[at + head : at + head + size]
         at += head + size
         if kind in (1, 4):  # whole, or the last fragment
@@ -260,7 +263,12 @@ def test_wandb_reads_what_was_written_offline_and_no_key(tmp_path: Path, monkeyp
             handle(step(index))
             handle(StepFinished(record(index)))
     (file,) = (tmp_path / "tracking").glob("wandb/offline-run-*/run-*.wandb")
-    records = [Record.FromString(content) for content in level_db_records(file.read_bytes()[7:])]
+
+    def read() -> list[Any]:
+        return [Record.FromString(content) for content in level_db_records(file.read_bytes()[7:])]
+
+    wait_until(lambda: any(one.WhichOneof("record_type") == "exit" for one in read()))  # a process of W&B writes it
+    records = read()
     (run_record,) = [one.run for one in records if one.WhichOneof("record_type") == "run"]
     assert (run_record.project, run_record.display_name) == ("raycner", "mine")
     rows = [
