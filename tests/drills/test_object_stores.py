@@ -44,9 +44,8 @@ for line in sys.stdin:
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """moto's S3 server: the environment variables that lead a process to it."""
-    with _served(
-        [str(server_python()), "-m", "moto.server", "-H", "{host}", "-p", "{port}"], tmp_path_factory
-    ) as address:
+    command = [str(server_python()), "-m", "moto.server", "-H", "127.0.0.1", "-p", "{port}"]
+    with _served(command, tmp_path_factory) as address:
         yield {"AWS_ENDPOINT_URL": address, **dict.fromkeys(KEYS, "testing"), **COMMON}
 
 
@@ -57,16 +56,16 @@ def s3rver_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str
     if program is None:
         pytest.skip("npm install --global s3rver")
     folder = tmp_path_factory.mktemp("s3rver-objects")
-    with _served([program, "-d", str(folder), "-a", "{host}", "-p", "{port}"], tmp_path_factory) as address:
+    with _served([program, "-d", str(folder), "-a", "127.0.0.1", "-p", "{port}"], tmp_path_factory) as address:
         plain = dict.fromkeys(("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"), "when_required")
         yield {"AWS_ENDPOINT_URL": address, **dict.fromkeys(KEYS, "S3RVER"), **COMMON, **plain}
 
 
 @contextmanager
 def _served(command: Sequence[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that runs during the block."""
+    """The address of a server that runs during the block; `{port}` in its command is a free one."""
     (port,) = free_ports(1)
-    words = [word.format(host="127.0.0.1", port=port) for word in command]
+    words = [word.format(port=port) for word in command]
     environment = os.environ | {"NODE_OPTIONS": "--openssl-legacy-provider"}  # s3rver's ciphers are old
     with (tmp_path_factory.mktemp("server") / "log").open("wb") as log:
         server = subprocess.Popen(words, env=environment, stdout=log, stderr=log, preexec_fn=die_with_parent)
