@@ -69,9 +69,14 @@ def ledger(store: object) -> RunLedger:
 
 
 def scores(store: object) -> list[object]:
+    """`facts_of` the one run of a store."""
+    return facts_of(ledger(store))
+
+
+def facts_of(run: RunLedger) -> list[object]:
     """Everything that a run's ledger says of its steps, but for how long they took and how many worked on them."""
     facts: list[object] = []
-    for r in ledger(store).records():
+    for r in run.records():
         facts.append((r.index, r.fingerprint, r.new, r.seen, r.sentences, r.dev, r.test, r.best_epoch))
         facts += [(epoch.epoch, dict(epoch.losses), epoch.dev_score) for epoch in r.epochs]
     return facts

@@ -26,7 +26,10 @@ def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_killed_search_resumes_and_a_killed_trial_restarts(tmp_path: Path) -> None:
-    """The trial's process first, then the driver: no step that was committed is ever trained again."""
+    """The trial's process first, then the driver: no step that was committed is ever trained again.
+
+    The journal is written every few seconds: a trial that began after the last time is not repeated; its step stays.
+    """
     path = space(tmp_path, "trials=6, pruning='none',", "pass", "", "scenario.corpus.sentences=400", "optim.epochs=4")
     line = [sys.executable, "-m", "raycner", "search", str(path), "--parallel", "2"]
     driver = subprocess.Popen(
@@ -40,13 +43,16 @@ def test_a_killed_search_resumes_and_a_killed_trial_restarts(tmp_path: Path) -> 
         driver.send_signal(signal.SIGKILL)
         driver.wait(30)
     committed = written(tmp_path)
+    (journal,) = tmp_path.glob("store/searches/*/journal.log")
+    after_the_journal = [at for at in committed.values() if at > journal.stat().st_mtime_ns]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert committed.items() <= written(tmp_path).items()
     ended = trials(record_of(tmp_path))
     assert [trial.state for trial in ended] == ["complete"] * 6
     assert len({json.dumps(dict(trial.settings)) for trial in ended}) == 6
-    assert len(written(tmp_path)) == 1 + 6 * 2, "every trial's own steps, and nothing that a killed trial left over"
+    left_over = len(written(tmp_path)) - (1 + 6 * 2)  # beyond the shared step and the two of each trial
+    assert 0 <= left_over <= len(after_the_journal)
 
 
 def test_a_search_that_can_never_start_is_rejected(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
