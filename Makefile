@@ -77,6 +77,7 @@ bench: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/search.py
 	$(BIN)/python tests/benchmarks/corpus_size.py
 	$(BIN)/python tests/benchmarks/decoding.py
+	$(BIN)/python tests/benchmarks/growth.py
 
 bench-scale: .venv/ready-dev
 	$(BIN)/python tests/benchmarks/scale.py

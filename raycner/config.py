@@ -243,6 +243,12 @@ class ComputeConfig:
     continues."""
     checkpoint_seconds: float = 0.0
     """But at most one such state in so many seconds of training."""
+    sharding: Literal["none", "optimizer"] = "none"
+    """How several workers of a run hold the state of its optimiser. none: each holds all of it. optimizer: each holds
+    its share (ZeRO, stage 1), for encoders of a billion parameters and more. The updates are the same."""
+    compile: bool = False
+    """Compile the encoder by torch.compile before each step. It takes up to a minute, and pays in long steps on a
+    GPU."""
     tracker: str = "none"
     """The experiment tracker that receives losses and scores of each epoch and each step, and the scores of each trial
     of a search: none, jsonl, mlflow, tensorboard, wandb, or one of a plugin."""

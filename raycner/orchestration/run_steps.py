@@ -193,9 +193,10 @@ def _train(
     parent = finished[-1].checkpoint if finished else None
     before = None if parent is None else parent.network(config.model)
     carried = parent.record.carried if parent is not None and spec.optim.calibration == "carried" else None
-    every, seconds = config.compute.checkpoint_epochs, config.compute.checkpoint_seconds
+    compute = config.compute
+    every, seconds = compute.checkpoint_epochs, compute.checkpoint_seconds
     with SnapshotCallback(store, spec.fingerprint, every, emit, lock, seconds) as callback:
-        return train(spec, experience, before, callback, carried=carried or 0.0)
+        return train(spec, experience, before, callback, carried=carried or 0.0, compute=compute)
 
 
 def _commit(store: ObjectStore, spec: StepSpec, network: Network, record: TrainingRecord) -> StepCheckpoint:

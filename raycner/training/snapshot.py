@@ -15,6 +15,7 @@ from raycner.errors import InputError
 from raycner.hashing import plain
 from raycner.networks.weights import load_weights
 from raycner.storage.ledger import EpochRecord
+from raycner.training.sharding import kind_of
 
 State = dict[str, Tensor]
 TENSORS, FACTS = "tensors.safetensors", "snapshot.json"
@@ -96,7 +97,7 @@ class Snapshot:
             return False
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         fields = {frozenset(state) for state in self.optimizer.values()}
-        return fields <= OPTIMIZER_FIELDS.get(type(optimizer), set()) and all(
+        return fields <= OPTIMIZER_FIELDS.get(kind_of(optimizer), set()) and all(
             0 <= index < len(parameters)
             and all(tensor.shape == parameters[index].shape for name, tensor in state.items() if name != "step")
             and ("step" not in state or state["step"].numel() == 1)

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from raycner.config import OptimConfig
+from raycner.config import ComputeConfig, OptimConfig
 from raycner.data.scenarios.scenario import Experience, Split
 from raycner.events import EpochFinished, Event, Message, StepAdvanced
 from raycner.methods.method import Method
@@ -28,7 +28,7 @@ from raycner.networks.losses import LossSum
 from raycner.networks.network import Network
 from raycner.storage.ledger import EpochRecord, TrainingRecord
 from raycner.storage.scratch import scratch_folder
-from raycner.training import accumulation, ranks
+from raycner.training import accumulation, ranks, sharding
 from raycner.training.accumulation import PartCounts, WithoutEncoder, split_batch
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
@@ -100,7 +100,13 @@ def combine(terms: Mapping[str, LossSum], counts: Tensor | None = None) -> Tenso
 
 
 def train(
-    spec: StepSpec, experience: Experience, parent: Network | None, callback: StepCallback, *, carried: float = 0.0
+    spec: StepSpec,
+    experience: Experience,
+    parent: Network | None,
+    callback: StepCallback,
+    *,
+    carried: float = 0.0,
+    compute: ComputeConfig | None = None,
 ) -> tuple[Network, TrainingRecord]:
     """Train one step from the network of the step before. Every rank returns the same.
 
@@ -115,7 +121,7 @@ def train(
         seed(spec.seed, spec.index)
         grow(network, split, experience, spec)
         imprint(network, split, experience, spec)
-        trainer = StepTrainer.of(spec, network, teacher, split, experience, callback)
+        trainer = StepTrainer.of(spec, network, teacher, split, experience, callback, compute)
         for note in (*trainer.notes, *trainer.advice()):
             callback.on_event(Message(note))
         trainer.cache_states(scratch)
@@ -236,8 +242,12 @@ class StepTrainer:
         train: Split,
         experience: Experience,
         callback: StepCallback,
+        compute: ComputeConfig | None = None,
     ) -> "StepTrainer":
         """The trainer of a network that has grown, on sentences that are annotated."""
+        compute = compute or ComputeConfig()
+        if compute.compile:
+            network.encoder.compile(dynamic=True)
         learner: nn.Module = Learner(network, teacher, spec.method)
         counted = network if _reads_more_than_words(spec) else WithoutEncoder(network)
         if ranks.world_size() > 1:
@@ -258,7 +268,7 @@ class StepTrainer:
             network=network,
             learner=learner,
             part_counts=PartCounts(network, Learner(counted, teacher, spec.method)),
-            optimizer=_optimizer(network, optim),
+            optimizer=_optimizer(network, optim, compute.sharding),
             loader=loader,
             dev=dev,
             callback=callback,
@@ -294,7 +304,7 @@ class StepTrainer:
         if resumed is not None:
             epochs, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
             self.network.load_state_dict(resumed.network)
-            _restore(self.optimizer, resumed)
+            sharding.restore(self.optimizer, resumed.optimizer)
         for epoch in range(len(epochs), optim.epochs):
             if out_of_patience(optim, epochs):
                 break
@@ -306,7 +316,7 @@ class StepTrainer:
             seconds = time.monotonic() - started
             epochs += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
             self.callback.on_event(EpochFinished(number=epoch + 1, losses=losses, dev_score=score, seconds=seconds))
-            state = self.optimizer.state_dict()["state"]
+            state = sharding.moments(self.optimizer)
             network = self.network.state_dict()
             self.callback.save_snapshot(Snapshot(epochs, best_epoch, best_score, network, best, state))
         self.network.load_state_dict(best)
@@ -440,7 +450,7 @@ def seed(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
 
 
-def _optimizer(network: Network, optim: OptimConfig) -> torch.optim.Optimizer:
+def _optimizer(network: Network, optim: OptimConfig, sharded: Literal["none", "optimizer"]) -> torch.optim.Optimizer:
     parts = ((network.encoder, optim.lr), (network.head, optim.head_lr))
     groups = []
     for part, lr in parts:
@@ -450,9 +460,13 @@ def _optimizer(network: Network, optim: OptimConfig) -> torch.optim.Optimizer:
         if spared:
             spared_group = {"params": [p for p in trained if p in spared], "weight_decay": 0.0}
             groups.append({**spared_group, "lr": lr, "base_lr": lr})
-    if optim.optimizer == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=optim.weight_decay, fused=True)
-    return torch.optim.SGD(groups, momentum=optim.momentum, weight_decay=optim.weight_decay, fused=True)
+    kind: type[torch.optim.Optimizer] = torch.optim.AdamW
+    options: dict[str, Any] = {"weight_decay": optim.weight_decay, "fused": True}
+    if optim.optimizer == "sgd":
+        kind, options = torch.optim.SGD, {**options, "momentum": optim.momentum}
+    if sharded == "optimizer" and ranks.world_size() > 1:
+        return sharding.sharded(groups, kind, **options)
+    return kind(groups, **options)
 
 
 def _spared_from_decay(part: nn.Module) -> set[nn.Parameter]:
@@ -460,9 +474,3 @@ def _spared_from_decay(part: nn.Module) -> set[nn.Parameter]:
     spared = {parameter for name, parameter in part.named_parameters() if "bias" in name.rpartition(".")[2]}
     norms = (module for module in part.modules() if "Norm" in type(module).__name__)
     return spared.union(*(norm.parameters(recurse=False) for norm in norms))
-
-
-def _restore(optimizer: torch.optim.Optimizer, snapshot: Snapshot) -> None:
-    state = optimizer.state_dict()
-    state["state"] = snapshot.optimizer
-    optimizer.load_state_dict(state)
