@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--store", required=True)
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     outcomes: dict[str, list[Outcome]] = {strategy: [] for strategy in STRATEGIES}
     print("seed  strategy    dev    test   test, last step   sentences")
     for seed in range(args.seeds):
