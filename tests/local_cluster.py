@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,7 @@ class LocalCluster:
         self._folder = folder
         self._address = ""
         self._started: list[subprocess.Popen[bytes]] = []
+        self._files = tempfile.TemporaryDirectory(prefix="nodes", dir="/tmp")  # Ray's sockets need a short path
 
     @classmethod
     @contextmanager
@@ -35,13 +37,14 @@ class LocalCluster:
         finally:
             for node in reversed(cluster._started):
                 cluster.kill(node)
+            cluster._files.cleanup()
 
     @property
     def head(self) -> "subprocess.Popen[bytes]":
         return self._started[0]
 
     def join(self, cpus: int) -> "subprocess.Popen[bytes]":
-        """Start a node of so many CPUs that joins the head."""
+        """Start a node of so many CPUs that joins the head, with files of its own as on a machine of its own."""
         (agent,) = free_ports(1)
         options = (f"--address={self._address}", f"--num-cpus={cpus}", f"--dashboard-agent-listen-port={agent}")
         return self._start("node", *options)
@@ -74,7 +77,8 @@ class LocalCluster:
         wait_until(self._answers, head)
 
     def _start(self, name: str, *options: str) -> "subprocess.Popen[bytes]":
-        command = ["ray", "start", "--block", "--disable-usage-stats", *options]
+        files = f"--temp-dir={self._files.name}/{len(self._started)}"
+        command = ["ray", "start", "--block", "--disable-usage-stats", files, *options]
         with (self._folder / f"{name}.log").open("ab") as log:
             node = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
         self._started.append(node)

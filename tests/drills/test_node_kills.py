@@ -12,13 +12,17 @@ from processes import PATIENCE, wait_until
 from raycner.__main__ import main
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
+from searches import LEARNS
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos, pytest.mark.timeout(3 * PATIENCE)]
-SETTINGS = (*runs.SMALL, "optim.precision=fp64", "optim.epochs=4", "optim.first.epochs=4")
+SETTINGS = (*runs.SMALL, *LEARNS)
 LINES: dict[str, Callable[[Path, Path], tuple[str, ...]]] = {
     "run": lambda store, _: ("run", *SETTINGS, f"store={store}", "compute.workers=2"),
     "compare": lambda store, folder: ("compare", *SETTINGS, f"store={store}", "--rows", str(folder / "rows.yaml")),
-    "search": lambda store, folder: ("search", str(folder / "space.py"), f"store={store}"),
+    "search": lambda store, folder: (
+        *("search", str(folder / "space.py")),
+        *(f"store={store}", "compute.workers=0"),
+    ),
 }
 ON_THE_CLUSTER = {
     "run": (),
@@ -42,7 +46,7 @@ def test_a_submitted_line_outlives_its_node(verb: str, tmp_path: Path) -> None:
         cluster.join(2)
         output = job.communicate(timeout=PATIENCE)[0]
         assert job.returncode == 0, output
-    assert facts(store) == facts(whole)
+    assert facts(store) == facts(whole) and facts(store)
 
 
 def facts(store: Path) -> dict[str, list[object]]:
