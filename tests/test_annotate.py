@@ -205,7 +205,7 @@ def test_texts_with_line_ends_and_rare_characters(tmp_path: Path) -> None:
         (["--types", ""], "no type to annotate"),
         (["--examples", "zebra"], "none of these occurs in the texts"),
         (["--examples", "FEW"], "no entity of type 'drink' in it"),
-        (["--output", "FULL", "--format", "brat"], "there is something already"),
+        (["--output", "FULL", "--format", "brat"], "the folder is not empty"),
         (["--types", "a b", "--examples", "soup", "--format", "brat"], "has a space"),
     ],
 )

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,11 @@ from fastapi.testclient import TestClient
 
 import raycner
 from fixtures_tiny import spoken
+from processes import PATIENCE
 from raycner.__main__ import main
 from raycner.serving.service import AnswerService, Question, ServeConfig
 from raycner.serving.web import web_app
+from swift_s3 import free_ports
 
 TEXTS = [" ".join(words).replace(" .", ".") for words, _ in spoken(30, 9)]
 
@@ -142,6 +147,20 @@ def test_a_canary_answers_its_share(store: str) -> None:
     models = (service.live, service.canary, service.live)
     mixed = service.answer([Question(text, model) for text, model in zip(TEXTS, models, strict=False)])
     assert [answer.model[-2:] for answer in mixed] == [":2", ":3", ":2"]
+
+
+@pytest.mark.ray
+def test_a_terminated_server_stops(store: str) -> None:
+    (port,) = free_ports(1)
+    line = [sys.executable, "-m", "raycner", "serve", "production", "--store", store, "--port", str(port)]
+    server = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    try:
+        assert "is served at" in server.stdout.readline()
+    finally:
+        server.send_signal(signal.SIGTERM)
+    output, errors = server.communicate(timeout=PATIENCE)
+    assert server.returncode == 0 and "stopped\n" in output and "resume" not in errors, output + errors
 
 
 def test_requests_that_overlap_with_promotions_are_answered_by_one_step(store: str) -> None:

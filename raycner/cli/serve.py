@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -84,8 +85,11 @@ def run(args: argparse.Namespace, console: Console) -> None:
         timeout=args.timeout,
         encoder=args.encoder,
     ) as server:
-        console.print(f"{args.alias} is served at {server.url}; /docs describes it", highlight=False, soft_wrap=True)
-        server.wait()
+        with suppress(KeyboardInterrupt):  # an interrupt, or SIGTERM, is how a server ends
+            line = f"{args.alias} is served at {server.url}; /docs describes it"
+            console.print(line, highlight=False, soft_wrap=True)
+            server.wait()
+        console.print("stopped")
 
 
 def _canary(text: str) -> tuple[str, float]:

@@ -8,10 +8,8 @@ jsonl         texts with entities, as the layout `offsets` reads them
 """
 
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +18,7 @@ from xml.sax.saxutils import quoteattr
 from raycner.data.words import words
 from raycner.errors import InputError
 from raycner.hashing import Plain
-from raycner.storage.durable_files import create_folder, draft_of, replacing, sync_tree
+from raycner.storage.durable_files import output_folder, replacing
 
 
 class Suggestion(NamedTuple):
@@ -165,7 +163,7 @@ def _write_brat(texts: Sequence[SuggestedText], types: Sequence[str], path: Path
     unwritable = [kind for kind in types if re.search(r"\s", kind)]
     if unwritable:
         raise InputError(f"type {unwritable[0]!r} has a space", location="--format brat", hint="use another format")
-    with new_folder(path) as folder:
+    with output_folder(path) as folder:
         for rank, one in enumerate(texts, 1):
             name = f"{rank:0{len(str(len(texts)))}d}"
             lines = [
@@ -176,25 +174,6 @@ def _write_brat(texts: Sequence[SuggestedText], types: Sequence[str], path: Path
             (folder / f"{name}.ann").write_text("".join(lines), encoding="utf-8", newline="")
         sections = "[entities]\n" + "".join(f"{kind}\n" for kind in types) + "[relations]\n[events]\n[attributes]\n"
         (folder / "annotation.conf").write_text(sections, encoding="utf-8", newline="")
-
-
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that appears whole at the end of the block. Raises `InputError` where there is one with files."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError("there is something already", location=str(path), hint="name a new folder")
-    create_folder(path.parent)
-    draft = draft_of(path)
-    draft.mkdir()
-    try:
-        yield draft
-        sync_tree(draft)
-        os.replace(draft, path)  # noqa: PTH105  # over an empty folder
-    finally:
-        if draft.exists():
-            for file in draft.iterdir():
-                file.unlink()
-            draft.rmdir()
 
 
 TOOLS = {

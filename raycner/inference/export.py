@@ -8,9 +8,7 @@ Either folder has a model card. Weights are safetensors, and a folder is complet
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from raycner.inference.onnx_model import LONGEST, require_packages, write_onnx
 from raycner.inference.predictor import DESCRIPTION, ENCODER, WEIGHTS
 from raycner.inference.trained_step import TrainedStep, experience_of, load_step
 from raycner.networks.network import ModelConfig, Network
-from raycner.storage.durable_files import draft_of, remove_abandoned_drafts, sync_tree
+from raycner.storage.durable_files import output_folder
 from raycner.storage.store import ObjectStore
 from raycner.training.counting import ReadOut, count_read_outs
 from raycner.training.loader import SplitLoader
@@ -56,7 +54,7 @@ def export(
     """
     if onnx:
         require_packages()
-    with _whole(folder) as draft:
+    with output_folder(folder) as draft:
         step = load_step(address, store, encoder)
         step = replace(step, network=step.network.merged())
         network = step.network
@@ -137,22 +135,3 @@ def _write_description(step: TrainedStep, folder: Path) -> None:
     save_file({k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / WEIGHTS)
     (folder / ENCODER).mkdir()
     network.encoder.save_frame(folder / ENCODER)
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A draft next to the folder: it takes the name of the folder on success, and is removed on failure."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError("the folder is not empty", location=str(folder), hint="name a new folder, or an empty one")
-    remove_abandoned_drafts(folder)
-    draft = draft_of(folder)
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-        sync_tree(draft)
-        draft.replace(folder)
-    except OSError as error:
-        hint = "name a folder that can be written"
-        raise InputError(f"cannot be written ({error.strerror})", location=str(folder), hint=hint) from None
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

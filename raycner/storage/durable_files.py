@@ -14,6 +14,8 @@ from time import time
 from typing import BinaryIO
 from uuid import uuid4
 
+from raycner.errors import InputError
+
 DRAFT = re.compile(r"~[0-9a-f]{32}\Z")
 """The end of the name of a draft."""
 ABANDONED_AFTER = 3600.0
@@ -54,6 +56,28 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
     remove_abandoned_drafts(path)
     with replacing(path) as stream:
         yield stream
+
+
+@contextmanager
+def output_folder(folder: Path) -> Iterator[Path]:
+    """A draft of a folder that a user names. It takes the folder's place when the block ends, and is dropped when it
+    fails. Raises `InputError` where the folder has files, and where it cannot be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError("the folder is not empty", location=str(folder), hint="name a new folder, or an empty one")
+    remove_abandoned_drafts(folder)
+    draft = draft_of(folder)
+    try:
+        create_folder(folder.parent)
+        draft.mkdir()
+        yield draft
+        sync_tree(draft)
+        draft.replace(folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        hint = "name a folder that can be written"
+        raise InputError(f"cannot be written ({error.strerror})", location=str(folder), hint=hint) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def create_folder(folder: Path) -> None:
