@@ -110,6 +110,9 @@ class OptimConfig:
     fusion_share: float = omit_default_from_hash(1.0)
     """The share of each tensor that fusion mixes: the weights that matter most to the predictions of the step before,
     by their Fisher information on the step's sentences; 1 mixes all, and computes none."""
+    feature_replay: float = omit_default_from_hash(0.0)
+    """The weight of features that are drawn for the tags of earlier steps, from which the rows of all tags learn when
+    a step ends (linear head); 0 draws none. Of the words of each tag, mean and variance are stored, and no text."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -124,6 +127,8 @@ class OptimConfig:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
         if not 0 < self.fusion_share <= 1:
             raise ValueError(f"fusion_share {self.fusion_share}: a share above 0, up to 1")
+        if self.feature_replay < 0:
+            raise ValueError(f"feature_replay {self.feature_replay}: not negative")
         if not 0 <= self.fusion < 1:
             raise ValueError(f"fusion {self.fusion}: a share from 0 up to, not including, 1")
         if not 0 <= self.warmup < 1:
@@ -316,6 +321,8 @@ class RunConfig:
             raise _no_bias("optim.calibration", "carried", self.model.head.name)
         if self.eval.calibration != "none" and not module.supports_calibration:
             raise _no_bias("eval.calibration", self.eval.calibration, self.model.head.name)
+        if self.optim.feature_replay:
+            self._require_rows_to_align()
         self.eval.head(self.model.head)
         if self.eval.chooses_thresholds and (self.optim.calibration, self.eval.calibration) != ("none", "none"):
             what = f"eval.threshold={self.eval.threshold} is chosen for a read-out without calibration"
@@ -345,6 +352,19 @@ class RunConfig:
         if self.model.growth.freeze_old:
             line = f"head {head!r} is solved as a whole, old rows included"
             raise InputError(line, location="model.growth.freeze_old", hint="leave it out")
+
+    def _require_rows_to_align(self) -> None:
+        """Raise `InputError` for what features of old tags cannot be replayed with."""
+        key = "optim.feature_replay"
+        if not self.model.head.module.replays_features:
+            what = f"head {self.model.head.name!r} has no rows that features could be drawn for"
+            raise InputError(what, location=key, hint="set model.head.name=linear, or leave it out")
+        if self.model.growth.freeze_old or getattr(self.model.head, "zero_outside", False):
+            what = "it moves the rows of O and of old types, which growth.freeze_old and head.zero_outside hold"
+            raise InputError(what, location=key, hint="leave it out, or them")
+        if self.optim.calibration == "carried":
+            what = "it moves the rows whose bias calibration=carried chooses"
+            raise InputError(what, location=key, hint="set optim.calibration=none")
 
     def test_layouts(self) -> dict[str, Layout]:
         """The layouts of the extra test sets. Raises `InputError` for a setting that a layout does not have."""

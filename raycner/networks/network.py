@@ -15,6 +15,7 @@ from raycner.data.entities import Sentence, TypeInventory
 from raycner.errors import InputError
 from raycner.hashing import Plain
 from raycner.networks.batch import Batch, WordStates
+from raycner.networks.class_statistics import ClassStatistics
 from raycner.networks.encoders import ENCODERS, EncoderConfig, States, Tokens
 from raycner.networks.encoders.encoder import Words
 from raycner.networks.heads import HEADS
@@ -62,6 +63,7 @@ class Network(nn.Module):
         self.head: Head[Any] = config.head.build(self.encoder.width)
         self.head.grow(TypeInventory(), GrowthConfig())  # the columns of no type: O, in most tag heads
         self.bf16 = False
+        self.statistics = ClassStatistics({})
 
     @classmethod
     def restore(
@@ -76,8 +78,9 @@ class Network(nn.Module):
         config.require_sizes(weights, location)
         network = cls(config, memory, fresh=False)
         network.head.load_shape(inventory)
+        network.statistics, own = ClassStatistics.split(weights)
         try:
-            network.load_state_dict(dict(weights))
+            network.load_state_dict(own)
         except RuntimeError as error:
             flaw = " ".join(str(error).splitlines()[1:2]).strip() or str(error)
             hint = "the weights and the description of the network do not belong together: make them again"

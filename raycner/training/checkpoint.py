@@ -121,9 +121,8 @@ class StepCheckpoint:
         if committed is not None:
             return committed
         with scratch_folder() as folder:
-            save_file(
-                {k: v.contiguous().cpu() for k, v in network.state_dict().items()}, folder / "weights.safetensors"
-            )
+            weights = network.state_dict() | network.statistics.weights()
+            save_file({k: v.contiguous().cpu() for k, v in weights.items()}, folder / "weights.safetensors")
             facts = {
                 "spec": plain(spec),
                 "inventory": plain(network.inventory),

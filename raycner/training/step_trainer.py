@@ -34,6 +34,7 @@ from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
 from raycner.training.divergence import FiniteBatches
 from raycner.training.environment import environment
+from raycner.training.feature_replay import replay_features
 from raycner.training.fusion import fisher_information, fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.long_sentences import left_out_notes, window_notes
@@ -134,6 +135,8 @@ def train(
             share = spec.optim.fusion_share
             importance = fisher_information(parent, teacher, split) if share < 1 else None
             fuse(network, parent, spec.optim.fusion, share, importance)
+        if spec.optim.feature_replay:
+            replay_features(network, parent, experience.train, spec.optim.feature_replay)
     return network, TrainingRecord(
         index=spec.index,
         fingerprint=spec.fingerprint,

@@ -93,6 +93,8 @@ class Head(nn.Module, ABC, Generic[Output]):
     """The threshold where dev is too small to choose one; 0 keeps every entity of `predict`."""
     is_solved: ClassVar[bool] = False
     """Whether it has `sums` and `solve`: it is computed from sums over a step's words, without gradient descent."""
+    replays_features: ClassVar[bool] = False
+    """Whether rows over features of words can be aligned with features that are drawn for their tags."""
     can_imprint: ClassVar[bool] = False
     """Whether it has `class_means` and `imprint`."""
     refused_inits: ClassVar[Mapping[str, str]] = {}

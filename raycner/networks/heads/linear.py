@@ -20,6 +20,7 @@ class LinearTags(TagHead):
     """z = W f + b, with f the word's state or a hidden layer over it."""
 
     can_bake_in: ClassVar[bool] = True
+    replays_features: ClassVar[bool] = True
 
     def __init__(self, width: int, config: "Linear") -> None:
         super().__init__(config.hidden or width, config.scheme, config.decoding, config.extra_rows)

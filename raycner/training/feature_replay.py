@@ -1,0 +1,134 @@
+"""Feature replay: a step ends by aligning the rows of all tags with features drawn for the tags of earlier steps.
+
+Where a step's sentences lack an old type, its words are soon taken for those of a new type, although the encoder still
+tells them apart. Nothing is kept of the old sentences but, for each tag k, mean m_k and variance s_k^2 of the features
+of its words at the end of its own step. As the encoder moves on, the means move with the words that lie near them:
+
+    m_k <- m_k + sum_i w_ik (f_i - f'_i) / sum_i w_ik      w_ik = exp( - mean_h ((f'_ih - m_kh) / s_kh)^2 / tau )
+
+f'_i, f_i: features [H] of word i of the step's sentences, by the networks before and after the step. Then rows W alone
+are learned, from the rows W_0 with which training ended:
+
+    L(W) = KL( p_0(f_i) || p(f_i) ) + weight * CE( p(h_k), k ),    h_k ~ N(m_k, s_k^2),  p(f) = softmax(W f)
+
+Sources: drift compensation as in SDC (CVPR 2020), Gaussian features for the classifier as in SLCA (ICCV 2023).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from raycner.data.entities import split_tag
+from raycner.data.scenarios.scenario import Split
+from raycner.networks.class_statistics import ClassStatistics
+from raycner.networks.heads.tag_head import TagRows
+from raycner.networks.heads.tag_set import O
+from raycner.networks.network import Network
+from raycner.training import ranks
+from raycner.training.loader import SplitLoader
+
+TAU = 0.2
+"""How near to a mean the words lie that move it."""
+SENTENCES = 10_000
+"""At most so many sentences of the step are read, evenly spread over it."""
+WORDS = 20_000
+"""At most so many of their words keep the rows where they are."""
+DRAWN = 16
+"""Features drawn of each old tag in an update."""
+UPDATES, RATE = 150, 0.02
+"""Of the rows, by Adam."""
+
+
+class WordFeatures(NamedTuple):
+    """What the head reads of the words of some sentences, in the order of the split."""
+
+    features: Tensor
+    """[N, H]"""
+    targets: Tensor
+    """[N] tag ids"""
+
+
+def replay_features(network: Network, before: Network | None, train: Split, weight: float) -> None:
+    """Align the rows of a network that has ended its step, and add the statistics of the step's own tags.
+
+    `before` is the network of the step before. Every rank computes the same.
+    """
+    now = word_features(network, train)
+    if before is not None:
+        network.statistics = moved(before.statistics, word_features(before, train).features, now.features)
+        align_rows(network, now.features, weight)
+    network.statistics = observed(network, now)
+
+
+def word_features(network: Network, split: Split) -> WordFeatures:
+    """The features of a split's words. A collective call: each rank reads its share of the sentences."""
+    loader = SplitLoader(split, network)
+    chosen = np.unique(np.linspace(0, len(loader) - 1, min(len(loader), SENTENCES)).astype(np.int64))
+    own: list[tuple[int, Tensor, Tensor]] = []
+    with network.eval_mode():
+        for positions, batch in loader.batches_of(chosen[ranks.rank() :: ranks.world_size()]):
+            features = _rows(network).imprint_features(network.states(batch), batch)
+            for position, row, target, is_word in zip(
+                positions.tolist(), features, batch.targets, batch.mask, strict=True
+            ):
+                own.append((position, row[is_word].cpu(), target[is_word].cpu()))
+    read = sorted(ranks.gather(own, network.device), key=lambda sentence: sentence[0])
+    features = torch.cat([row for _, row, _ in read])
+    targets = torch.cat([target for _, _, target in read])
+    return WordFeatures(features.to(network.device), targets.to(network.device))
+
+
+def moved(statistics: ClassStatistics, before: Tensor, now: Tensor) -> ClassStatistics:
+    """The statistics after the encoder has moved. Shapes: features of the same words [N, H], before and now."""
+    drift = (now - before).double()
+    moments: dict[str, Tensor] = {}
+    for tag, (mean, variance) in statistics.moments.items():
+        mean, variance = mean.to(before), variance.to(before)
+        distance = ((before - mean).square() / variance).mean(1).double()  # [N]
+        nearness = torch.softmax(-distance / TAU, 0)  # the division by their sum
+        moments[tag] = torch.stack([mean + (nearness @ drift).to(mean), variance])
+    return ClassStatistics(moments)
+
+
+def align_rows(network: Network, features: Tensor, weight: float) -> None:
+    """Learn the rows alone, from features [N, H] of the step's words and those that are drawn for old tags."""
+    head = _rows(network)
+    old = {head.tags.index(tag): moments for tag, moments in network.statistics.moments.items() if tag in head.tags}
+    if not old:
+        return
+    means, variances = torch.stack([*old.values()]).to(features).unbind(1)  # [K, H] each
+    tags = torch.tensor([*old], device=features.device).repeat(DRAWN)
+    some = F.pad(features[:: -(-len(features) // WORDS)], (0, 1), value=1.0)
+    trained = head.rows.detach().clone()
+    target = (some @ trained.T).softmax(-1)
+    rows = trained.clone().requires_grad_()
+    optimizer = torch.optim.Adam([rows], lr=RATE)
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(UPDATES):
+        noise = torch.randn(DRAWN, *means.shape, generator=draw).to(features)
+        drawn = F.pad((means + variances.sqrt() * noise).flatten(0, 1), (0, 1), value=1.0)
+        held = F.kl_div((some @ rows.T).log_softmax(-1), target, reduction="batchmean")
+        loss = held + weight * F.cross_entropy(drawn @ rows.T, tags)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    with torch.no_grad():
+        head.rows.copy_(rows)
+
+
+def observed(network: Network, words: WordFeatures) -> ClassStatistics:
+    """With the statistics of the newest types' tags, of those that at least two words have."""
+    statistics, head = network.statistics, _rows(network)
+    for row, tag in enumerate(head.tags):
+        is_new = row != O and split_tag(tag)[1] in head.inventory.new
+        if is_new and (words.targets == row).sum() > 1:
+            statistics = statistics.observe(tag, words.features[words.targets == row])
+    return statistics
+
+
+def _rows(network: Network) -> TagRows[object]:
+    assert isinstance(network.head, TagRows)
+    return network.head
