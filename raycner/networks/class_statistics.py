@@ -4,11 +4,14 @@ Of each tag, mean and variance of the features of its words, as the head reads t
 weights, under `statistics/TAG`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from raycner.data.entities import split_tag
 
 PREFIX = "statistics/"
 LEAST_VARIANCE = 1e-4
@@ -30,6 +33,16 @@ class ClassStatistics:
     def weights(self) -> dict[str, Tensor]:
         """The inverse of `split`."""
         return {f"{PREFIX}{tag}": moments for tag, moments in self.moments.items()}
+
+    def renamed(self, names: Mapping[str, str]) -> "ClassStatistics":
+        """Those of the types in `names`, under their new names; of types that become one, none."""
+        counts = Counter(names.values())
+        moments: dict[str, Tensor] = {}
+        for tag, value in self.moments.items():
+            prefix, kind = split_tag(tag)
+            if kind in names and counts[names[kind]] == 1:
+                moments[f"{prefix}-{names[kind]}"] = value
+        return ClassStatistics(moments)
 
     def observe(self, tag: str, features: Tensor) -> "ClassStatistics":
         """With the statistics of a further tag. Shapes: features [N, H], N at least 2."""

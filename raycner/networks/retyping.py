@@ -32,6 +32,7 @@ def retyped(network: Network, retyping: Retyping = AS_IT_IS) -> Network:
         weights["head.rows"] = torch.cat([outside, *(of_types[old] for new in parts for old in parts[new])]).detach()
     try:
         config = _with_rows(network.config, parts)
+        weights |= network.statistics.renamed(names).weights()
         return Network.restore(config, TypeInventory().grow(tuple(parts)), network.encoder.memory(), weights)
     except RuntimeError:
         raise _refusal(network) from None
