@@ -41,11 +41,11 @@ def weights(store: Path) -> list[dict[str, Tensor]]:
 
 def test_a_step_stores_mean_and_variance_of_each_tag(store: Path) -> None:
     types = [step.new for step in runs.ledger(store).planned]
-    known: set[str] = set()
+    so_far: set[str] = set()
     for new, tensors in zip(types, weights(store), strict=True):
-        known |= {f"{prefix}-{kind}" for kind in new for prefix in "BI"}
+        so_far |= {f"{prefix}-{kind}" for kind in new for prefix in "BI"}
         statistics, others = ClassStatistics.split(tensors)
-        assert {f"B-{kind}" for kind in new} <= statistics.moments.keys() <= known
+        assert {f"B-{kind}" for kind in new} <= statistics.moments.keys() <= so_far
         assert not any(name.startswith("statistics") for name in others)
         for moments in statistics.moments.values():
             assert moments.shape == (2, others["head.rows"].shape[1] - 1) and (moments[1] >= LEAST_VARIANCE).all()
@@ -121,10 +121,10 @@ def test_less_is_forgotten(store: Path, tmp_path: Path) -> None:
     run(RunConfig.load([*SETTINGS, f"store={tmp_path}"]), runs.silent)
     first, *_ = runs.ledger(store).planned
 
-    def recalls(of: Path) -> list[float]:
+    def recalled(of: Path) -> list[float]:
         return [recall(record.test[first.new[0]]) for record in runs.ledger(of).records()[1:]]
 
-    assert sum(recalls(store)) > sum(recalls(tmp_path))
+    assert sum(recalled(store)) > sum(recalled(tmp_path))
 
 
 def test_exports_hold_no_statistics(store: Path, tmp_path: Path) -> None:

@@ -21,11 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from raycner.data.entities import split_tag
+from raycner.data.entities import OUTSIDE, split_tag
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.class_statistics import ClassStatistics
-from raycner.networks.heads.tag_head import TagRows
-from raycner.networks.heads.tag_set import O
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.loader import SplitLoader
@@ -70,7 +68,7 @@ def word_features(network: Network, split: Split) -> WordFeatures:
     own: list[tuple[int, Tensor, Tensor]] = []
     with network.eval_mode():
         for positions, batch in loader.batches_of(chosen[ranks.rank() :: ranks.world_size()]):
-            features = _rows(network).imprint_features(network.states(batch), batch)
+            features = network.head.row_features(network.states(batch), batch)
             for position, row, target, is_word in zip(
                 positions.tolist(), features, batch.targets, batch.mask, strict=True
             ):
@@ -95,14 +93,14 @@ def moved(statistics: ClassStatistics, before: Tensor, now: Tensor) -> ClassStat
 
 def align_rows(network: Network, features: Tensor, weight: float) -> None:
     """Learn the rows alone, from features [N, H] of the step's words and those that are drawn for old tags."""
-    head = _rows(network)
+    head = network.head
     old = {head.tags.index(tag): moments for tag, moments in network.statistics.moments.items() if tag in head.tags}
     if not old:
         return
     means, variances = torch.stack([*old.values()]).to(features).unbind(1)  # [K, H] each
     tags = torch.tensor([*old], device=features.device).repeat(DRAWN)
     some = F.pad(features[:: -(-len(features) // WORDS)], (0, 1), value=1.0)
-    trained = head.rows.detach().clone()
+    trained = head.row_weights
     target = (some @ trained.T).softmax(-1)
     rows = trained.clone().requires_grad_()
     optimizer = torch.optim.Adam([rows], lr=RATE)
@@ -115,20 +113,14 @@ def align_rows(network: Network, features: Tensor, weight: float) -> None:
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()
-    with torch.no_grad():
-        head.rows.copy_(rows)
+    head.row_weights = rows.detach()
 
 
 def observed(network: Network, words: WordFeatures) -> ClassStatistics:
     """With the statistics of the newest types' tags, of those that at least two words have."""
-    statistics, head = network.statistics, _rows(network)
+    statistics, head = network.statistics, network.head
     for row, tag in enumerate(head.tags):
-        is_new = row != O and split_tag(tag)[1] in head.inventory.new
+        is_new = tag != OUTSIDE and split_tag(tag)[1] in head.inventory.new
         if is_new and (words.targets == row).sum() > 1:
             statistics = statistics.observe(tag, words.features[words.targets == row])
     return statistics
-
-
-def _rows(network: Network) -> TagRows[object]:
-    assert isinstance(network.head, TagRows)
-    return network.head

@@ -94,7 +94,7 @@ class Head(nn.Module, ABC, Generic[Output]):
     is_solved: ClassVar[bool] = False
     """Whether it has `sums` and `solve`: it is computed from sums over a step's words, without gradient descent."""
     replays_features: ClassVar[bool] = False
-    """Whether rows over features of words can be aligned with features that are drawn for their tags."""
+    """Whether it has `tags`, `row_features` and `row_weights`: one row per tag, over features of words."""
     can_imprint: ClassVar[bool] = False
     """Whether it has `class_means` and `imprint`."""
     refused_inits: ClassVar[Mapping[str, str]] = {}
@@ -206,6 +206,24 @@ class Head(nn.Module, ABC, Generic[Output]):
     def imprint(self, sums: Tensor, counts: Tensor) -> None:  # noqa: ARG002
         """Set the direction of each new row to the mean feature of its tag."""
         raise TypeError(f"{type(self).__name__} has no rows to imprint")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tag of each row."""
+        raise TypeError(f"{type(self).__name__} has no tags")
+
+    def row_features(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
+        """[B, T, H] what the rows read of each word."""
+        raise TypeError(f"{type(self).__name__} has no rows over features of words")
+
+    @property
+    def row_weights(self) -> Tensor:
+        """[C, H + 1] the rows over these features, the bias last."""
+        raise TypeError(f"{type(self).__name__} has no rows over features of words")
+
+    @row_weights.setter
+    def row_weights(self, rows: Tensor) -> None:  # noqa: ARG002
+        raise TypeError(f"{type(self).__name__} has no rows over features of words")
 
     def align(self) -> None:
         """Scale the new rows to the mean norm of the old ones."""

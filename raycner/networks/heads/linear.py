@@ -47,6 +47,18 @@ class LinearTags(TagHead):
     def imprint_features(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
         return self.features(states)
 
+    def row_features(self, states: States, batch: Batch) -> Tensor:  # noqa: ARG002
+        return self.features(states)
+
+    @property
+    def row_weights(self) -> Tensor:
+        return self.weight.detach()
+
+    @row_weights.setter
+    def row_weights(self, rows: Tensor) -> None:
+        with torch.no_grad():
+            self.rows.copy_(rows[len(self.frozen) :])
+
     def as_linear(self, new_type_bias: float = 0.0) -> LinearLayer | None:
         if self.hidden is not None:
             return None
