@@ -1,4 +1,4 @@
-"""Should a step keep a share of the weights of the step before, of which weights, and align its new rows?"""
+"""Should a step end with weights of the step before, aligned new rows, and features replayed for old tags?"""
 
 from optuna import Trial
 
@@ -9,12 +9,20 @@ def space(trial: Trial) -> None:
     trial.suggest_float("optim.fusion", 0.0, 0.7, step=0.1)
     trial.suggest_float("optim.fusion_share", 0.05, 1.0, log=True)
     trial.suggest_categorical("model.growth.align", [False, True])
+    trial.suggest_categorical("optim.feature_replay", [0.0, 0.1, 0.5, 2.0])
 
 
 STUDY = Study(
     base="jobs/demo.yaml",
     overrides=("method.name=extend_ner", "compute.workers=0"),
     space=space,
-    first=[{"optim.fusion": 0.0, "optim.fusion_share": 1.0, "model.growth.align": False}],
+    first=[
+        {
+            "optim.fusion": 0.0,
+            "optim.fusion_share": 1.0,
+            "model.growth.align": False,
+            "optim.feature_replay": 0.0,
+        }
+    ],
     trials=16,
 )
