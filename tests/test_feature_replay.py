@@ -19,7 +19,7 @@ from raycner.networks.class_statistics import LEAST_VARIANCE, ClassStatistics
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration.runner import run
-from raycner.training.feature_replay import TAU, align_rows, moved
+from raycner.training.feature_replay import RIDGE, align_rows, moved
 
 SETTINGS = (*runs.SMALL, "method={name: extend_ner}", "scenario.corpus.sentences=240", "optim.epochs=4")
 REPLAYED = (*SETTINGS, "optim.feature_replay=0.5")
@@ -55,14 +55,16 @@ def test_a_step_stores_mean_and_variance_of_each_tag(store: Path) -> None:
     np.testing.assert_allclose(variance, features.numpy().var(0, ddof=1) + LEAST_VARIANCE, rtol=1e-5)
 
 
-def test_means_move_with_the_words_near_them() -> None:
+def test_means_move_as_the_features_of_words_do() -> None:
     draw = np.random.RandomState(0)
     before, now = draw.randn(20, 3), draw.randn(20, 3)
     mean, variance = draw.randn(3), 0.5 + draw.rand(3)
     statistics = ClassStatistics({"B-x": torch.tensor(np.stack([mean, variance]))})
     after = moved(statistics, torch.tensor(before), torch.tensor(now)).moments["B-x"]
-    w = np.exp(-(((before - mean) ** 2) / variance).mean(1) / TAU)
-    np.testing.assert_allclose(after[0], mean + (w[:, None] * (now - before)).sum(0) / w.sum())
+    words = np.c_[before, np.ones(20)]
+    gram = words.T @ words
+    drift = np.linalg.inv(gram + RIDGE * np.diag(gram).mean() * np.eye(4)) @ words.T @ (now - before)
+    np.testing.assert_allclose(after[0], mean + np.r_[mean, 1.0] @ drift)
     np.testing.assert_allclose(after[1], variance)
     still = moved(statistics, torch.tensor(before), torch.tensor(before)).moments["B-x"]
     torch.testing.assert_close(still, statistics.moments["B-x"])

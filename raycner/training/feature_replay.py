@@ -2,16 +2,17 @@
 
 Where a step's sentences lack an old type, its words are soon taken for those of a new type, although the encoder still
 tells them apart. Nothing is kept of the old sentences but, for each tag k, mean m_k and variance s_k^2 of the features
-of its words at the end of its own step. As the encoder moves on, the means move with the words that lie near them:
+of its words at the end of its own step. As the encoder moves on, the means move as the features of the step's words do,
+by an affine map D [H, H + 1]:
 
-    m_k <- m_k + sum_i w_ik (f_i - f'_i) / sum_i w_ik      w_ik = exp( - mean_h ((f'_ih - m_kh) / s_kh)^2 / tau )
+    m_k <- m_k + D [m_k; 1]      D = argmin_D  sum_i || f_i - f'_i - D [f'_i; 1] ||^2 + ridge * ||D||^2
 
 f'_i, f_i: features [H] of word i of the step's sentences, by the networks before and after the step. Then rows W alone
 are learned, from the rows W_0 with which training ended:
 
     L(W) = KL( p_0(f_i) || p(f_i) ) + weight * CE( p(h_k), k ),    h_k ~ N(m_k, s_k^2),  p(f) = softmax(W f)
 
-Sources: drift compensation as in SDC (CVPR 2020), Gaussian features for the classifier as in SLCA (ICCV 2023).
+Sources: a learned map of the drift as in LDC (ECCV 2024), Gaussian features for the classifier as in SLCA (ICCV 2023).
 """
 
 from typing import NamedTuple
@@ -28,8 +29,8 @@ from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.loader import SplitLoader
 
-TAU = 0.2
-"""How near to a mean the words lie that move it."""
+RIDGE = 0.1
+"""In units of the mean square of a feature, summed over the words."""
 SENTENCES = 10_000
 """At most so many sentences of the step are read, evenly spread over it."""
 WORDS = 20_000
@@ -81,13 +82,16 @@ def word_features(network: Network, split: Split) -> WordFeatures:
 
 def moved(statistics: ClassStatistics, before: Tensor, now: Tensor) -> ClassStatistics:
     """The statistics after the encoder has moved. Shapes: features of the same words [N, H], before and now."""
-    drift = (now - before).double()
+    if not statistics.moments:
+        return statistics
+    words = F.pad(before, (0, 1), value=1.0).double()
+    gram = words.T @ words  # [H + 1, H + 1]
+    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram)).to(gram)
+    drift = torch.linalg.solve(gram + ridge, words.T @ (now - before).double())  # [H + 1, H]
     moments: dict[str, Tensor] = {}
     for tag, (mean, variance) in statistics.moments.items():
         mean, variance = mean.to(before), variance.to(before)
-        distance = ((before - mean).square() / variance).mean(1).double()  # [N]
-        nearness = torch.softmax(-distance / TAU, 0)  # the division by their sum
-        moments[tag] = torch.stack([mean + (nearness @ drift).to(mean), variance])
+        moments[tag] = torch.stack([mean + (F.pad(mean, (0, 1), value=1.0).double() @ drift).to(mean), variance])
     return ClassStatistics(moments)
 
 
