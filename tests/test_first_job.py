@@ -10,7 +10,7 @@ from raycner.cli.program import main
 from raycner.config import RunConfig
 from raycner.data.scenarios.protocol import in_steps
 from raycner.errors import InputError
-from raycner.methods.duplet import Duplet
+from raycner.methods.extend_ner import ExtendNER
 from raycner.methods.finetuning import Finetuning
 from raycner.methods.span_kl import SpanKL
 
@@ -34,7 +34,7 @@ def test_a_first_job_is_planned_as_it_is(folder: Path, tiny_bert: str, capsys: p
     config = RunConfig.load(["my_job.yaml"])
     assert config.scenario.order == ("PER", "LOC"), "the most frequent first"
     assert config.scenario.corpus.chosen == {"path": str(folder)}
-    assert isinstance(config.method, Duplet)
+    assert isinstance(config.method, ExtendNER) and config.optim.feature_replay
     text = Path("my_job.yaml").read_text()
     assert "- PER    # 20" in text and "# test: no file of its own" in text
     assert main(["plan", "my_job.yaml", f"model.encoder.path={tiny_bert}"]) == 0

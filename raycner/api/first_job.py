@@ -100,8 +100,7 @@ def _lines(contents: CorpusContents, form: Form, reservoir: Mapping[str, Plain])
     if nested:
         yield "  head: {name: spans, decoding: nested}    # entities may overlap"
     yield f"method: {spell(_method(form, len(types) > first, nested))}"
-    yield "# optim: {updates: 100}                  # a first look: by default each step makes at least 500 updates"
-    yield "# optim: {epochs: 10, batch_size: 32}    # by default chosen for the number of sentences of each step"
+    yield from _optim({} if nested or len(types) <= first else recommended(form).get("optim", {}))
     yield "# compute: {workers: 2}                  # Ray Train workers; 0 trains in this process"
 
 
@@ -115,6 +114,15 @@ def _kept(form: Form, reservoir: Mapping[str, Plain]) -> Iterator[str]:
         yield f"  {name}: {spell({**settings, **reservoir})}"
     if form == "memory":
         yield "  # memory.until: 2027-12-31    # the last day on which the sentences may be kept"
+
+
+def _optim(settings: Mapping[str, Plain]) -> Iterator[str]:
+    """What of the recipe is optimisation, and what else may be set there."""
+    yield "optim:" if settings else "# optim:"
+    yield from (f"  {key}: {spell(value)}" for key, value in settings.items())
+    yield "#  updates: 100      # a first look: by default each step makes at least 500 updates"
+    yield "#  epochs: 10        # by default chosen for the number of sentences of each step, as is the next one"
+    yield "#  batch_size: 32"
 
 
 def _method(form: Form, is_continual: bool, nested: bool) -> Mapping[str, Plain]:

@@ -30,7 +30,7 @@ from raycner.training import ranks
 from raycner.training.loader import SplitLoader
 
 RIDGE = 0.1
-"""In units of the mean square of a feature, summed over the words."""
+"""In units of the squares of a feature summed over the words, on average over features."""
 SENTENCES = 10_000
 """At most so many sentences of the step are read, evenly spread over it."""
 WORDS = 20_000
