@@ -78,7 +78,7 @@ def test_the_best_state_is_saved(store: ObjectStore, select_by: str, average: An
 def test_biases_and_norms_may_be_spared_from_decay(tiny_bert: str, decay: Any) -> None:
     network = Network(ModelConfig(encoder=Pretrained(path=tiny_bert), head=Linear(hidden=4)))
     network.start_step(TypeInventory().grow(("animal",)), [["Ada"]])
-    optimizer = _optimizer(network, OptimConfig(decay=decay, weight_decay=0.1, lr=1e-3, head_lr=1e-2))
+    optimizer = _optimizer(network, OptimConfig(decay=decay, weight_decay=0.1, lr=1e-3, head_lr=1e-2), "none")
     groups = {parameter: group for group in optimizer.param_groups for parameter in group["params"]}
     named = dict(network.named_parameters())
     assert groups.keys() == {parameter for parameter in named.values() if parameter.requires_grad}
