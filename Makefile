@@ -22,7 +22,7 @@ export RAY_TRAIN_HEALTH_CHECK_INTERVAL_S ?= 0.2
 export TOKENIZERS_PARALLELISM ?= false
 test test-chaos check bench: export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-chaos test-all test-matrix test-versions check leaderboard leaderboard-page bench bench-scale audit clean
+.PHONY: demo docs test test-chaos test-all test-matrix test-versions check leaderboard leaderboard-page bench bench-scale audit clean
 
 demo: .venv/ready
 	$(BIN)/raycner run jobs/demo.yaml method.name=finetuning
