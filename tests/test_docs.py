@@ -204,3 +204,10 @@ def test_a_docstring_keeps_its_equations_and_is_otherwise_prose() -> None:
     assert "A sum of \\* and \\_." in text
     assert "``` { .text .no-copy }\nL = a * b\n  + c\n```" in text
     assert "See `a * b`." in text
+
+
+def test_targets_that_are_names_of_folders_are_made_every_time() -> None:
+    lines = (ROOT / "Makefile").read_text("utf-8").splitlines()
+    targets = {line.partition(":")[0] for line in lines if re.match(r"[a-z-]+:(?!=)", line)}
+    (phony,) = (line.split()[1:] for line in lines if line.startswith(".PHONY:"))
+    assert {target for target in targets if (ROOT / target).exists()} <= set(phony)
