@@ -107,7 +107,7 @@ def train(
     callback: StepCallback,
     *,
     carried: float = 0.0,
-    compute: ComputeConfig | None = None,
+    compute: ComputeConfig = ComputeConfig(),
 ) -> tuple[Network, TrainingRecord]:
     """Train one step from the network of the step before. Every rank returns the same.
 
@@ -245,10 +245,9 @@ class StepTrainer:
         train: Split,
         experience: Experience,
         callback: StepCallback,
-        compute: ComputeConfig | None = None,
+        compute: ComputeConfig = ComputeConfig(),
     ) -> "StepTrainer":
         """The trainer of a network that has grown, on sentences that are annotated."""
-        compute = compute or ComputeConfig()
         if compute.compile:
             network.encoder.compile(dynamic=True)
         learner: nn.Module = Learner(network, teacher, spec.method)
