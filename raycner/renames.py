@@ -1,4 +1,5 @@
-"""Settings of earlier versions: they are still read, with a note that gives the new name (`settings.renamed`)."""
+"""Settings over the versions: earlier names, still read with a note that gives the new one (`settings.renamed`), and
+later additions, which ledgers of earlier versions lack."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -84,3 +85,45 @@ RENAMED: dict[str, Renamed] = {
     },
 }
 """By the dotted name that a setting had."""
+
+ADDED: dict[str, Plain] = {
+    "scenario.protocol.slices": "",
+    "scenario.train_share": 1.0,
+    "scenario.memory.size": 0,
+    "scenario.memory.per": "type",
+    "scenario.memory.choose": "random",
+    "scenario.memory.keep": "labels",
+    "scenario.memory.until": None,
+    "scenario.reservoir.path": "",
+    "scenario.reservoir.size": 20,
+    "scenario.reservoir.confidence": 0.9,
+    "encoder.output_dropout": 0.0,
+    "encoder.frozen": "never",
+    "encoder.projection": False,
+    "encoder.checkpointing": False,
+    "encoder.adapters.rank": 0,
+    "encoder.adapters.alpha": 16.0,
+    "encoder.adapters.dropout": 0.0,
+    "encoder.adapters.targets": [],
+    "head.hidden": 0,
+    "head.extra_rows": [],
+    "head.zero_outside": False,
+    "growth.align": False,
+    "hold": "pseudo",
+    "old_row_gradient": 1.0,
+    "refresh": "batch",
+    "optim.decay": "all",
+    "optim.order": "pools",
+    "optim.select_by": "micro",
+    "optim.patience": 0,
+    "optim.fusion": 0.0,
+    "optim.fusion_share": 1.0,
+    "optim.feature_replay": 0.0,
+    "optim.accumulate": 1,
+}
+"""By the end of its dotted name, a setting added later: the value that means "as before"."""
+
+
+def as_before(name: str, value: Plain) -> bool:
+    """Whether a setting, by its dotted name, was added later and stands at the value that a ledger without it means."""
+    return any(value == ADDED[end] for end in ADDED if f".{name}".endswith(f".{end}"))

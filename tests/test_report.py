@@ -357,6 +357,17 @@ def test_runs_that_differ_by_seed_are_one_row():
     assert [point.micro.mean for point in row.curve] == pytest.approx([82.75, 67.75, 56.75, 57.75])
 
 
+def test_a_ledger_without_a_later_setting_is_in_the_row_of_those_with_its_default():
+    earlier = run(SCORES, PLAN, method=DLD, seed=0)
+    later = DLD | {"base": {"name": "extend_ner", "kd_weight": 1.0, "old_row_gradient": 1.0}}
+    scenario = {"memory": {"size": 0, "per": "type"}, "train_share": 1.0}
+    (row,) = summary([earlier, run(SCORES, PLAN, method=later, scenario=scenario, seed=1)]).comparisons[0].rows
+    assert (row.label, row.seeds) == ("dld(extend_ner)", (0, 1))
+    with_memory = run(SCORES, PLAN, scenario={"memory": {"size": 20, "per": "type"}})
+    labels = {row.label for row in summary([earlier, with_memory]).comparisons[0].rows}
+    assert labels == {"dld(extend_ner)", "dld(extend_ner) scenario.memory.size=20"}
+
+
 def test_of_two_runs_with_one_seed_the_longer_counts():
     short_one, long_one = run(SCORES[:1], PLAN, run="a"), run(SCORES, PLAN, run="b")
     for pair in ([short_one, long_one], [long_one, short_one]):

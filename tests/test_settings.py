@@ -13,11 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raycner.config import RunConfig, read
+from raycner.config import OptimConfig, RunConfig, read
+from raycner.data.scenarios.protocol import PROTOCOLS
+from raycner.data.scenarios.scenario import ScenarioConfig
 from raycner.errors import InputError
 from raycner.hashing import canonical, fingerprint, not_hashed, omit_default_from_hash, plain
+from raycner.methods.method import METHODS
+from raycner.networks.encoders.encoder import ENCODERS
+from raycner.networks.heads.head import HEADS, GrowthConfig
 from raycner.registry import Registry, suggest
-from raycner.settings import build, spell
+from raycner.renames import as_before
+from raycner.settings import build, flat, spell
 
 SHAPES = Registry("shape")
 
@@ -250,6 +256,36 @@ def test_a_field_omitted_at_its_default_leaves_old_fingerprints_alone() -> None:
     assert fingerprint({"inside": [Now(2)]}) == fingerprint({"inside": [Before(2)]})
     assert plain(Now()) == {"copies": 1, "folds": 0}
     assert build(Now, plain(Now(folds=2))) == Now(folds=2)
+
+
+SECTIONS = {
+    "optim": [OptimConfig],
+    "scenario": [ScenarioConfig],
+    "scenario.protocol": PROTOCOLS.values(),
+    "model.encoder": ENCODERS.values(),
+    "model.head": HEADS.values(),
+    "model.growth": [GrowthConfig],
+    "method": METHODS.values(),
+    "method.base": METHODS.values(),
+}
+
+
+def test_settings_that_fingerprints_omit_are_read_as_before_where_a_ledger_lacks_them() -> None:
+    fields = [
+        (section, field) for section, kinds in SECTIONS.items() for kind in kinds for field in dataclasses.fields(kind)
+    ]
+    omitted = [
+        (f"{section}.{field.name}", plain(field.metadata["omitted"]))
+        for section, field in fields
+        if "omitted" in field.metadata
+    ]
+    settings = {}
+    for name, value in omitted:
+        settings |= flat(value, name) if isinstance(value, dict) else {name: value}
+    assert len(settings) > 20
+    assert [name for name, value in settings.items() if not as_before(name, value)] == []
+    assert not as_before("optim.feature_replay", 0.5)
+    assert not as_before("scenario.order", "pools")
 
 
 def test_kinds_with_equal_fields_have_different_fingerprints() -> None:

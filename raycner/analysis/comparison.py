@@ -16,6 +16,7 @@ from typing import Any
 from raycner.analysis.provenance import differing, numerics
 from raycner.analysis.scores import Run, learns_tasks, protocol_name
 from raycner.analysis.statistics import Effect, Spread, difference, holm, paired_effect, spread
+from raycner.renames import as_before
 from raycner.settings import flat, spell
 
 
@@ -296,16 +297,22 @@ def _title(run: Run) -> str:
 
 
 def _system_settings(run: Run) -> dict[str, Any]:
-    """The settings that make a row: all but the seed, the compute and the store.
+    """By dotted name, the settings that make a row: all but the seed, the corpus, the compute and the store.
 
-    Of the evaluation, only what changes the predictions counts. `optim.conlleval` is a setting of version 0.1.
+    Of the evaluation, only what changes the predictions counts. `optim.conlleval` is a setting of version 0.1. Settings
+    that ledgers of earlier versions lack count where they mean something else than before.
     """
-    settings = {key: value for key, value in run.config.items() if key not in ("seed", "compute", "store", "eval")}
-    if "optim" in settings:
-        settings["optim"] = {key: value for key, value in settings["optim"].items() if key != "conlleval"}
-    evaluation = run.config.get("eval", {})
-    changed = {key: evaluation[key] for key in ("decoding", "threshold") if evaluation.get(key) is not None}
-    return {**settings, "eval": changed} if changed else settings
+    apart = ("seed", "compute", "store", "eval", "scenario.corpus", "optim.conlleval")
+    read_out = ("eval.decoding", "eval.threshold")
+    return {
+        name: value
+        for name, value in flat(run.config).items()
+        if not as_before(name, value) and (not _is_of(name, apart) or (_is_of(name, read_out) and value is not None))
+    }
+
+
+def _is_of(name: str, sections: Sequence[str]) -> bool:
+    return any(f"{name}.".startswith(f"{section}.") for section in sections)
 
 
 def _key(value: Any) -> str:
@@ -317,7 +324,7 @@ def _distinguishing(systems: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {}
     by_title = sorted(systems, key=lambda key: _title(systems[key]))
     for _, namesakes in groupby(by_title, key=lambda key: _title(systems[key])):
-        by_key = {key: flat(_system_settings(systems[key])) for key in namesakes}
+        by_key = {key: _system_settings(systems[key]) for key in namesakes}
         common = set.intersection(*({(name, _key(value)) for name, value in one.items()} for one in by_key.values()))
         for key, one in by_key.items():
             settings[key] = {name: value for name, value in one.items() if (name, _key(value)) not in common}
