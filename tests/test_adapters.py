@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,8 @@ def test_resuming_is_exact_and_the_base_is_shared(settings: tuple[str, ...], tmp
 
         def on_event(self, event: object, /) -> None: ...
 
-        def save_snapshot(self, snapshot: Snapshot) -> None:
-            self.snapshots.append(copy.deepcopy(snapshot))
+        def save_snapshot(self, _: int, take: Callable[[], Snapshot], /) -> None:
+            self.snapshots.append(copy.deepcopy(take()))
 
         def load_snapshot(self) -> Snapshot | None:
             return self.resumed

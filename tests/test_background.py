@@ -1,6 +1,7 @@
 """What happens next to training: batches are collated ahead of it, snapshots are written behind it."""
 
 import threading
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -93,27 +94,34 @@ def test_training_continues_while_a_snapshot_is_written(tmp_path: Path, monkeypa
     monkeypatch.setattr(ObjectStore, "push", slow_push)
     with SnapshotCallback(store, "f" * 16, 1, ignore_events) as callback:
         first = snapshot(1, 0)
-        callback.save_snapshot(first)
+        callback.save_snapshot(1, lambda: first)
         first.network["weight"] += 100  # the next update
-        callback.save_snapshot(snapshot(2, 0))  # the first one is still being written
+        callback.save_snapshot(2, partial(snapshot, 2, 0))  # the first one is still being written
         assert callback.load_snapshot() is None
         is_free.set()
         callback.writer.finish()
         newest = callback.load_snapshot()
         assert newest is not None and len(newest.epochs) == 1
         assert torch.equal(newest.network["weight"], torch.ones(3))
-        callback.save_snapshot(snapshot(3, 0))
+        callback.save_snapshot(3, partial(snapshot, 3, 0))
     newest = callback.load_snapshot()
     assert newest is not None and len(newest.epochs) == 3, "the write ends before the step does"
 
 
 def test_snapshots_keep_their_distance(tmp_path: Path) -> None:
+    taken = []
+
+    def take(epochs: int) -> Snapshot:
+        taken.append(epochs)
+        return snapshot(epochs, 0)
+
     with SnapshotCallback(ObjectStore(str(tmp_path)), "f" * 16, 1, ignore_events, seconds=3600) as callback:
         for epochs in (1, 2, 3):
-            callback.save_snapshot(snapshot(epochs, 0))
+            callback.save_snapshot(epochs, partial(take, epochs))
             callback.writer.finish()
     newest = callback.load_snapshot()
     assert newest is not None and len(newest.epochs) == 1
+    assert taken == [1], "a state that is not written is not gathered"
 
 
 def test_a_failed_write_ends_the_step_at_the_next_epoch(tmp_path: Path) -> None:
@@ -124,8 +132,8 @@ def test_a_failed_write_ends_the_step_at_the_next_epoch(tmp_path: Path) -> None:
         pytest.raises(InputError, match="cannot be written"),
         SnapshotCallback(ObjectStore(str(tmp_path)), "f" * 16, 1, ignore_events) as callback,
     ):
-        callback.save_snapshot(next_epoch)
+        callback.save_snapshot(1, lambda: next_epoch)
         while callback.writer.is_busy:
             threading.Event().wait(0.01)
-        callback.save_snapshot(next_epoch)
+        callback.save_snapshot(1, lambda: next_epoch)
         raise AssertionError("the first write had failed")

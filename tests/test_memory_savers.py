@@ -73,6 +73,13 @@ def test_bad_values_are_refused() -> None:
             RunConfig.load(settings)
 
 
+def test_attention_without_padding_is_refused_where_it_cannot_run(tiny_bert: str) -> None:
+    """transformers would fetch a kernel from a hub, and run it."""
+    with pytest.raises(InputError, match="flash_attention_2 needs a GPU and the package flash-attn") as refused:
+        Pretrained(path=tiny_bert, attention="flash_attention_2").build(fresh=True)
+    assert refused.value.location == "model.encoder.attention"
+
+
 @pytest.mark.parametrize("bf16", [False, True])
 def test_layers_computed_again_have_the_same_gradient(tiny_bert: str, bf16: bool) -> None:
     gradients, sizes = [], []

@@ -55,7 +55,7 @@ def failing(rank: int, store: str, meeting: str) -> None:
         pytest.raises(InputError, match="cannot be written"),
         SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events) as callback,
     ):
-        callback.save_snapshot(snapshot)  # type: ignore[arg-type]
+        callback.save_snapshot(1, lambda: snapshot)  # type: ignore[arg-type,return-value]
     dist.destroy_process_group()
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,8 @@ class Listener:
     def on_event(self, event: Event, /) -> None:
         self.events.append(event)
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        self.snapshots.append(copy.deepcopy(snapshot))
+    def save_snapshot(self, _: int, take: Callable[[], Snapshot], /) -> None:
+        self.snapshots.append(copy.deepcopy(take()))
 
     def load_snapshot(self) -> Snapshot | None:
         return self.resumed

@@ -86,10 +86,14 @@ class SnapshotCallback:
     def _key(self) -> str:
         return f"snapshots/{self.fingerprint}"
 
-    def save_snapshot(self, snapshot: Snapshot) -> None:
-        if ranks.broadcast_from_rank0(self._is_lost):
+    def save_snapshot(self, epochs: int, take: Callable[[], Snapshot], /) -> None:
+        is_lost, is_due = ranks.broadcast_from_rank0(lambda: (self._is_lost(), self._is_due(epochs)))
+        if is_lost:
             raise LockLost
-        if ranks.rank() == 0 and self._is_due(len(snapshot.epochs)):
+        if not is_due:
+            return
+        snapshot = take()
+        if ranks.rank() == 0:
             self.writer.start(partial(self._save, snapshot.on_host()))
 
     def load_snapshot(self) -> Snapshot | None:

@@ -5,7 +5,7 @@ Knows torch.distributed, not Ray.
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -53,7 +53,8 @@ class StepCallback(Protocol):
 
     def on_event(self, event: Event, /) -> None: ...
 
-    def save_snapshot(self, snapshot: Snapshot) -> None: ...
+    def save_snapshot(self, epochs: int, take: Callable[[], Snapshot], /) -> None:
+        """After so many epochs; `take` makes the snapshot, on every rank or on none."""
 
     def load_snapshot(self) -> Snapshot | None: ...
 
@@ -318,12 +319,15 @@ class StepTrainer:
             seconds = time.monotonic() - started
             epochs += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
             self.callback.on_event(EpochFinished(number=epoch + 1, losses=losses, dev_score=score, seconds=seconds))
-            state = sharding.moments(self.optimizer)
-            network = self.network.state_dict()
-            self.callback.save_snapshot(Snapshot(epochs, best_epoch, best_score, network, best, state))
+            self.callback.save_snapshot(len(epochs), partial(self.snapshot, epochs, best_epoch, best_score, best))
         self.network.load_state_dict(best)
         self.require_finite_loss()
         return epochs, best_epoch
+
+    def snapshot(self, epochs: tuple[EpochRecord, ...], best_epoch: int, best_score: float, best: State) -> Snapshot:
+        """The state after these epochs; on ranks other than 0 without that of the optimiser. A collective call."""
+        optimizer = sharding.moments(self.optimizer)
+        return Snapshot(epochs, best_epoch, best_score, self.network.state_dict(), best, optimizer)
 
     def solve(self) -> tuple[tuple[EpochRecord, ...], int]:
         """Solve the head from sums over the training sentences: one pass, recorded as one epoch."""

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -74,8 +75,9 @@ class Pretrained(EncoderConfig):
     """The steps that leave the encoder as it is and train the head alone: none, all but the first, or all. Its states
     are then computed once per step. With `model.growth.freeze_old=true` the scores of old types change only where new
     types outscore them."""
-    attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU."""
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = "auto"
+    """auto: eager on a CPU, where the backward pass of the fused kernel is slow; sdpa on a GPU. flash_attention_2 skips
+    the padding; it needs a GPU, bf16 and the package flash-attn."""
     max_length: int = 512
     """The most pieces that the encoder reads at once, or fewer where the checkpoint allows fewer. Longer sentences are
     read in overlapping windows of this length."""
@@ -163,9 +165,7 @@ class Transformer(Encoder):
         super().__init__()
         from transformers import AutoModel, AutoModelForTokenClassification
 
-        attention = config.attention
-        if attention == "auto":
-            attention = "sdpa" if torch.cuda.is_available() else "eager"
+        attention = _attention(config.attention)
         checkpoint = config.checkpoint()
         shape = checkpoint.config()
         for name in DROPOUTS:
@@ -391,6 +391,16 @@ def _projection(classifier: Any, path: str) -> nn.Module:
         what = f"{type(classifier).__name__} of {path!r} has no layers before its classifier"
         raise InputError(what, location="model.encoder.projection", hint="leave projection out")
     return projection
+
+
+def _attention(asked: str) -> str:
+    """The implementation that transformers is asked for, which may fetch none from a hub: that would be code."""
+    if asked == "auto":
+        return "sdpa" if torch.cuda.is_available() else "eager"
+    if asked == "flash_attention_2" and not (torch.cuda.is_available() and find_spec("flash_attn")):
+        what = "flash_attention_2 needs a GPU and the package flash-attn"
+        raise InputError(what, location="model.encoder.attention", hint="leave it at auto")
+    return asked
 
 
 def _require_rows(tokenizer: Any, model: Any, path: str) -> None:
