@@ -141,6 +141,17 @@ def test_one_file_each_is_all_that_a_stranger_writes(way: str, tmp_path: Path, c
     assert ledger.config["scenario"]["protocol"] == {"name": "waves", "size": 2}
     assert ledger.config["method"] == {"name": "gentle", "share": 0.25}
 
+    (tmp_path / "news.txt").write_text("Ada saw a lynx at noon\n", encoding="utf-8")
+    named = [f"--plugin=stranger/{path.name}" for path in paths] if way == "files" else []
+    for further in ([], ["--ray", "1", "--output", "found"]):
+        done = python(tmp_path, env, "-m", "raycner", "predict", ledger.run, "news.txt", *further, *named)
+        assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "found").rglob("*.jsonl")
+    assert file.read_text(encoding="utf-8").count("Ada") == 1
+    if way == "files":
+        done = python(tmp_path, env, "-m", "raycner", "predict", ledger.run, "news.txt")
+        assert done.returncode == 2 and "no head is called 'narrow'" in done.stderr
+
     (tmp_path / "space.py").write_text(SPACE, encoding="utf-8")
     (tmp_path / "job.yaml").write_text("seed: 0\n", encoding="utf-8")
     done = python(tmp_path, env, "-m", "raycner", "search", "space.py", "--dry-run", *settings, "store=store")

@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count, names
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb, count, names
 from raycner.data.annotation_tools import TOOLS
 
 
@@ -40,6 +40,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--seed", type=count, default=0, metavar="N", help="seed of the background words (default: 0)")
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count, pairs
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb, count, pairs
 from raycner.console import TextConsole
 from raycner.errors import InputError
 from raycner.registry import suggest
@@ -56,6 +56,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--allow-pickle", action="store_true", help=pickle)
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

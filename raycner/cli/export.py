@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb
 
 
 def add_parser(verbs: Verbs) -> None:
@@ -33,6 +33,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--onnx", action="store_true", help=graph)
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:

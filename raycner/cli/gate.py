@@ -6,7 +6,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raycner.cli.parser import Parser, Verbs, add_encoder, add_store, add_verb, amounts, count, names, points
+from raycner.cli.parser import (
+    Parser,
+    Verbs,
+    add_encoder,
+    add_plugins,
+    add_store,
+    add_verb,
+    amounts,
+    count,
+    names,
+    points,
+)
 
 NOT_PASSED = 3
 """The exit status of a gate that does not pass."""
@@ -36,6 +47,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--junit", metavar="FILE", type=Path, help="also write a JUnit XML file")
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def add_comparison(parser: Parser) -> None:

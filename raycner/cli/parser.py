@@ -65,6 +65,12 @@ def add_encoder(parser: Parser) -> None:
     parser.add_argument("--encoder", metavar="PATH", help="the pretrained encoder, if it has moved since training")
 
 
+def add_plugins(parser: Parser) -> None:
+    """The plugins that a run was trained with: its ledger is not believed, so the user names them again."""
+    what = "import this module or .py file first, for a run that was trained with it; may be repeated"
+    parser.add_argument("--plugin", dest="plugins", action="append", default=[], metavar="PLUGIN", help=what)
+
+
 def add_report(parser: Parser) -> None:
     """What a report shows, and in which form."""
     parser.add_argument(

@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb
 from raycner.console import TextConsole
 from raycner.errors import InputError
 
@@ -38,6 +38,7 @@ def add_parser(verbs: Verbs) -> None:
     parser.add_argument("--ray", type=int, metavar="N", help=many)
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> None:
@@ -74,9 +75,8 @@ def _predict_on_ray(args: argparse.Namespace, console: Console) -> None:
     if args.output is None or args.ray < 1:
         hint = "write --ray N --output FOLDER"
         raise InputError("it needs a worker, and a folder for the outputs", location="--ray", hint=hint)
-    bulk = BulkPrediction.of(
-        Model(args.step, args.store, args.encoder), args.files, args.output, args.form, args.min_confidence
-    )
+    model = Model(args.step, args.store, args.encoder, tuple(args.plugins))
+    bulk = BulkPrediction.of(model, args.files, args.output, args.form, args.min_confidence)
     present = len(bulk.files) - len(bulk.missing)
     results = list(counted(bulk.run(args.ray), TextConsole(stderr=True)))
     failed = [result for result in results if result.error]

@@ -42,6 +42,7 @@ from raycner.cli import (
 from raycner.cli.parser import Parser
 from raycner.console import TextConsole
 from raycner.errors import InputError
+from raycner.plugins import load_plugins
 from raycner.registry import suggest
 from raycner.version import __version__
 
@@ -76,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         args = parse(sys.argv[1:] if arguments is None else arguments)
         with termination:
+            load_plugins(getattr(args, "plugins", ()))
             return args.func(args, console) or 0
     except InputError as error:
         errors.print(f"raycner: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 
 from raycner.cli.gate import NOT_PASSED, add_comparison
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb
 from raycner.console import TextConsole
 
 
@@ -29,6 +29,7 @@ def add_parser(verbs: Verbs) -> None:
     add_comparison(parser)
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

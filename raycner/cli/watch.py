@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from raycner.cli.parser import Verbs, add_encoder, add_store, add_verb, count
+from raycner.cli.parser import Verbs, add_encoder, add_plugins, add_store, add_verb, count
 from raycner.console import TextConsole
 
 FLAGGED = 3
@@ -43,6 +43,7 @@ def add_parser(verbs: Verbs) -> None:
     forms.add_argument("--html", metavar="FILE", type=Path, help="write one page instead of tables")
     add_store(parser)
     add_encoder(parser)
+    add_plugins(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

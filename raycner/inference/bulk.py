@@ -21,6 +21,7 @@ from raycner.data.sources import RawFile, every
 from raycner.errors import InputError
 from raycner.inference.predictor import DESCRIPTION, Predictor, as_plain, confident
 from raycner.orchestration.cluster import cluster, log_level, use_assigned_device
+from raycner.plugins import load_plugins
 from raycner.storage.run_names import find_step
 from raycner.storage.store import ObjectStore
 
@@ -37,6 +38,8 @@ class Model:
     store: str = "store"
     encoder: str | None = None
     """The path of the pretrained encoder, if it has moved since training."""
+    plugins: tuple[str, ...] = ()
+    """Modules and .py files to import before it is loaded."""
 
     @property
     def identity(self) -> str:
@@ -55,9 +58,11 @@ class Model:
         """The same address for workers, whose working folder is another."""
         folder = Path(self.step, DESCRIPTION).is_file()
         step = str(Path(self.step).resolve()) if folder else self.step
-        return Model(step, ObjectStore(self.store).uri, self.encoder)
+        plugins = (str(Path(name).resolve()) if name.endswith(".py") else name for name in self.plugins)
+        return Model(step, ObjectStore(self.store).uri, self.encoder, tuple(plugins))
 
     def load(self) -> Predictor:
+        load_plugins(self.plugins)
         return Predictor.of(self.step, self.store, self.encoder)
 
 
