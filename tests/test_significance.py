@@ -18,6 +18,7 @@ from raycner.analysis.significance import Contrast
 from raycner.analysis.statistics import holm, paired_effect, sign_flip_test, smallest_p
 from raycner.analysis.summary import Summary, summary, with_significance
 from raycner.data import metrics
+from raycner.orchestration.table_rows import Row, sections
 from raycner.reporting.html.page import contents, html
 from raycner.reporting.markdown import as_markdown
 from raycner.reporting.report import show
@@ -99,6 +100,22 @@ def test_a_control_is_shown_below_its_system_with_the_difference() -> None:
         assert "+2.0" in text and f"[{low:+.1f}, {high:+.1f}]" in text.replace("\\", "")
         assert "corrected by Holm for 2 comparisons; of 3 pairs none is below 0.25 before that correction" in text
     json.dumps(report.document(), allow_nan=False)
+
+
+def test_runs_that_differ_by_more_than_their_rows_are_no_pair() -> None:
+    """A store may hold runs of other tables under the same labels: with a memory, or trained for less long."""
+    plain = {"name": "extend_ner"}
+    ledgers = [
+        run(SCORES, PLAN, label="dld", run="dld"),
+        run(SCORES, PLAN, label="plain", run="plain", method=plain),
+        run(SCORES, PLAN, label="plain", run="memory", method=plain, scenario={"memory": {"size": 20}}),
+    ]
+    rows = {"plain": Row(overrides=("method.name=extend_ner",)), "dld": Row(overrides=("method.name=dld",))}
+    assert sections(*rows.values()) == {"method"}
+    by_any, by_method = CONTROL, replace(CONTROL, differ_by=sections(*rows.values()))
+    (against_any,), (against_plain,) = (table(ledgers, one).significance for one in (by_any, by_method))
+    assert [test.runs for test in against_any.tests] == [("dld", "plain"), ("dld", "memory")]
+    assert [test.runs for test in against_plain.tests] == [("dld", "plain")]
 
 
 def shown_of(report: Summary, width: int = 200) -> str:

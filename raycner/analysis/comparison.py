@@ -8,7 +8,7 @@ none.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -172,7 +172,7 @@ class _System:
 def _comparison(runs: Sequence[Run]) -> Comparison:
     members: dict[str, list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
-        members[_key([run.label, numerics(run), _system_settings(run)])].append(run)
+        members[_key([run.label, numerics(run), system_settings(run)])].append(run)
     first = {key: same[0] for key, same in members.items()}
     settings, read_out = _distinguishing(first), differing(first)
     systems = _labelled([_system(same, settings[key], read_out[key]) for key, same in members.items()])
@@ -296,7 +296,7 @@ def _title(run: Run) -> str:
     return f"{run.label}, joint" if run.joint else run.label
 
 
-def _system_settings(run: Run) -> dict[str, Any]:
+def system_settings(run: Run) -> dict[str, Any]:
     """By dotted name, the settings that make a row: all but the seed, the corpus, the compute and the store.
 
     Of the evaluation, only what changes the predictions counts. `optim.conlleval` is a setting of version 0.1. Settings
@@ -307,11 +307,12 @@ def _system_settings(run: Run) -> dict[str, Any]:
     return {
         name: value
         for name, value in flat(run.config).items()
-        if not as_before(name, value) and (not _is_of(name, apart) or (_is_of(name, read_out) and value is not None))
+        if not as_before(name, value) and (not is_of(name, apart) or (is_of(name, read_out) and value is not None))
     }
 
 
-def _is_of(name: str, sections: Sequence[str]) -> bool:
+def is_of(name: str, sections: Collection[str]) -> bool:
+    """Whether a setting, by its dotted name, is one of these or below one of them."""
     return any(f"{name}.".startswith(f"{section}.") for section in sections)
 
 
@@ -324,7 +325,7 @@ def _distinguishing(systems: Mapping[str, Run]) -> dict[str, dict[str, Any]]:
     settings: dict[str, dict[str, Any]] = {}
     by_title = sorted(systems, key=lambda key: _title(systems[key]))
     for _, namesakes in groupby(by_title, key=lambda key: _title(systems[key])):
-        by_key = {key: _system_settings(systems[key]) for key in namesakes}
+        by_key = {key: system_settings(systems[key]) for key in namesakes}
         common = set.intersection(*({(name, _key(value)) for name, value in one.items()} for one in by_key.values()))
         for key, one in by_key.items():
             settings[key] = {name: value for name, value in one.items() if (name, _key(value)) not in common}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from raycner.analysis.comparison import Comparison, Row
+from raycner.analysis.comparison import Comparison, Row, is_of, system_settings
 from raycner.analysis.orders import by_setting
 from raycner.analysis.scores import Average, Run
 from raycner.analysis.statistics import Effect, holm, paired_effect
@@ -26,6 +26,18 @@ class Contrast:
     against: str
     isolates: str = ""
     """What the difference shows the effect of, where `against` is a control."""
+    differ_by: frozenset[str] | None = None
+    """The settings and sections by which the two may differ, by dotted name; None: by any."""
+
+    def compares(self, one: Run, other: Run) -> bool:
+        """Whether two runs of these systems are alike in everything else."""
+        if self.differ_by is None:
+            return True
+        ours, theirs = system_settings(one), system_settings(other)
+        return all(
+            is_of(name, self.differ_by) or (name in ours and name in theirs and ours[name] == theirs[name])
+            for name in ours.keys() | theirs.keys()
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +96,10 @@ def _tests(group: Sequence[Comparison], runs: Sequence[Run], contrasts: Sequence
         for other in rows.values()
         if (one.system, other.system) == (contrast.row, contrast.against)
         if one.read_out.get("numerics") == other.read_out.get("numerics")
-        if finished[one.label].keys() & finished[other.label].keys()
+        if any(
+            contrast.compares(finished[one.label][pair], finished[other.label][pair])
+            for pair in finished[one.label].keys() & finished[other.label].keys()
+        )
     ]
     corrected = holm([test.macro.p for test in tests])
     return [replace(test, p=p) for test, p in zip(tests, corrected, strict=True)]

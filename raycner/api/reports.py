@@ -115,9 +115,15 @@ def _run_each(planned: "Sequence[Entry]", emit: "EventHandler") -> "Iterator[Run
 
 def contrasts(rows: "Mapping[str, Row]") -> list[Contrast]:
     """What the rows of a table ask for: a row against another, a system against its control."""
-    rivals = [Contrast(row=name, against=row.against) for name, row in rows.items() if row.against is not None]
+    from raycner.orchestration.table_rows import sections
+
+    rivals = [
+        Contrast(row=name, against=row.against, differ_by=sections(row, rows[row.against]))
+        for name, row in rows.items()
+        if row.against is not None
+    ]
     controls = [
-        Contrast(row=row.control_of, against=name, isolates=row.isolates)
+        Contrast(row=row.control_of, against=name, isolates=row.isolates, differ_by=sections(row, rows[row.control_of]))
         for name, row in rows.items()
         if row.control_of is not None
     ]

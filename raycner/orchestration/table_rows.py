@@ -84,6 +84,11 @@ def row_of(config: Mapping[str, Plain], rows: Mapping[str, Row]) -> str | None:
     return max(matching, key=lambda name: len(wanted[name]), default=None)
 
 
+def sections(*rows: Row) -> frozenset[str]:
+    """What the overrides of rows set, by dotted name: a kind chosen by `name` brings the whole section."""
+    return frozenset(name.removesuffix(".name") for row in rows for name in flat(read(row.overrides)))
+
+
 def entries(
     rows: Mapping[str, Row], job: Mapping[str, Plain], seeds: Sequence[int], orders: Sequence[str] = ()
 ) -> list[Entry]:
