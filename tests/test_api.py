@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +13,8 @@ import raycner
 import runs
 from raycner import InputError, Run, RunConfig
 from raycner.analysis.scores import scores
+from raycner.api.evaluations import EvaluateOptions, evaluate
+from raycner.api.gates import GateOptions, gate
 from raycner.api.jobs import load_config
 from raycner.cli.program import VERBS
 from raycner.data import metrics
@@ -58,6 +62,12 @@ def store(trained: str) -> Path:
 @pytest.fixture
 def run(store: Path) -> Run:
     return raycner.load_run("columns", store)
+
+
+@pytest.mark.parametrize(("function", "options"), [(evaluate, EvaluateOptions), (gate, GateOptions)])
+def test_a_run_takes_the_options_of_the_function(function: Callable[..., object], options: type[object]) -> None:
+    given_by_the_run = {"model", "files", "test", "store", "against"}
+    assert set(options.__annotations__) == set(signature(function).parameters) - given_by_the_run
 
 
 def test_the_package_lists_its_names_and_has_them() -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
@@ -19,6 +19,23 @@ from raycner.reporting.terminal.evaluation_view import evaluation_view
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+class EvaluateOptions(TypedDict, total=False):
+    """The options of `evaluate` that `Run.evaluate` takes as well."""
+
+    layout: str | None
+    reading: Mapping[str, object] | None
+    types: Sequence[str]
+    rename: Mapping[str, str] | None
+    decoding: str | None
+    threshold: float | str | None
+    encoder: str | None
+    allow_pickle: bool
+    resamples: int
+    seed: int
+    examples: int
+    progress: bool | Console
 
 
 def evaluate(

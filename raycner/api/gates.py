@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.console import Console
 
@@ -14,6 +14,20 @@ from raycner.evaluation.gate import Allowance, GateReport
 from raycner.reporting.gate_documents import document, junit
 from raycner.reporting.terminal.gate_view import gate_view
 from raycner.storage.durable_files import output_file
+
+
+class GateOptions(TypedDict, total=False):
+    """The options of `gate` that `Run.gate` takes as well."""
+
+    may_lose: float
+    per_type: Mapping[str, float] | None
+    allow_unseen: bool
+    without: Sequence[str]
+    layout: str | None
+    reading: Mapping[str, object] | None
+    encoder: str | None
+    resamples: int
+    seed: int
 
 
 def gate(

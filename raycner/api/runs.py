@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from raycner.analysis import scores
 from raycner.api import frames
@@ -19,8 +19,8 @@ from raycner.storage.store import ObjectStore
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from raycner.api.evaluations import Evaluation
-    from raycner.api.gates import Judgement
+    from raycner.api.evaluations import EvaluateOptions, Evaluation
+    from raycner.api.gates import GateOptions, Judgement
     from raycner.api.jobs import Job, Overrides
     from raycner.config import RunConfig
     from raycner.inference.predictor import Predictor
@@ -138,7 +138,9 @@ class Run:
 
         return Predictor.of(self._address(step), self.store, encoder)
 
-    def evaluate(self, *files: str | PathLike[str], step: int = -1, **options: Any) -> "Evaluation":
+    def evaluate(
+        self, *files: str | PathLike[str], step: int = -1, **options: "Unpack[EvaluateOptions]"
+    ) -> "Evaluation":
         """Score a finished step on annotated files; without any, on the test part of the run.
 
         `options` are those of `raycner.evaluate`. Raises `InputError` when a file cannot be read, or the step is not
@@ -267,7 +269,9 @@ class Run:
 
         undo(self.ledger, self._store)
 
-    def gate(self, *files: str | PathLike[str], step: int = -1, against: str = "", **options: Any) -> "Judgement":
+    def gate(
+        self, *files: str | PathLike[str], step: int = -1, against: str = "", **options: "Unpack[GateOptions]"
+    ) -> "Judgement":
         """Whether a step may take the place of `against`, by default the step before it, by what each old type loses.
 
         Without files it is judged on the test part of the run. `options` are those of `raycner.gate`. Raises
