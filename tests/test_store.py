@@ -23,7 +23,8 @@ from pyarrow import fs
 
 from raycner.errors import InputError
 from raycner.storage import store as store_module
-from raycner.storage.store import MANIFEST, PIECE, ObjectStore, cached, is_key
+from raycner.storage.manifests import MANIFEST, PIECE, is_key
+from raycner.storage.store import ObjectStore, cached
 
 KEY = "steps/0123abcd"
 FILES = {"counts.json": b"{}", "deep/er/vocabulary.txt": b"", "weights.safetensors": os.urandom(PIECE + PIECE // 2)}

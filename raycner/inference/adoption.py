@@ -36,8 +36,9 @@ from raycner.orchestration.recipe import EXTENSION
 from raycner.orchestration.runner import run
 from raycner.storage.aliases import find_alias
 from raycner.storage.ledger import RunLedger, TrainingRecord
+from raycner.storage.manifests import is_key
 from raycner.storage.run_names import find_step
-from raycner.storage.store import ObjectStore, is_key
+from raycner.storage.store import ObjectStore
 from raycner.training.checkpoint import StepCheckpoint
 from raycner.training.plan import StepSpec, plan
 from raycner.version import __version__

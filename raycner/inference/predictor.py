@@ -38,7 +38,8 @@ from raycner.settings import build
 from raycner.storage.aliases import AliasRecord
 from raycner.storage.durable_files import draft_of, remove_abandoned_drafts
 from raycner.storage.ledger import RunLedger, ThresholdRecord
-from raycner.storage.store import ObjectStore, is_key
+from raycner.storage.manifests import is_key
+from raycner.storage.store import ObjectStore
 from raycner.training.loader import batches_without_gradient
 
 T = TypeVar("T")

@@ -28,7 +28,8 @@ from raycner.errors import InputError
 from raycner.storage.documents import Document
 from raycner.storage.ledger import Page, RunLedger, StepRecord
 from raycner.storage.locks import acquire
-from raycner.storage.store import ObjectStore, is_key
+from raycner.storage.manifests import is_key
+from raycner.storage.store import ObjectStore
 
 
 @dataclass(frozen=True, kw_only=True)

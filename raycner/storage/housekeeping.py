@@ -19,9 +19,10 @@ from raycner.storage.durable_files import ABANDONED_AFTER
 from raycner.storage.evaluations import read_evaluation
 from raycner.storage.ledger import RunLedger
 from raycner.storage.locks import Lock, content_of, live_locks
+from raycner.storage.manifests import MANIFEST
 from raycner.storage.memories import MemoryRecord
 from raycner.storage.searches import SearchRecord, wanted
-from raycner.storage.store import MANIFEST, ObjectStore, cache_folder
+from raycner.storage.store import ObjectStore, cache_folder
 
 DEPTHS = {"corpora": 2, "steps": 2, "snapshots": 3, "memories": 2}
 """The folders in which directories are committed, and how many segments their keys have."""

@@ -12,35 +12,31 @@ Nothing in a store is ever unpickled, and no key or secret ever enters a store's
 credentials come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...) or the machine's role.
 """
 
-import hashlib
-import json
 import logging
 import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import accumulate
 from pathlib import Path
 from time import time
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from filelock import FileLock
 from pyarrow import fs
-from pydantic import TypeAdapter, ValidationError
 
 from raycner.addresses import refuse_secret
 from raycner.errors import InputError
-from raycner.hashing import fingerprint, plain
+from raycner.hashing import fingerprint
 from raycner.storage import s3
 from raycner.storage.durable_files import ABANDONED_AFTER, DRAFT, draft_of, replacing
+from raycner.storage.manifests import MANIFEST, PIECE, Manifest, Stored, files_in, is_key, pieces_of
 
-MANIFEST = "MANIFEST"
 NO_CHECKSUMS = "set AWS_REQUEST_CHECKSUM_CALCULATION=when_required and AWS_RESPONSE_CHECKSUM_VALIDATION=when_required"
 """The hint for servers that do not know the checksums that newer clients append to a body."""
 PROBE = "~raycner"
@@ -48,29 +44,6 @@ PROBE = "~raycner"
 PROBE_CONTENT = b"Written once by every process, to see that it is read back unchanged.\n"
 REQUESTS = 32
 """Requests that are sent to an object store at once."""
-PIECE = 8 << 20
-"""Bytes moved at a time: an object store answers each piece with one request."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The entry of a manifest for one file."""
-
-    size: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The files of a committed directory, by name."""
-
-    files: Mapping[str, Stored]
-    schema: Literal[1] = 1
-
-    def __post_init__(self) -> None:
-        for name in self.files:
-            if not is_key(name):
-                raise ValueError(f"{name!r} cannot be the name of a stored file")
 
 
 class _Found(NamedTuple):
@@ -79,9 +52,6 @@ class _Found(NamedTuple):
     size: int
     written: float
     """In seconds since 1970."""
-
-
-_MANIFESTS = TypeAdapter(Manifest)
 
 
 class ObjectStore:
@@ -252,19 +222,19 @@ class ObjectStore:
         """
         if not directory.is_dir():
             raise NotADirectoryError(directory)
-        sources = _files_in(directory)
+        sources = files_in(directory)
         for name in sources:
             self._path(f"{key}/{name}")
-        manifest = _manifest_of(sources)
+        manifest = Manifest.of(sources)
         if self.manifest(key) == manifest and not self.damage(key):
             return
         stale = set(self.list(key)) - {f"{key}/{name}" for name in (*sources, MANIFEST)}
         self.remove(f"{key}/{MANIFEST}")
         for name, path in sources.items():
             with self._sink(f"{key}/{name}") as sink:
-                for piece in _cut(path):
+                for piece in pieces_of(path):
                     sink.write(piece)
-        self.write(f"{key}/{MANIFEST}", _spell(manifest))
+        self.write(f"{key}/{MANIFEST}", manifest.spell())
         for other in stale:
             self.remove(other)
 
@@ -288,13 +258,13 @@ class ObjectStore:
 
     def manifest(self, key: str) -> Manifest | None:
         """The manifest of the directory at `key`; None when there is none or it cannot be read."""
-        return _parse_manifest(self._read_or_error(f"{key}/{MANIFEST}"))
+        return Manifest.parse(self._read_or_error(f"{key}/{MANIFEST}"))
 
     def manifests(self, keys: Iterable[str]) -> "dict[str, Manifest | None]":
         """The manifests of several directories, by key, as `manifest` reads them; `read_many` fetches them."""
         keys = [*keys]
         contents = self.read_many(f"{key}/{MANIFEST}" for key in keys)
-        return {key: _parse_manifest(content) for key, content in zip(keys, contents, strict=True)}
+        return {key: Manifest.parse(content) for key, content in zip(keys, contents, strict=True)}
 
     def damage(self, key: str) -> str:
         """What is wrong with the directory at `key`, in one phrase; "" when every file agrees with the manifest."""
@@ -426,7 +396,7 @@ class ObjectStore:
     def _flaw(self, key: str, name: str, stored: Stored, sink: Callable[[bytes], object] | None = None) -> str:
         """What is wrong with one file of a committed directory, whose bytes also go to `sink`."""
         try:
-            actual = _measure(self._pieces(f"{key}/{name}"), sink)
+            actual = Stored.measure(self._pieces(f"{key}/{name}"), sink)
         except FileNotFoundError:
             return f"{name} is missing"
         if actual.size != stored.size:
@@ -490,11 +460,6 @@ def _has_conditional_writes(uri: str, shown: str) -> bool:
     return False
 
 
-def is_key(name: str) -> bool:
-    """Whether `name` can be a key: segments of letters, digits, '.', '_' and '-', none of them '.' or '..'."""
-    return all(re.fullmatch(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]+", segment) for segment in name.split("/"))
-
-
 def cache_folder() -> Path:
     """Where this node keeps copies of committed directories: RAYCNER_CACHE, or raycner in the user's cache folder."""
     user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -518,24 +483,13 @@ def cached(name: str, fill: Callable[[Path], object]) -> Path:
                     cache.remove(name)
                     (folder / name).mkdir()
                     fill(folder / name)
-                    cache.write(f"{name}/{MANIFEST}", _spell(_manifest_of(_files_in(folder / name))))
+                    cache.write(f"{name}/{MANIFEST}", Manifest.of(files_in(folder / name)).spell())
         except OSError as error:
             hint = "set RAYCNER_CACHE to a folder that can be written"
             raise InputError(f"cannot keep a copy here ({_reason(error)})", location=str(folder), hint=hint) from None
     with suppress(OSError):
         os.utime(folder / name)  # the time of last use, by which unused directories are evicted
     return folder / name
-
-
-def _files_in(directory: Path) -> dict[str, Path]:
-    """The files below a directory by their names in a manifest, an earlier manifest left out."""
-    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
-    files.pop(MANIFEST, None)
-    return files
-
-
-def _manifest_of(files: Mapping[str, Path]) -> Manifest:
-    return Manifest({name: _measure(_cut(path)) for name, path in sorted(files.items())})
 
 
 def _open(uri: str) -> tuple[Any, str]:
@@ -554,36 +508,6 @@ def _open(uri: str) -> tuple[Any, str]:
 def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
-
-
-def _cut(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as source:
-        yield from iter(partial(source.read, PIECE), b"")
-
-
-def _measure(pieces: Iterable[bytes], sink: Callable[[bytes], object] | None = None) -> Stored:
-    """Pass every piece to `sink`; its size and sha256."""
-    size, sha256 = 0, hashlib.sha256()
-    for piece in pieces:
-        size += len(piece)
-        sha256.update(piece)
-        if sink:
-            sink(piece)
-    return Stored(size, sha256.hexdigest())
-
-
-def _parse_manifest(content: bytes | FileNotFoundError | InputError) -> Manifest | None:
-    """A manifest; None where it is missing or malformed. Raises `InputError` where the store did not answer."""
-    if isinstance(content, InputError):
-        raise content
-    try:
-        return _MANIFESTS.validate_json(content) if isinstance(content, bytes) else None
-    except ValidationError:
-        return None
-
-
-def _spell(manifest: Manifest) -> bytes:
-    return (json.dumps(plain(manifest), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _reason(error: Exception) -> str:

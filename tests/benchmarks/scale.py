@@ -23,10 +23,10 @@ from pyarrow import fs
 from raycner.data.entities import TypeInventory
 from raycner.hashing import plain
 from raycner.storage import growing_file, locks
-from raycner.storage import store as stores
 from raycner.storage.growing_file import GrowingFile
 from raycner.storage.ledger import EpochRecord, PlannedStep, RunLedger, StepRecord, TrainingRecord
 from raycner.storage.locks import Lock
+from raycner.storage.manifests import PIECE
 from raycner.storage.store import ObjectStore
 from raycner.training.checkpoint import StepCheckpoint
 
@@ -83,7 +83,7 @@ class CountedFiles:
     def open_input_file(self, path: str) -> Any:
         self._request("HEAD")
         file = self._files.open_input_file(path)
-        pieces = max(1, -(-file.size() // stores.PIECE))
+        pieces = max(1, -(-file.size() // PIECE))
         self._request(*["GET"] * pieces)
         self._bill.fetched += file.size()
         return file
