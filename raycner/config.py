@@ -113,6 +113,9 @@ class OptimConfig:
     feature_replay: float = omit_default_from_hash(0.0)
     """The weight of features that are drawn for the tags of earlier steps, from which the rows of all tags learn when
     a step ends (linear head); 0 draws none. Of the words of each tag, mean and variance are stored, and no text."""
+    feature_replay_words: float = omit_default_from_hash(0.0)
+    """So many words of a tag in the step's sentences, by the network of the step before, halve that weight for it:
+    types that the sentences hold are left to the method. 0: all tags have the same weight."""
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"
     """auto: bf16 arithmetic in the encoder where the device does it well (GPU, CPU with AMX), else fp32."""
 
@@ -127,8 +130,8 @@ class OptimConfig:
             raise ValueError("lr, head_lr, clip and weight_decay are not negative")
         if not 0 < self.fusion_share <= 1:
             raise ValueError(f"fusion_share {self.fusion_share}: a share above 0, up to 1")
-        if self.feature_replay < 0:
-            raise ValueError(f"feature_replay {self.feature_replay}: not negative")
+        if min(self.feature_replay, self.feature_replay_words) < 0:
+            raise ValueError("feature_replay and feature_replay_words are not negative")
         if not 0 <= self.fusion < 1:
             raise ValueError(f"fusion {self.fusion}: a share from 0 up to, not including, 1")
         if not 0 <= self.warmup < 1:

@@ -19,7 +19,7 @@ from raycner.networks.class_statistics import LEAST_VARIANCE, ClassStatistics
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration.runner import run
-from raycner.training.feature_replay import RIDGE, align_rows, moved
+from raycner.training.feature_replay import RIDGE, align_rows, lack, moved
 
 SETTINGS = (*runs.SMALL, "method={name: extend_ner}", "scenario.corpus.sentences=240", "optim.epochs=4")
 REPLAYED = (*SETTINGS, "optim.feature_replay=0.5")
@@ -98,15 +98,30 @@ def test_rows_learn_to_tell_old_tags_and_hold_the_words_of_the_step(network: Net
     before = logits(words).softmax(-1)
     mean = network.statistics.moments["B-old"][0]
     assert head.tags[int(logits(mean).argmax())] == "B-new"
-    align_rows(network, words, weight=0.5)
+    align_rows(network, words, {"B-old": 0.5})
     assert head.tags[int(logits(mean).argmax())] == "B-old"
     assert torch.equal(logits(words).argmax(-1)[:25], before.argmax(-1)[:25])
     assert F.kl_div(logits(words).log_softmax(-1), before, reduction="batchmean") < 0.3
 
 
+def test_a_tag_that_the_sentences_hold_counts_less(network: Network) -> None:
+    features, tags = torch.randn(40, network.head.width), network.head.tags
+    logits = np.c_[features.numpy(), np.ones(40)] @ network.head.row_weights.numpy().T
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    shares = lack(network, features, words=10.0)
+    np.testing.assert_allclose([shares[tag] for tag in tags], 1 / (1 + probabilities.sum(0) / 10), rtol=1e-5)
+    assert set(lack(network, features, words=0.0).values()) == {1.0}
+    rows = network.head.row_weights.clone()
+    align_rows(network, features, {"B-old": 1e-9})
+    barely = (network.head.row_weights - rows).norm()
+    network.head.row_weights = rows
+    align_rows(network, features, {"B-old": 1.0})
+    assert (network.head.row_weights - rows).norm() > 2 * barely
+
+
 def test_without_statistics_rows_stay(network: Network) -> None:
     network.statistics, rows = ClassStatistics({}), network.head.rows.detach().clone()
-    align_rows(network, torch.randn(9, network.head.width), weight=0.5)
+    align_rows(network, torch.randn(9, network.head.width), {})
     assert torch.equal(network.head.rows, rows)
 
 
@@ -139,7 +154,8 @@ def test_exports_hold_no_statistics(store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["optim.feature_replay=-1"], "feature_replay -1.0: not negative"),
+        (["optim.feature_replay=-1"], "feature_replay and feature_replay_words are not negative"),
+        (["optim={feature_replay: 1, feature_replay_words: -1}"], "feature_replay and feature_replay_words are not"),
         (["optim.feature_replay=1", "model.head.name=cosine"], "'cosine' has no rows"),
         (["optim.feature_replay=1", "model.growth.freeze_old=true"], "moves the rows of O and of old types"),
         (["optim={feature_replay: 1, calibration: carried}"], "whose bias calibration=carried chooses"),

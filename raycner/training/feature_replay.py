@@ -10,11 +10,17 @@ by an affine map D [H, H + 1]:
 f'_i, f_i: features [H] of word i of the step's sentences, by the networks before and after the step. Then rows W alone
 are learned, from the rows W_0 with which training ended:
 
-    L(W) = KL( p_0(f_i) || p(f_i) ) + weight * CE( p(h_k), k ),    h_k ~ N(m_k, s_k^2),  p(f) = softmax(W f)
+    L(W) = KL( p_0(f_i) || p(f_i) ) + weight * a_k CE( p(h_k), k ),    h_k ~ N(m_k, s_k^2),  p(f) = softmax(W f)
+
+    a_k = 1 / (1 + n_k / c),    n_k = sum_i p'_k(f'_i)    (1 if c is 0)
+
+A tag counts the less, the more of the step's words the network before, p', gives it: there the method holds it, and
+drawn features would only make it more frequent than it is.
 
 Sources: a learned map of the drift as in LDC (ECCV 2024), Gaussian features for the classifier as in SLCA (ICCV 2023).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from raycner.config import OptimConfig
 from raycner.data.entities import OUTSIDE, split_tag
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.class_statistics import ClassStatistics
@@ -50,15 +57,17 @@ class WordFeatures(NamedTuple):
     """[N] tag ids"""
 
 
-def replay_features(network: Network, before: Network | None, train: Split, weight: float) -> None:
+def replay_features(network: Network, before: Network | None, train: Split, optim: OptimConfig) -> None:
     """Align the rows of a network that has ended its step, and add the statistics of the step's own tags.
 
     `before` is the network of the step before. Every rank computes the same.
     """
     now = word_features(network, train)
     if before is not None:
-        network.statistics = moved(before.statistics, word_features(before, train).features, now.features)
-        align_rows(network, now.features, weight)
+        earlier = word_features(before, train).features
+        network.statistics = moved(before.statistics, earlier, now.features)
+        shares = lack(before, earlier, optim.feature_replay_words)
+        align_rows(network, now.features, {tag: optim.feature_replay * share for tag, share in shares.items()})
     network.statistics = observed(network, now)
 
 
@@ -95,14 +104,28 @@ def moved(statistics: ClassStatistics, before: Tensor, now: Tensor) -> ClassStat
     return ClassStatistics(moments)
 
 
-def align_rows(network: Network, features: Tensor, weight: float) -> None:
-    """Learn the rows alone, from features [N, H] of the step's words and those that are drawn for old tags."""
+def lack(before: Network, features: Tensor, words: float) -> dict[str, float]:
+    """a_k of each tag k of the network before, from the features [N, H] that it computes; c is `words`."""
+    tags, rows = before.head.tags, before.head.row_weights
+    if not words:
+        return dict.fromkeys(tags, 1.0)
+    counts = (F.pad(features, (0, 1), value=1.0) @ rows.T).softmax(-1).sum(0)
+    return {tag: 1 / (1 + count / words) for tag, count in zip(tags, counts.tolist(), strict=True)}
+
+
+def align_rows(network: Network, features: Tensor, weights: Mapping[str, float]) -> None:
+    """Learn the rows alone, from features [N, H] of the step's words and those that are drawn for old tags.
+
+    `weights` are those of the drawn features, by tag.
+    """
     head = network.head
     old = {head.tags.index(tag): moments for tag, moments in network.statistics.moments.items() if tag in head.tags}
     if not old:
         return
     means, variances = torch.stack([*old.values()]).to(features).unbind(1)  # [K, H] each
     tags = torch.tensor([*old], device=features.device).repeat(DRAWN)
+    of_tags = features.new_zeros(len(head.tags))
+    of_tags[[*old]] = torch.tensor([weights[head.tags[row]] for row in old]).to(features)
     some = F.pad(features[:: -(-len(features) // WORDS)], (0, 1), value=1.0)
     trained = head.row_weights
     target = (some @ trained.T).softmax(-1)
@@ -113,7 +136,8 @@ def align_rows(network: Network, features: Tensor, weight: float) -> None:
         noise = torch.randn(DRAWN, *means.shape, generator=draw).to(features)
         drawn = F.pad((means + variances.sqrt() * noise).flatten(0, 1), (0, 1), value=1.0)
         held = F.kl_div((some @ rows.T).log_softmax(-1), target, reduction="batchmean")
-        loss = held + weight * F.cross_entropy(drawn @ rows.T, tags)
+        replayed = F.cross_entropy(drawn @ rows.T, tags, weight=of_tags, reduction="sum") / len(tags)
+        loss = held + replayed
         optimizer.zero_grad()
         torch.autograd.backward(loss)
         optimizer.step()

@@ -137,7 +137,7 @@ def train(
             importance = fisher_information(parent, teacher, split) if share < 1 else None
             fuse(network, parent, spec.optim.fusion, share, importance)
         if spec.optim.feature_replay:
-            replay_features(network, parent, experience.train, spec.optim.feature_replay)
+            replay_features(network, parent, experience.train, spec.optim)
     return network, TrainingRecord(
         index=spec.index,
         fingerprint=spec.fingerprint,
