@@ -126,5 +126,8 @@ ADDED: dict[str, Plain] = {
 
 
 def as_before(name: str, value: Plain) -> bool:
-    """Whether a setting, by its dotted name, was added later and stands at the value that a ledger without it means."""
-    return any(value == ADDED[end] for end in ADDED if f".{name}".endswith(f".{end}"))
+    """Whether a setting, by its dotted name, was added later and stands at the value that a ledger without it means.
+
+    An override of one step, at.N, never does: the other steps may have another value.
+    """
+    return not name.startswith("at.") and any(value == ADDED[end] for end in ADDED if f".{name}".endswith(f".{end}"))

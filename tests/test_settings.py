@@ -285,6 +285,7 @@ def test_settings_that_fingerprints_omit_are_read_as_before_where_a_ledger_lacks
     assert len(settings) > 20
     assert [name for name, value in settings.items() if not as_before(name, value)] == []
     assert not as_before("optim.feature_replay", 0.5)
+    assert not as_before("at.2.optim.feature_replay", 0.0)
     assert not as_before("scenario.order", "pools")
 
 
