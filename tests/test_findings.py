@@ -38,7 +38,9 @@ def test_the_sentences_name_the_best_the_worst_and_what_was_lost_most() -> None:
         "At the end dld(extend_ner) recognises 4 types at 55.0 macro-F1, PER best (85.0) and ORG worst (30.0); the old "
         "types lost 18.3 points on average, most of all LOC (20.0)."
     )
-    assert "scenario.memory.size=20" in advice
+    assert "scenario.memory.size=20" in advice and "a larger weight of the distillation" in advice
+    _, advice = findings(scores(run(SCORES, PLAN, head={"name": "linear"}))).sentences
+    assert advice.endswith("if not, optim.feature_replay=0.5.")
 
 
 def test_an_unfinished_run_says_how_far_it_is() -> None:

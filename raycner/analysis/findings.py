@@ -103,12 +103,17 @@ def _against_forgetting(run: Run) -> str:
     method, memory = run.config["method"].get("name"), run.config["scenario"].get("memory") or {}
     if method == "finetuning":
         return "Try a method against forgetting, method.name=extend_ner: plain finetuning is the lower bound."
-    if not memory.get("size"):
-        return (
-            "If sentences of finished steps may be kept, try scenario.memory.size=20; if not, a larger weight of the "
-            "distillation in later steps."
-        )
-    return "Try a larger memory (scenario.memory.size), or a larger weight of the distillation in later steps."
+    if memory.get("size"):
+        return "Try a larger memory (scenario.memory.size), or a larger weight of the distillation in later steps."
+    return f"If sentences of finished steps may be kept, try scenario.memory.size=20; if not, {_without_text(run)}."
+
+
+def _without_text(run: Run) -> str:
+    """What to try where no sentence may be kept."""
+    head, optim = run.config.get("model", {}).get("head", {}), run.config.get("optim", {})
+    if head.get("name") == "linear" and not optim.get("feature_replay"):
+        return "optim.feature_replay=0.5"
+    return "a larger weight of the distillation in later steps"
 
 
 def _warnings(run: Run) -> Iterator[str]:
