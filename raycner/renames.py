@@ -130,4 +130,6 @@ def as_before(name: str, value: Plain) -> bool:
 
     An override of one step, at.N, never does: the other steps may have another value.
     """
-    return not name.startswith("at.") and any(value == ADDED[end] for end in ADDED if f".{name}".endswith(f".{end}"))
+    parts = name.split(".")
+    ends = (".".join(parts[place:]) for place in range(len(parts)))
+    return parts[0] != "at" and any(end in ADDED and value == ADDED[end] for end in ends)

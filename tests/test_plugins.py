@@ -143,10 +143,10 @@ def test_one_file_each_is_all_that_a_stranger_writes(way: str, tmp_path: Path, c
 
     (tmp_path / "news.txt").write_text("Ada saw a lynx at noon\n", encoding="utf-8")
     named = [f"--plugin=stranger/{path.name}" for path in paths] if way == "files" else []
-    for further in ([], ["--ray", "1", "--output", "found"]):
-        done = python(tmp_path, env, "-m", "raycner", "predict", ledger.run, "news.txt", *further, *named)
+    for options in ([], ["--ray", "1", "--output", "entities"]):
+        done = python(tmp_path, env, "-m", "raycner", "predict", ledger.run, "news.txt", *options, *named)
         assert done.returncode == 0, done.stderr
-    (file,) = (tmp_path / "found").rglob("*.jsonl")
+    (file,) = (tmp_path / "entities").rglob("*.jsonl")
     assert file.read_text(encoding="utf-8").count("Ada") == 1
     if way == "files":
         done = python(tmp_path, env, "-m", "raycner", "predict", ledger.run, "news.txt")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -49,13 +50,13 @@ def test_one_rank_reads_and_both_receive_the_value(tmp_path: Path) -> None:
 def failing(rank: int, store: str, meeting: str) -> None:
     """A failed write of rank 0 ends both ranks; neither waits for the other."""
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    snapshot = SimpleNamespace(epochs=[1], save=lambda folder: (folder / "state").write_bytes(b"state"))
+    snapshot: Any = SimpleNamespace(epochs=[1], save=lambda folder: (folder / "state").write_bytes(b"state"))
     snapshot.on_host = lambda: snapshot
     with (
         pytest.raises(InputError, match="cannot be written"),
         SnapshotCallback(ObjectStore(store), "f" * 16, 1, ignore_events) as callback,
     ):
-        callback.save_snapshot(1, lambda: snapshot)  # type: ignore[arg-type,return-value]
+        callback.save_snapshot(1, lambda: snapshot)
     dist.destroy_process_group()
 
 

@@ -90,26 +90,29 @@ def _tests(group: Sequence[Comparison], runs: Sequence[Run], contrasts: Sequence
         done = (run for run in map(by_name.__getitem__, row.runs) if run.finished and run.average)
         finished[row.label] |= {(run.seed, run.order): run for run in done}
     tests = [
-        _test(contrast, one, other, finished[one.label], finished[other.label])
+        _test(contrast, one, other, pairs)
         for contrast in contrasts
         for one in rows.values()
         for other in rows.values()
         if (one.system, other.system) == (contrast.row, contrast.against)
         if one.read_out.get("numerics") == other.read_out.get("numerics")
-        if any(
-            contrast.compares(finished[one.label][pair], finished[other.label][pair])
-            for pair in finished[one.label].keys() & finished[other.label].keys()
-        )
+        if (pairs := _pairs(contrast, finished[one.label], finished[other.label]))
     ]
     corrected = holm([test.macro.p for test in tests])
     return [replace(test, p=p) for test, p in zip(tests, corrected, strict=True)]
 
 
-def _test(contrast: Contrast, one: Row, other: Row, ours: Mapping[Pair, Run], theirs: Mapping[Pair, Run]) -> PairedTest:
-    pairs = sorted(ours.keys() & theirs.keys())
+def _pairs(contrast: Contrast, ours: Mapping[Pair, Run], theirs: Mapping[Pair, Run]) -> dict[Pair, tuple[Run, Run]]:
+    """The runs of the same seed and order, of which the contrast compares the one with the other."""
+    shared = {pair: (ours[pair], theirs[pair]) for pair in sorted(ours.keys() & theirs.keys())}
+    return {pair: runs for pair, runs in shared.items() if contrast.compares(*runs)}
+
+
+def _test(contrast: Contrast, one: Row, other: Row, pairs: Mapping[Pair, tuple[Run, Run]]) -> PairedTest:
+    ours, theirs = zip(*pairs.values(), strict=True)
 
     def effect(score: Callable[[Run], float]) -> Effect:
-        return paired_effect([score(ours[pair]) for pair in pairs], [score(theirs[pair]) for pair in pairs])
+        return paired_effect([*map(score, ours)], [*map(score, theirs)])
 
     return PairedTest(
         row=one.label,
@@ -121,7 +124,7 @@ def _test(contrast: Contrast, one: Row, other: Row, ours: Mapping[Pair, Run], th
         macro=effect(lambda run: _average(run).macro),
         final=effect(lambda run: run.steps[-1].macro),
         p=None,
-        runs=tuple(run.run for side in (ours, theirs) for run in map(side.__getitem__, pairs)),
+        runs=tuple(run.run for run in (*ours, *theirs)),
     )
 
 
