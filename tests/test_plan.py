@@ -88,6 +88,12 @@ def test_settings_of_later_steps_leave_the_first_step_unchanged(tiny_corpus: Cor
     own = [*base, "optim.first.lr=0.5", "optim.first.head_lr=0.5", "optim.first.schedule=constant"]
     for later in ("optim.lr=0.2", "optim.head_lr=0.2", "optim.schedule=cosine"):
         assert renamed(names(tiny_corpus, *own), names(tiny_corpus, *own, later)) == LATER
+    replay = [*base, "method.name=extend_ner", "optim.feature_replay=0.5"]
+    assert renamed(names(tiny_corpus, *replay), names(tiny_corpus, *replay, "optim.feature_replay_words=10")) == LATER
+
+
+def test_words_count_only_where_features_are_replayed(tiny_corpus: Corpus, base: list[str]) -> None:
+    assert names(tiny_corpus, *base) == names(tiny_corpus, *base, "optim.feature_replay_words=10")
 
 
 def test_every_method_shares_the_first_step(tiny_corpus: Corpus, base: list[str]) -> None:
