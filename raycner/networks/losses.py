@@ -198,7 +198,7 @@ def probability_distance(one: Tensor, other: Tensor, where: Tensor) -> LossSum:
 
 
 def contrast(units: Tensor, alike: Tensor, compared: Tensor, temperature: float) -> LossSum:
-    """-log( exp(u_i . u_p / T) / sum_a exp(u_i . u_a / T) ), averaged over the p of i, summed over the i that have some.
+    """-log( exp(u_i . u_p / T) / sum_a exp(u_i . u_a / T) ), averaged over the p of i, summed over the i with some.
 
     Shapes: units [N, H] of unit length; alike and compared [N, N], whether a word is a p, and an a, of word i. Words
     that are alike are compared. Source: supervised contrastive learning (NeurIPS 2020), as OCILNER uses it.
