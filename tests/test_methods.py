@@ -67,7 +67,7 @@ def trained(method: Method) -> Iterator[HeadConfig]:
 
 DECOMPOSITIONS = {"product": 2, "weight": 2, "none": 1}
 """How many terms each has."""
-SUPERVISED = {"ce", "bce", "nca", "margin", "dce", "odce", "soft", "entropy"}
+SUPERVISED = {"ce", "bce", "nca", "margin", "dce", "odce", "soft", "entropy", "contrast"}
 """Terms that read labels, or make the teacher's best tag one; every other one compares student and teacher."""
 MAY_BE_EMPTY = {"twin_ce", "twin_dce", "twin_nca", "consistency", "held_logits"}
 """Terms that may have no word: of twins without entities, of old types where a random teacher predicts nothing but O,

@@ -19,7 +19,7 @@ prototype is near, at a threshold that falls by 0.05 a step; the first step has 
 it predicts by the nearest mean. Five kept sentences a type are `scenario.memory.size=5`.
 A frozen encoder has no states to move, so there the contrast is without effect. All words of a batch are compared: one
 worker must see it whole.
-Source: https://github.com/rtmaww/O_CILNER. Shapes: B sentences, T words, C tags, N labelled words.
+Source: https://arxiv.org/abs/2210.04676 and its code. Shapes: B sentences, T words, C tags, N labelled words.
 """
 
 import torch
