@@ -337,12 +337,20 @@ class RunConfig:
             raise InputError(
                 line, location="scenario.corpus.nested", hint="set model.head={name: spans, decoding: nested}"
             )
+        if self.compute.workers > 1 or self.optim.accumulate > 1:
+            self._require_words_apart()
+
+    def _require_words_apart(self) -> None:
+        """Raise `InputError` for what depends on a whole batch, where it is computed in parts."""
+        whole = "set compute.workers=1 and optim.accumulate=1"
         setting = self.model.head.batch_dependent
-        if setting and (self.compute.workers > 1 or self.optim.accumulate > 1):
+        if setting:
             value = getattr(self.model.head, setting)
             line = f"{setting}={value} makes a word's logits depend on its whole batch, which one worker must see"
-            hint = f"set compute.workers=1 and optim.accumulate=1, or another {setting}"
-            raise InputError(line, location=f"model.head.{setting}", hint=hint)
+            raise InputError(line, location=f"model.head.{setting}", hint=f"{whole}, or another {setting}")
+        if self.method.batch_dependent:
+            line = f"method {self.method.label!r} compares the words of a whole batch, which one worker must see"
+            raise InputError(line, location="method.name", hint=f"{whole}, or choose another method")
 
     def _require_labels_and_fixed_states(self) -> None:
         """Raise `InputError` for what a head that is solved in closed form cannot be learned with."""

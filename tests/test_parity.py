@@ -24,6 +24,7 @@ from torch.func import functional_call
 from raycner.data.entities import Entity, Sentence, TypeInventory
 from raycner.methods.add_ner import AddNER
 from raycner.methods.cfner import CFNER, Neighbours
+from raycner.methods.contrastive import Contrastive
 from raycner.methods.cpfd import CPFD, Thresholds
 from raycner.methods.der import DER, RememberedLogits
 from raycner.methods.dld import DLD
@@ -490,6 +491,49 @@ def twin_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "duplet", duplet(seed)
 
 
+# The contrast of words
+
+
+def contrastive(seed: int, *, outside: bool) -> System:
+    """CE on all words, and supervised contrast of the words of each class and, by a threshold, of O words."""
+    z_old = normal(seed + 2, 3, 5, C_OLD)
+    p_old = softmax(z_old, axis=-1)
+    pseudo = np.where(p_old.max(-1) >= 0.6, p_old.argmax(-1), 0)
+    classes = np.where(OUTSIDE, pseudo, Y)[LABELLED]
+
+    def published(leaves: Leaves) -> float:
+        u = unit(leaves["states"][LABELLED])
+        cosine = u @ u.T
+        members = [u[classes == kind] for kind in range(1, C)]
+        tau = np.median([(own @ unit(own.mean(0))).min() for own in members if len(own) > 1])
+        terms = []
+        for i, kind in enumerate(classes):
+            others = [j for j in range(len(u)) if j != i]
+            positive = [j for j in others if classes[j] == kind and (kind > 0 or cosine[i, j] > tau)]
+            against = others if kind > 0 else positive + [j for j in others if classes[j] > 0]
+            if positive and (kind > 0 or outside):
+                each = cosine[i, positive] / 0.2 - logsumexp(cosine[i, against] / 0.2)
+                terms.append(-each.mean())
+        return float(cross_entropies(leaves["z"], Y, LABELLED).mean() + 0.3 * np.mean(terms))
+
+    def student(leaves: Mapping[str, Tensor]) -> TagOutput:
+        return replace(tag_output(leaves["z"]), source=States.of_words(leaves["states"]))
+
+    return System(
+        {"z": normal(seed, 3, 5, C), "states": normal(seed + 1, 3, 5, H)},
+        published,
+        Contrastive(base=Finetuning(), weight=0.3, temperature=0.2, confidence=0.6, outside=outside),
+        student,
+        tag_output(torch.from_numpy(z_old)),
+        head_of(Linear()),
+    )
+
+
+def contrastive_systems(seed: int) -> Iterator[tuple[str, System]]:
+    yield "ocilner, entities", contrastive(seed, outside=False)
+    yield "ocilner, entities and O", contrastive(seed, outside=True)
+
+
 # Remembered logits
 
 
@@ -802,6 +846,7 @@ FAMILIES = (
     neighbour_systems,
     decomposed_systems,
     twin_systems,
+    contrastive_systems,
     memory_systems,
     pseudo_label_systems,
     stepwise_systems,

@@ -48,6 +48,8 @@ WAYS = {
     "cpfd": ["method.name=cpfd"],
     "rdp": ["method.name=rdp"],
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
+    "contrastive": ["method={name: contrastive, base: {name: extend_ner}}"],
+    "contrastive_cfner": ["method={name: contrastive, base: {name: cfner}}"],
     "add_ner": ["method.name=add_ner", "model.head.name=stepwise"],
     "gen_cner": ["method.name=gen_cner", "model.head.name=triplets"],
     "span_kl": ["method.name=span_kl", "model.head.name=spans"],

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 import runs
 from raycner.config import RunConfig
+from raycner.errors import InputError
 from raycner.methods.method import METHODS
 from raycner.orchestration.run_steps import begin, prepare, run_steps
 from raycner.orchestration.runner import run
@@ -57,8 +58,10 @@ WAYS = {
 """Overrides of the small run, by the name of its store."""
 OF_PRETRAINED = {"adapters", "analytic"}
 """Ways that only a pretrained encoder has."""
+WHOLE_BATCHES = {"contrastive": ["method={name: contrastive, base: {name: extend_ner}}"]}
+"""Ways whose loss compares all words of a batch: two ranks refuse them."""
 NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
-WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
+WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED | WHOLE_BATCHES.keys()}
 IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
 SETTINGS = (
@@ -115,3 +118,13 @@ def test_two_ranks_end_where_one_does(kind: str, tmp_path: Path, tiny_bert: Path
         assert [r.test for r in runs.ledger(alone / way).records()] == [
             r.test for r in runs.ledger(together / way).records()
         ]
+
+
+@pytest.mark.parametrize("way", WHOLE_BATCHES)
+@pytest.mark.parametrize("parts", ["compute.workers=2", "optim.accumulate=2"])
+def test_what_compares_all_words_of_a_batch_is_computed_whole(way: str, parts: str) -> None:
+    whole = [*runs.SMALL, *WHOLE_BATCHES[way]]
+    assert RunConfig.load([*whole, "compute.workers=1"]).method.batch_dependent
+    with pytest.raises(InputError, match="compares the words of a whole batch, which one worker must see") as refused:
+        RunConfig.load([*whole, parts])
+    assert refused.value.location == "method.name"

@@ -134,6 +134,11 @@ class Method(ABC, Generic[Output]):
         return False
 
     @property
+    def batch_dependent(self) -> bool:
+        """Whether the loss of a word depends on the other sentences of its batch."""
+        return False
+
+    @property
     def needs_kept_logits(self) -> bool:
         """Whether `losses` reads the logits that a memory keeps."""
         return False

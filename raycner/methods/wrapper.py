@@ -34,6 +34,10 @@ class Wrapper(Method[Output]):
         return self.base.reads_layers
 
     @property
+    def batch_dependent(self) -> bool:
+        return self.base.batch_dependent
+
+    @property
     def needs_kept_logits(self) -> bool:
         return self.base.needs_kept_logits
 

@@ -197,6 +197,18 @@ def probability_distance(one: Tensor, other: Tensor, where: Tensor) -> LossSum:
     return LossSum(difference.square().sum(), where.sum())
 
 
+def contrast(units: Tensor, alike: Tensor, compared: Tensor, temperature: float) -> LossSum:
+    """-log( exp(u_i . u_p / T) / sum_a exp(u_i . u_a / T) ), averaged over the p of i, summed over the i with some.
+
+    Shapes: units [N, H] of unit length; alike and compared [N, N], whether a word is a p, and an a, of word i. Words
+    that are alike are compared. Source: supervised contrastive learning (NeurIPS 2020), as OCILNER uses it.
+    """
+    similarity = (units @ units.T / temperature).masked_fill(~compared, torch.finfo(units.dtype).min)
+    number = alike.sum(-1)
+    each = -similarity.log_softmax(-1).masked_fill(~alike, 0.0).sum(-1) / number.clamp(min=1)
+    return LossSum(each.sum(), (number > 0).sum())
+
+
 def cosine_distance(student: Tensor, teacher: Tensor, where: Tensor) -> LossSum:
     """1 - cos(f, f'), summed over the words of `where`. Shapes: [B, T, H] each.
 
