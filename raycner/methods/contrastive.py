@@ -44,7 +44,7 @@ class Contrastive(Wrapper[TagOutput]):
     base: Method[TagOutput]
     """The wrapped method; required: `method.base.name=extend_ner`."""
     weight: float = 0.1
-    """Of the contrast. It is in nats, like cross-entropy, and far from zero where classes have many words."""
+    """Of the contrast. It is in nats, like cross-entropy, and far from zero where classes have many words. INFERRED."""
     temperature: float = 0.07
     """T. Published: 0.07."""
     outside: bool = True
