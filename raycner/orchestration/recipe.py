@@ -59,6 +59,8 @@ def _parts(config: RunConfig) -> Iterator[str]:
         yield "aligned new rows"
     if optim.fusion:
         yield f"{optim.fusion:.0%} of the weights of the step before"
+    if optim.ema:
+        yield "averaged weights"
     if optim.feature_replay:
         yield "replayed features"
     yield from (f"calibration={kind}" for kind in (optim.calibration, config.eval.calibration) if kind != "none")
