@@ -325,6 +325,8 @@ class RunConfig:
         if self.method.needs_kept_logits and not (memory.size and memory.keep == "logits"):
             what = f"method {self.method.label!r} reads the logits of a memory"
             raise InputError(what, location="scenario.memory", hint="set scenario.memory={size: 20, keep: logits}")
+        if memory.size and memory.keep == "states":
+            self._require_states_of_words_that_stay()
         if self.optim.calibration == "carried" and not module.can_bake_in:
             raise _no_bias("optim.calibration", "carried", self.model.head.name)
         if self.eval.calibration != "none" and not module.supports_calibration:
@@ -363,6 +365,19 @@ class RunConfig:
         if self.optim.ema:
             line = f"head {head!r} is solved in one pass, without updates that could be averaged"
             raise InputError(line, location="optim.ema", hint="leave it out")
+
+    def _require_states_of_words_that_stay(self) -> None:
+        """Raise `InputError` for what cannot learn from states that were computed in an earlier step."""
+        key = "scenario.memory.keep"
+        if not self.model.encoder.is_frozen:
+            what = "states stand for words only as long as no step changes the encoder"
+            raise InputError(what, location=key, hint="set model.encoder.frozen=after_first, or keep labels")
+        if self.model.head.module.reads_slots:
+            what = f"head {self.model.head.name!r} reads more of a sentence than the states of its words"
+            raise InputError(what, location=key, hint="set model.head.name=linear, or keep labels")
+        if self.method.reads_layers:
+            what = f"method {self.method.label!r} reads more of the encoder than its last states"
+            raise InputError(what, location=key, hint="choose another method, or keep labels")
 
     def _require_rows_to_align(self) -> None:
         """Raise `InputError` for what features of old tags cannot be replayed with."""

@@ -31,6 +31,10 @@ BERT = "model.encoder={name: pretrained, frozen: after_first}"
             ],
             "der(extend_ner), a memory of 20 sentences per type with their logits (random, until 2090-12-31)",
         ),
+        (
+            [BERT, "scenario.memory={size: 5, keep: states}"],
+            "a memory of 5 sentences per type as states of words (random), a frozen encoder",
+        ),
         (["scenario.reservoir={path: news, size: 7}"], "7 sentences per old type from a reservoir"),
         ([BERT, "model.growth.freeze_old=true"], "a frozen encoder, frozen old rows"),
         (["optim.ema=0.9"], "averaged weights"),

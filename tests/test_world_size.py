@@ -53,10 +53,13 @@ WAYS = {
     "analytic": [
         *("method={name: self_training}", "model.head={name: analytic, features: 20}", "model.encoder.frozen=always")
     ],
+    "latent_replay": [
+        *("method={name: extend_ner}", "scenario.memory={size: 2, keep: states}", "model.encoder.frozen=after_first")
+    ],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Overrides of the small run, by the name of its store."""
-OF_PRETRAINED = {"adapters", "analytic"}
+OF_PRETRAINED = {"adapters", "analytic", "latent_replay"}
 """Ways that only a pretrained encoder has."""
 NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}

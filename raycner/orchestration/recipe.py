@@ -67,6 +67,6 @@ def _parts(config: RunConfig) -> Iterator[str]:
 
 
 def _of_memory(memory: MemoryConfig) -> str:
-    logits = " with their logits" if memory.keep == "logits" else ""
+    kept_words = {"labels": "", "logits": " with their logits", "states": " as states of words"}[memory.keep]
     until = f", until {memory.until}" if memory.until else ""
-    return f"a memory of {memory.size} sentences per {memory.per}{logits} ({memory.choose}{until})"
+    return f"a memory of {memory.size} sentences per {memory.per}{kept_words} ({memory.choose}{until})"
