@@ -120,6 +120,7 @@ ADDED: dict[str, Plain] = {
     "optim.fusion_share": 1.0,
     "optim.feature_replay": 0.0,
     "optim.feature_replay_words": 0.0,
+    "optim.ema": 0.0,
     "optim.accumulate": 1,
 }
 """By the end of its dotted name, a setting added later: the value that means "as before"."""

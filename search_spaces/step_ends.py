@@ -1,4 +1,4 @@
-"""Should a step end with weights of the step before, aligned new rows, and features replayed for old tags?"""
+"""Should a step end with weights of the step before, averaged weights, aligned rows, and replayed features?"""
 
 from optuna import Trial
 
@@ -8,6 +8,7 @@ from raycner import Study
 def space(trial: Trial) -> None:
     trial.suggest_float("optim.fusion", 0.0, 0.7, step=0.1)
     trial.suggest_float("optim.fusion_share", 0.05, 1.0, log=True)
+    trial.suggest_categorical("optim.ema", [0.0, 0.9, 0.97, 0.99])
     trial.suggest_categorical("model.growth.align", [False, True])
     trial.suggest_categorical("optim.feature_replay", [0.0, 0.1, 0.5, 2.0])
 
@@ -20,6 +21,7 @@ STUDY = Study(
         {
             "optim.fusion": 0.0,
             "optim.fusion_share": 1.0,
+            "optim.ema": 0.0,
             "model.growth.align": False,
             "optim.feature_replay": 0.0,
         }

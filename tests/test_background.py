@@ -1,6 +1,7 @@
 """What happens next to training: batches are collated ahead of it, snapshots are written behind it."""
 
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,6 +71,15 @@ def snapshot(epochs: int, best: int) -> Snapshot:
         best={"weight": torch.full((3,), float(best + 1))},
         optimizer={0: {"step": torch.tensor(2.0)}},
     )
+
+
+def test_a_snapshot_keeps_the_average_and_its_best_state(tmp_path: Path) -> None:
+    average = {"weight": torch.full((3,), 7.0), "updates": torch.tensor(4)}
+    before = replace(snapshot(2, 1), best={"weight": torch.full((3,), 7.0)}, average=average)
+    before.on_host().save(tmp_path)
+    after = Snapshot.load(tmp_path)
+    for name in ("network", "best", "average"):
+        torch.testing.assert_close(getattr(after, name), getattr(before, name), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("best", [0, 1])

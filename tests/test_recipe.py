@@ -31,8 +31,13 @@ BERT = "model.encoder={name: pretrained, frozen: after_first}"
             ],
             "der(extend_ner), a memory of 20 sentences per type with their logits (random, until 2090-12-31)",
         ),
+        (
+            [BERT, "scenario.memory={size: 5, keep: states}"],
+            "a memory of 5 sentences per type as states of words (random), a frozen encoder",
+        ),
         (["scenario.reservoir={path: news, size: 7}"], "7 sentences per old type from a reservoir"),
         ([BERT, "model.growth.freeze_old=true"], "a frozen encoder, frozen old rows"),
+        (["optim.ema=0.9"], "averaged weights"),
         (
             ["model.growth.align=true", "optim={fusion: 0.3, feature_replay: 0.5}", "eval.calibration=read_out"],
             "aligned new rows, 30% of the weights of the step before, replayed features, calibration=read_out",

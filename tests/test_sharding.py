@@ -29,7 +29,7 @@ SETTINGS = (
 )
 WAYS = {
     "adamw": ["optim.accumulate=2", "optim.decay=weights", "optim.weight_decay=0.01"],
-    "sgd": ["optim={optimizer: sgd, momentum: 0.9}"],
+    "sgd": ["optim={optimizer: sgd, momentum: 0.9, ema: 0.9}"],
     "adapters": ["model.encoder.adapters.rank=2"],
 }
 

@@ -147,6 +147,7 @@ def test_what_cannot_be_solved_is_refused(tiny_bert: str) -> None:
         (["method.name=extend_ner"], "also learns by gradients"),
         (["method.name=self_training", "model.encoder.frozen=after_first"], "set model.encoder.frozen=always"),
         (["method.name=self_training", "model.growth.freeze_old=true"], "old rows included"),
+        (["method.name=self_training", "optim.ema=0.9"], "without updates that could be averaged"),
         (["method.name=self_training", "model.growth.imprint=train"], "no rows to imprint"),
         (["method.name=self_training", "model.head.ridge=0"], "ridge and scale are above 0"),
     ):

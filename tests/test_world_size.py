@@ -37,6 +37,7 @@ WAYS = {
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
     "der": ["method={name: der, base: {name: extend_ner}}", "scenario.memory={size: 2, keep: logits}"],
     "feature_replay": ["method.name=extend_ner", "optim.feature_replay=0.5"],
+    "ema": ["method.name=extend_ner", "optim.ema=0.9"],
     "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
@@ -53,10 +54,13 @@ WAYS = {
     "analytic": [
         *("method={name: self_training}", "model.head={name: analytic, features: 20}", "model.encoder.frozen=always")
     ],
+    "latent_replay": [
+        *("method={name: extend_ner}", "scenario.memory={size: 2, keep: states}", "model.encoder.frozen=after_first")
+    ],
     "podnet_published": ["method.name=podnet", "method.nca=cancelled", "method.spatial_gradient=false"],
 }
 """Overrides of the small run, by the name of its store."""
-OF_PRETRAINED = {"adapters", "analytic"}
+OF_PRETRAINED = {"adapters", "analytic", "latent_replay"}
 """Ways that only a pretrained encoder has."""
 WHOLE_BATCHES = {"contrastive": ["method={name: contrastive, base: {name: extend_ner}}"]}
 """Ways whose loss compares all words of a batch: two ranks refuse them."""

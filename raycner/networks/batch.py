@@ -19,6 +19,15 @@ class WordStates(NamedTuple):
     """[B, T, H]"""
 
 
+class RememberedStates(NamedTuple):
+    """A column of a batch: the states that a memory keeps of words whose text it does not have."""
+
+    words: Tensor
+    """[B, T, H]"""
+    where: Tensor
+    """[B, 1, 1] true for the sentences of the memory: the encoder's states of the others count."""
+
+
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the host on a device. A copy to a GPU is from pinned memory, so the host does not wait for it."""
     if device.type == "cuda" and tensor.device.type == "cpu":

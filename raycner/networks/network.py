@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from raycner.data.entities import Sentence, TypeInventory
 from raycner.errors import InputError
 from raycner.hashing import Plain
-from raycner.networks.batch import Batch, WordStates
+from raycner.networks.batch import Batch, RememberedStates, WordStates
 from raycner.networks.class_statistics import ClassStatistics
 from raycner.networks.encoders import ENCODERS, EncoderConfig, States, Tokens
 from raycner.networks.encoders.encoder import Words
@@ -110,14 +110,19 @@ class Network(nn.Module):
     def states(self, batch: Batch) -> States:
         """The encoder's states, in the precision of the weights even if the encoder computes in bf16.
 
-        Those of the column `WordStates`, where the batch has it.
+        Those of the columns `WordStates` and `RememberedStates`, where the batch has them.
         """
         if WordStates in batch.columns:
             return States.of_words(batch.column(WordStates).words)
         mixed = self.bf16 and self.encoder.mixed
         with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
             states: States = self.encoder(batch.inputs)
-        return states._replace(words=states.words.float(), slots=states.slots.float()) if mixed else states
+        if mixed:
+            states = states._replace(words=states.words.float(), slots=states.slots.float())
+        if RememberedStates not in batch.columns:
+            return states
+        remembered = batch.column(RememberedStates)
+        return States.of_words(torch.where(remembered.where, remembered.words.to(states.words), states.words))
 
     def forward(self, batch: Batch) -> Any:
         return self.head(self.states(batch), batch)

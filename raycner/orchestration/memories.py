@@ -20,7 +20,7 @@ from raycner.storage.scratch import scratch_folder
 from raycner.storage.store import ObjectStore
 from raycner.training import ranks
 from raycner.training.checkpoint import StepCheckpoint
-from raycner.training.exemplars import exemplars, logits_of
+from raycner.training.exemplars import exemplars, kept_of
 from raycner.training.plan import StepSpec
 
 
@@ -57,12 +57,12 @@ def _choose(config: RunConfig, store: ObjectStore, key: str, step: FinishedStep)
     network = cache(partial(_network, config, step))
     positions = exemplars(train, memory, network, (step.spec.seed, step.spec.index))
     chosen = Split(train.corpus, train.part, train.rows[positions], train.visible)
-    logits = logits_of(chosen, network()) if memory.keep == "logits" else None
+    kept_words = kept_of(chosen, memory, network)
 
     def write() -> None:
         with scratch_folder() as folder:
             record = MemoryRecord(step.checkpoint.fingerprint, memory.until)
-            write_memory(folder / "memory", chosen.sentences(), train.visible, record, logits)
+            write_memory(folder / "memory", chosen.sentences(), train.visible, record, kept_words)
             store.push(folder / "memory", key)
 
     ranks.broadcast_from_rank0(write)

@@ -59,12 +59,14 @@ def _parts(config: RunConfig) -> Iterator[str]:
         yield "aligned new rows"
     if optim.fusion:
         yield f"{optim.fusion:.0%} of the weights of the step before"
+    if optim.ema:
+        yield "averaged weights"
     if optim.feature_replay:
         yield "replayed features"
     yield from (f"calibration={kind}" for kind in (optim.calibration, config.eval.calibration) if kind != "none")
 
 
 def _of_memory(memory: MemoryConfig) -> str:
-    logits = " with their logits" if memory.keep == "logits" else ""
+    kept_words = {"labels": "", "logits": " with their logits", "states": " as states of words"}[memory.keep]
     until = f", until {memory.until}" if memory.until else ""
-    return f"a memory of {memory.size} sentences per {memory.per}{logits} ({memory.choose}{until})"
+    return f"a memory of {memory.size} sentences per {memory.per}{kept_words} ({memory.choose}{until})"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from raycner.data.scenarios.memory import MemoryConfig
+from raycner.data.scenarios.memory import Kept, KeptLogits, KeptStates, MemoryConfig
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
 from raycner.networks.network import Network
@@ -91,14 +91,24 @@ def herding(split: Split, network: Callable[[], Network]) -> Ranking:
     return lambda group, size: group[herded(each[torch.from_numpy(group)], size)]
 
 
-def logits_of(split: Split, network: Network) -> list[NDArray[np.float32]]:
-    """[words, C] the logits of each sentence's words, zero for words without a state. A collective call."""
+def kept_of(split: Split, config: MemoryConfig, network: Callable[[], Network]) -> Kept | None:
+    """What is kept of the words of the chosen sentences, next to their annotations. A collective call."""
+    if config.keep == "logits":
+        return KeptLogits(_of_words(split, network(), lambda _, output: output.logits))
+    if config.keep == "states":
+        trained = network()
+        return KeptStates(_of_words(split, trained, lambda batch, _: trained.states(batch).words))
+    return None
 
-    def logits(batch: Batch, output: Any) -> list[tuple[int, NDArray[np.float32]]]:
-        values = output.logits.float().masked_fill(~batch.mask[..., None], 0.0).cpu().numpy()
+
+def _of_words(split: Split, network: Network, look: Callable[[Batch, Any], Tensor]) -> list[NDArray[np.float32]]:
+    """[words, ...] the rows of `look(batch, output)` [B, T, ...] of each sentence, zero for words without a state."""
+
+    def rows(batch: Batch, output: Any) -> list[tuple[int, NDArray[np.float32]]]:
+        values = look(batch, output).float().masked_fill(~batch.mask[..., None], 0.0).cpu().numpy()
         return [(i, values[row, : split.lengths[i]]) for row, i in enumerate(batch.positions.tolist())]
 
-    each = dict(pair for batch in SplitLoader(split, network).survey(logits) for pair in batch)
+    each = dict(pair for batch in SplitLoader(split, network).survey(rows) for pair in batch)
     return [each[position] for position in range(len(split))]
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from raycner.data.scenarios.memory import KeptStates
 from raycner.data.scenarios.scenario import Split
-from raycner.networks.batch import Batch, WordStates, to_device
+from raycner.networks.batch import Batch, RememberedStates, WordStates, to_device
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.cached_output import CachedOutput
@@ -51,6 +52,7 @@ class SplitLoader:
         self.lengths = self.tokens.lengths
         self.words = split.lengths
         self._states: CachedOutput | None = None
+        self._remembered = _remembered(split)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -61,9 +63,20 @@ class SplitLoader:
         batch = self.network.collate([self.split[i] for i in at], self.tokens.read(at), at)
         batch = batch.to(self.network.device)
         if self._states is None:
-            return batch
+            return self._with_remembered(batch) if self._remembered else batch
         states = self._states.read(batch.positions, batch.mask_on_host)
         return batch.with_column(WordStates(to_device(states, self.network.device)))
+
+    def _with_remembered(self, batch: Batch) -> Batch:
+        """The batch with the column `RememberedStates`."""
+        own = [self._remembered.get(position) for position in batch.positions.tolist()]
+        words = torch.zeros(*batch.mask.shape, self.network.encoder.width)
+        for sentence, states in zip(words, own, strict=True):
+            if states is not None:
+                sentence[: len(states)] = torch.from_numpy(states.copy())
+        where = torch.tensor([states is not None for states in own])[:, None, None]
+        device = self.network.device
+        return batch.with_column(RememberedStates(to_device(words, device), to_device(where, device)))
 
     def cache_states(self, path: Path) -> None:
         """Compute the states of all words, which every batch then has as a column: for an encoder that is frozen.
@@ -120,6 +133,17 @@ class SplitLoader:
 
     def _eval_batches(self, positions: Positions) -> list[Positions]:
         return batches_without_gradient(self.network, positions, self.lengths)
+
+
+def _remembered(split: Split) -> dict[int, NDArray[np.float32]]:
+    """[words, H] the states that memories keep in place of words, by position."""
+    states: dict[int, NDArray[np.float32]] = {}
+    first = 0
+    for source in split.sources:
+        if KeptStates in source.columns:
+            states |= enumerate(source.column(KeptStates).of_sentences, start=first)
+        first += len(source)
+    return states
 
 
 def epoch_order(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,8 @@ class Snapshot:
     best: State
     optimizer: Mapping[int, Mapping[str, Tensor]]
     """The optimiser's state by parameter, as `state_dict()["state"]` has it."""
+    average: State = field(default_factory=dict)
+    """That of the moving average of the weights, empty where a step ends with the weights themselves."""
 
     def on_host(self) -> "Snapshot":
         """A copy in the memory of the host, which later updates do not change. The best state never changes."""
@@ -53,13 +55,15 @@ class Snapshot:
             network=_on_host(self.network),
             best={name: tensor.cpu() for name, tensor in self.best.items()},
             optimizer={i: _on_host(state) for i, state in self.optimizer.items()},
+            average=_on_host(self.average),
         )
 
     def save(self, folder: Path) -> None:
-        """Write two files into a folder for the store to commit. The best state is left out if it is the newest one."""
+        """Write two files into a folder for the store to commit. The best state is left out if it is the network's."""
         tensors = {f"network/{name}": tensor for name, tensor in self.network.items()}
-        if self.best_epoch != self.epochs[-1].epoch:
+        if self.best_epoch != self.epochs[-1].epoch or self.average:
             tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         tensors |= {f"optimizer/{i}/{n}": tensor for i, state in self.optimizer.items() for n, tensor in state.items()}
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
         facts = {"epochs": plain(self.epochs), "best_epoch": self.best_epoch, "best_score": self.best_score}
@@ -70,7 +74,7 @@ class Snapshot:
         """Read what `save` wrote. Raises `InputError` for anything else."""
         try:
             facts = _FACTS.validate_json((folder / FACTS).read_bytes())
-            parts: dict[str, State] = {"network": {}, "best": {}, "optimizer": {}}
+            parts: dict[str, State] = {"network": {}, "best": {}, "average": {}, "optimizer": {}}
             for name, tensor in load_weights(folder / TENSORS).items():
                 part, _, rest = name.partition("/")
                 parts[part][rest] = tensor
@@ -78,22 +82,26 @@ class Snapshot:
             for name, tensor in parts["optimizer"].items():
                 index, _, field = name.partition("/")
                 optimizer.setdefault(int(index), {})[field] = tensor
-            if facts.best_epoch == facts.epochs[-1].epoch:
-                parts["best"] = copied(parts["network"])
         except (OSError, ValidationError, LookupError, ValueError) as error:
             what = f"not a snapshot ({type(error).__name__})"
             raise InputError(what, location=str(folder), hint="remove it: the step is trained again") from None
         return cls(
-            facts.epochs, facts.best_epoch, facts.best_score, parts["network"], parts["best"], optimizer=optimizer
+            facts.epochs,
+            facts.best_epoch,
+            facts.best_score,
+            network=parts["network"],
+            best=parts["best"] or copied(parts["network"]),
+            optimizer=optimizer,
+            average=parts["average"],
         )
 
-    def fits(self, network: State, optimizer: Optimizer, epochs: int) -> bool:
-        """Whether it is a state of this network and this optimiser, after at most so many epochs."""
+    def fits(self, network: State, average: State, optimizer: Optimizer, epochs: int) -> bool:
+        """Whether it is a state of this network, average and optimiser, after at most so many epochs."""
         if not 0 <= self.best_epoch < len(self.epochs) <= epochs:
             return False
         if [epoch.epoch for epoch in self.epochs] != list(range(len(self.epochs))):
             return False
-        if not shapes(self.network) == shapes(self.best) == shapes(network):
+        if not shapes(self.network) == shapes(self.best) == shapes(network) or shapes(self.average) != shapes(average):
             return False
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         fields = {frozenset(state) for state in self.optimizer.values()}

@@ -38,6 +38,7 @@ from raycner.training.feature_replay import replay_features
 from raycner.training.fusion import fisher_information, fuse
 from raycner.training.loader import Positions, SplitLoader, epoch_order
 from raycner.training.long_sentences import left_out_notes, window_notes
+from raycner.training.moving_average import FinalWeights, final_weights
 from raycner.training.plan import StepSpec
 from raycner.training.prefetch import prefetch
 from raycner.training.reservoir import draw
@@ -231,6 +232,8 @@ class StepTrainer:
     """A `Learner` around the network; with several ranks, DDP around that."""
     part_counts: PartCounts
     optimizer: torch.optim.Optimizer
+    final: FinalWeights
+    """What dev scores, and what is kept."""
     loader: SplitLoader
     dev: tuple[SplitLoader, ...]
     callback: StepCallback
@@ -272,6 +275,7 @@ class StepTrainer:
             learner=learner,
             part_counts=PartCounts(network, Learner(counted, teacher, spec.method)),
             optimizer=_optimizer(network, optim, compute.sharding),
+            final=final_weights(network, optim.ema),
             loader=loader,
             dev=dev,
             callback=callback,
@@ -301,21 +305,24 @@ class StepTrainer:
         best: State = {}
         best_epoch, best_score = -1, -math.inf
         resumed = self.callback.load_snapshot()
-        if resumed is not None and not resumed.fits(self.network.state_dict(), self.optimizer, optim.epochs):
+        expected = self.network.state_dict(), self.final.state(), self.optimizer, optim.epochs
+        if resumed is not None and not resumed.fits(*expected):
             self.callback.on_event(Message("the snapshot is of another network: the step is trained from the start"))
             resumed = None
         if resumed is not None:
             epochs, best, best_epoch, best_score = resumed.epochs, resumed.best, resumed.best_epoch, resumed.best_score
             self.network.load_state_dict(resumed.network)
+            self.final.restore(resumed.average)
             sharding.restore(self.optimizer, resumed.optimizer)
         for epoch in range(len(epochs), optim.epochs):
             if out_of_patience(optim, epochs):
                 break
             started = time.monotonic()
             losses = self.epoch(epoch)
-            score = self.score()
-            if is_best(optim, score, best_score):
-                best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
+            with self.final.applied():
+                score = self.score()
+                if is_best(optim, score, best_score):
+                    best, best_epoch, best_score = copied(self.network.state_dict()), epoch, score
             seconds = time.monotonic() - started
             epochs += (EpochRecord(epoch=epoch, losses=losses, dev_score=score, seconds=seconds),)
             self.callback.on_event(EpochFinished(number=epoch + 1, losses=losses, dev_score=score, seconds=seconds))
@@ -326,8 +333,8 @@ class StepTrainer:
 
     def snapshot(self, epochs: tuple[EpochRecord, ...], best_epoch: int, best_score: float, best: State) -> Snapshot:
         """The state after these epochs; on ranks other than 0 without that of the optimiser. A collective call."""
-        optimizer = sharding.moments(self.optimizer)
-        return Snapshot(epochs, best_epoch, best_score, self.network.state_dict(), best, optimizer)
+        network, optimizer = self.network.state_dict(), sharding.moments(self.optimizer)
+        return Snapshot(epochs, best_epoch, best_score, network, best, optimizer, self.final.state())
 
     def solve(self) -> tuple[tuple[EpochRecord, ...], int]:
         """Solve the head from sums over the training sentences: one pass, recorded as one epoch."""
@@ -380,6 +387,7 @@ class StepTrainer:
                 numbers.append(nn.utils.clip_grad_norm_(self.network.parameters(), optim.clip))
             finite.add(*numbers)
             self.optimizer.step()
+            self.final.update()
             self.optimizer.zero_grad(set_to_none=True)
             for name, term in (item for terms in parts for item in terms.items()):
                 pair = torch.stack([term.total.detach(), term.count.to(term.total)])
