@@ -326,6 +326,8 @@ class RunConfig:
             raise _no_bias("eval.calibration", self.eval.calibration, self.model.head.name)
         if self.optim.feature_replay:
             self._require_rows_to_align()
+        if self.model.head.has_spare_rows:
+            self._require_own_loss()
         self.eval.head(self.model.head)
         if self.eval.chooses_thresholds and (self.optim.calibration, self.eval.calibration) != ("none", "none"):
             what = f"eval.threshold={self.eval.threshold} is chosen for a read-out without calibration"
@@ -355,6 +357,16 @@ class RunConfig:
         if self.model.growth.freeze_old:
             line = f"head {head!r} is solved as a whole, old rows included"
             raise InputError(line, location="model.growth.freeze_old", hint="leave it out")
+
+    def _require_own_loss(self) -> None:
+        """Raise `InputError` for what rows of types to come cannot be trained with."""
+        key = "model.head.preallocate"
+        if not self.method.learns_labels_alone:
+            what = f"rows of types to come learn by the head's own loss, and method {self.method.name!r} has others"
+            raise InputError(what, location=key, hint="choose finetuning or self_training, or leave it out")
+        if self.optim.fusion:
+            what = "optim.fusion mixes rows by their place, and types that take over rows move the others"
+            raise InputError(what, location=key, hint="set optim.fusion=0, or leave it out")
 
     def _require_rows_to_align(self) -> None:
         """Raise `InputError` for what features of old tags cannot be replayed with."""

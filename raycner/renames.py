@@ -108,6 +108,7 @@ ADDED: dict[str, Plain] = {
     "head.hidden": 0,
     "head.extra_rows": [],
     "head.zero_outside": False,
+    "head.preallocate": 0,
     "growth.align": False,
     "hold": "pseudo",
     "old_row_gradient": 1.0,

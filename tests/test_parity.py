@@ -221,6 +221,7 @@ def tag_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "extend_ner, CFNER's weights", of_logits(seed, control, extend_ner(1, 1, 2 * ROOT))
     yield "extend_ner, on the cosine head", on_the_cosine_head(seed)
     yield "ice", of_logits(seed, ICE(), ice)
+    yield "seq_star, rows of all types", rows_of_all_types(seed)
     yield "is3", is3(seed)
 
 
@@ -228,6 +229,23 @@ def ice(z: Array, _: Array) -> float:
     """CE of O words and new words, in the softmax over O and the new tags."""
     own = np.concatenate([z[..., :1], z[..., C_OLD:]], axis=-1)
     return float(cross_entropies(own, np.where(NEW, Y - C_OLD + 1, 0), LABELLED).mean())
+
+
+def rows_of_all_types(seed: int) -> System:
+    """CE in the softmax over the tags so far and those of two types to come."""
+    head = head_of(Linear(preallocate=5))
+    leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, C, H + 1), "spare": normal(seed + 2, 4, H + 1)}
+
+    def published(leaves: Leaves) -> float:
+        f = np.concatenate([leaves["states"], np.ones((3, 5, 1))], axis=-1)
+        z = f @ np.concatenate([leaves["rows"], leaves["spare"]]).T
+        return float(cross_entropies(z, Y, LABELLED).mean())
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        rows = {name: leaves[name] for name in ("rows", "spare")}
+        return functional_call(head, rows, (States.of_words(leaves["states"]), BATCH))
+
+    return System(leaves, published, Finetuning(), student, head=head)
 
 
 def is3(seed: int) -> System:

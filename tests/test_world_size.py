@@ -23,6 +23,7 @@ WAYS = {
         "model.growth.freeze_old=true",
         "model.growth.imprint=train",
     ],
+    "preallocated": ["method.name=finetuning", "model.head.preallocate=3", "model.growth.freeze_old=true"],
     "self_training": ["method.name=self_training", "method.threshold=0.4"],
     "extend_ner": ["method.name=extend_ner"],
     "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
