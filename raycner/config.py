@@ -306,7 +306,9 @@ class RunConfig:
                 raise InputError(
                     f"{number!r} is no step", location="at", hint="number the steps from 1: at.2.method.weight=1"
                 )
-            self.for_step(int(number) - 1)
+            if self.for_step(int(number) - 1).method.needs_prototypes and not self.method.needs_prototypes:
+                what = "its method reads prototypes, which the steps before do not store"
+                raise InputError(what, location=f"at.{number}.method", hint="set the method for all steps")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: not negative, and below 2**63")
         module = self.model.head.module

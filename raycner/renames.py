@@ -112,6 +112,7 @@ ADDED: dict[str, Plain] = {
     "growth.align": False,
     "hold": "pseudo",
     "old_row_gradient": 1.0,
+    "prototype_weight": 0.0,
     "refresh": "batch",
     "optim.decay": "all",
     "optim.order": "pools",

@@ -27,6 +27,7 @@ WAYS = {
     "self_training": ["method.name=self_training", "method.threshold=0.4"],
     "extend_ner": ["method.name=extend_ner"],
     "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
+    "is3": ["method={name: extend_ner, weighting: mean, old_row_gradient: 0.6, prototype_weight: 0.1}"],
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "cfner": ["method.name=cfner"],
@@ -60,7 +61,7 @@ OF_PRETRAINED = {"adapters", "analytic"}
 """Ways that only a pretrained encoder has."""
 NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED}
-IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
+IN_PARTS = ("extend_ner_mean", "is3", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
 SETTINGS = (
     "optim.precision=fp64",

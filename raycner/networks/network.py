@@ -65,7 +65,7 @@ class Network(nn.Module):
         self.head: Head[Any] = config.head.build(self.encoder.width)
         self.head.grow(TypeInventory(), GrowthConfig())  # the columns of no type: O, in most tag heads
         self.bf16 = False
-        self.statistics = ClassStatistics({})
+        self.statistics = ClassStatistics()
 
     @classmethod
     def restore(
