@@ -312,7 +312,9 @@ class RunConfig:
                 raise InputError(
                     f"{number!r} is no step", location="at", hint="number the steps from 1: at.2.method.weight=1"
                 )
-            self.for_step(int(number) - 1)
+            if self.for_step(int(number) - 1).method.needs_prototypes and not self.method.needs_prototypes:
+                what = "its method reads prototypes, which the steps before do not store"
+                raise InputError(what, location=f"at.{number}.method", hint="set the method for all steps")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed {self.seed}: not negative, and below 2**63")
         module = self.model.head.module
@@ -334,6 +336,8 @@ class RunConfig:
             raise _no_bias("eval.calibration", self.eval.calibration, self.model.head.name)
         if self.optim.feature_replay:
             self._require_rows_to_align()
+        if self.model.head.has_spare_rows:
+            self._require_own_loss()
         self.eval.head(self.model.head)
         if self.eval.chooses_thresholds and (self.optim.calibration, self.eval.calibration) != ("none", "none"):
             what = f"eval.threshold={self.eval.threshold} is chosen for a read-out without calibration"
@@ -387,6 +391,16 @@ class RunConfig:
         if self.method.reads_layers:
             what = f"method {self.method.label!r} reads more of the encoder than its last states"
             raise InputError(what, location=key, hint="choose another method, or keep labels")
+
+    def _require_own_loss(self) -> None:
+        """Raise `InputError` for what rows of types to come cannot be trained with."""
+        key = "model.head.preallocate"
+        if not self.method.learns_labels_alone:
+            what = f"rows of types to come learn by the head's own loss, and method {self.method.name!r} has others"
+            raise InputError(what, location=key, hint="choose finetuning or self_training, or leave it out")
+        if self.optim.fusion:
+            what = "optim.fusion mixes rows by their place, and types that take over rows move the others"
+            raise InputError(what, location=key, hint="set optim.fusion=0, or leave it out")
 
     def _require_rows_to_align(self) -> None:
         """Raise `InputError` for what features of old tags cannot be replayed with."""

@@ -11,6 +11,7 @@ def space(trial: Trial) -> None:
     trial.suggest_float("method.teacher_temperature", 0.25, 4.0, log=True)
     trial.suggest_categorical("method.adaptive", [False, True])
     trial.suggest_categorical("method.weighting", ["word", "mean"])
+    trial.suggest_categorical("method.prototype_weight", [0.0, 0.02, 0.1, 0.5])
 
 
 STUDY = Study(
@@ -24,6 +25,7 @@ STUDY = Study(
             "method.teacher_temperature": 1.0,
             "method.adaptive": False,
             "method.weighting": "mean",
+            "method.prototype_weight": 0.0,
         }
     ],
     trials=24,

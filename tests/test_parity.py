@@ -40,6 +40,7 @@ from raycner.methods.rdp import RDP, Prototypes
 from raycner.methods.self_training import SelfTraining
 from raycner.methods.span_kl import SpanKL
 from raycner.networks.batch import Batch
+from raycner.networks.class_statistics import ClassStatistics
 from raycner.networks.encoders.encoder import States, pick
 from raycner.networks.heads.cosine import Cosine
 from raycner.networks.heads.head import GrowthConfig, Head, HeadConfig
@@ -87,12 +88,20 @@ class System:
     """The output of the student for sentences of neighbours."""
     companion: Any = (lambda _: None, None)
     """The outputs of both for the companion of the batch."""
+    statistics: ClassStatistics = field(default_factory=ClassStatistics)
+    """What the student has stored of old tags."""
 
     def loss(self, leaves: Mapping[str, Tensor]) -> Tensor:
         """Our loss, as the trainer differentiates it."""
         of_student, of_teacher = self.companion
         student: Any = Fixed(
-            self.student(leaves), of_student(leaves), self.method, self.inventory, self.head, self.neighbours
+            self.student(leaves),
+            of_student(leaves),
+            self.method,
+            self.inventory,
+            self.head,
+            self.neighbours,
+            self.statistics,
         )
         teacher: Any = Fixed(self.teacher, of_teacher, self.method, self.inventory)
         return combine(self.method.losses(student, teacher, self.batch))
@@ -108,6 +117,7 @@ class Fixed:
     inventory: TypeInventory
     head: Any = None
     neighbours: Any = field(default=None, repr=False)
+    statistics: ClassStatistics = field(default_factory=ClassStatistics)
 
     def __call__(self, batch: Batch) -> Any:
         return self.output if len(batch.targets) == 3 else self.companion
@@ -222,6 +232,7 @@ def tag_systems(seed: int) -> Iterator[tuple[str, System]]:
     yield "extend_ner, CFNER's weights", of_logits(seed, control, extend_ner(1, 1, 2 * ROOT))
     yield "extend_ner, on the cosine head", on_the_cosine_head(seed)
     yield "ice", of_logits(seed, ICE(), ice)
+    yield "seq_star, rows of all types", rows_of_all_types(seed)
     yield "is3", is3(seed)
 
 
@@ -231,9 +242,30 @@ def ice(z: Array, _: Array) -> float:
     return float(cross_entropies(own, np.where(NEW, Y - C_OLD + 1, 0), LABELLED).mean())
 
 
+def rows_of_all_types(seed: int) -> System:
+    """CE in the softmax over the tags so far and those of two types to come."""
+    head = head_of(Linear(preallocate=5))
+    leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, C, H + 1), "spare": normal(seed + 2, 4, H + 1)}
+
+    def published(leaves: Leaves) -> float:
+        f = np.concatenate([leaves["states"], np.ones((3, 5, 1))], axis=-1)
+        z = f @ np.concatenate([leaves["rows"], leaves["spare"]]).T
+        return float(cross_entropies(z, Y, LABELLED).mean())
+
+    def student(leaves: Mapping[str, Tensor]) -> Any:
+        rows = {name: leaves[name] for name in ("rows", "spare")}
+        return functional_call(head, rows, (States.of_words(leaves["states"]), BATCH))
+
+    return System(leaves, published, Finetuning(), student, head=head)
+
+
 def is3(seed: int) -> System:
-    """CE on new words + 2 KL on O words, where CE reaches the rows of old types with 0.6 of its gradient."""
+    """CE on new words + 2 KL on O words + 0.1 CE of prototypes; the first reaches old rows with 0.6 of its gradient.
+
+    The fourth of the old tags has no prototype: its step had no word with it.
+    """
     head, z_old = head_of(Linear()), normal(seed + 2, 3, 5, C_OLD)
+    prototypes, of_tags = unit(normal(seed + 3, 3, H)), np.array([1, 2, 3])
     leaves = {"states": normal(seed, 3, 5, H), "rows": normal(seed + 1, C, H + 1)}
     start = leaves["rows"]
 
@@ -242,13 +274,18 @@ def is3(seed: int) -> System:
         damped = leaves["rows"].copy()
         damped[1:C_OLD] = start[1:C_OLD] + 0.6 * (leaves["rows"] - start)[1:C_OLD]
         ce = cross_entropies(f @ damped.T, Y, NEW).mean()
-        return float(ce + 2 * divergences(f @ leaves["rows"].T, z_old, OUTSIDE, 1, 1).mean())
+        kd = divergences(f @ leaves["rows"].T, z_old, OUTSIDE, 1, 1).mean()
+        z_prototypes = prototypes @ leaves["rows"][:, :-1].T + leaves["rows"][:, -1]
+        rehearsed = cross_entropies(z_prototypes, of_tags, np.full(3, True)).mean()
+        return float(ce + 2 * kd + 0.1 * rehearsed)
 
     def student(leaves: Mapping[str, Tensor]) -> Any:
         return functional_call(head, {"rows": leaves["rows"]}, (States.of_words(leaves["states"]), BATCH))
 
-    method = ExtendNER(weighting="mean", kd_weight=2, old_row_gradient=0.6)
-    return System(leaves, published, method, student, tag_output(torch.from_numpy(z_old)), head)
+    method = ExtendNER(weighting="mean", kd_weight=2, old_row_gradient=0.6, prototype_weight=0.1)
+    by_tag = dict(zip([head.tags[tag] for tag in of_tags], torch.from_numpy(prototypes), strict=True))
+    statistics = ClassStatistics(prototypes=by_tag)
+    return System(leaves, published, method, student, tag_output(torch.from_numpy(z_old)), head, statistics=statistics)
 
 
 def on_the_cosine_head(seed: int) -> System:

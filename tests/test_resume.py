@@ -50,6 +50,23 @@ def test_a_killed_driver_resumes_where_it_stopped(moment: str, whole: Path, tmp_
     assert after == before, "a committed step was trained again"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ("method={name: finetuning}", "model.head.preallocate=4", "model.growth.freeze_old=true"),
+        ("method={name: extend_ner, old_row_gradient: 0.6, prototype_weight: 0.1}",),
+    ],
+    ids=["preallocated rows", "prototypes"],
+)
+def test_what_steps_hand_on_is_handed_on_after_a_kill(settings: tuple[str, ...], tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(runs.small(whole, *settings), runs.silent)
+    runs.kill_when(lambda: MOMENTS["inside the last step"](killed), killed, *settings)
+    run(runs.small(killed, *settings), runs.silent)
+    assert runs.scores(killed) == runs.scores(whole)
+    assert runs.weights(killed) == runs.weights(whole)
+
+
 def test_a_flipped_bit_is_detected_and_only_its_step_trained_again(
     whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,9 +24,11 @@ WAYS = {
         "model.growth.freeze_old=true",
         "model.growth.imprint=train",
     ],
+    "preallocated": ["method.name=finetuning", "model.head.preallocate=3", "model.growth.freeze_old=true"],
     "self_training": ["method.name=self_training", "method.threshold=0.4"],
     "extend_ner": ["method.name=extend_ner"],
     "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
+    "is3": ["method={name: extend_ner, weighting: mean, old_row_gradient: 0.6, prototype_weight: 0.1}"],
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "cfner": ["method.name=cfner"],
@@ -66,7 +68,7 @@ WHOLE_BATCHES = {"contrastive": ["method={name: contrastive, base: {name: extend
 """Ways whose loss compares all words of a batch: two ranks refuse them."""
 NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED | WHOLE_BATCHES.keys()}
-IN_PARTS = ("extend_ner_mean", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
+IN_PARTS = ("extend_ner_mean", "is3", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
 SETTINGS = (
     "optim.precision=fp64",

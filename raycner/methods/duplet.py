@@ -78,6 +78,8 @@ class Duplet(Wrapper[TagOutput]):
             raise ValueError(f"{self.base.name} does not train tag heads, so duplet cannot wrap it")
         if "duplet" in self.base.label:
             raise ValueError("a sentence has one twin, so duplet cannot wrap itself")
+        if self.base.needs_prototypes:
+            raise ValueError("prototypes belong to no sentence, so duplet would rehearse them twice")
 
     @property
     def has_twins(self) -> bool:

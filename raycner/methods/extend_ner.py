@@ -1,6 +1,9 @@
 """ExtendNER (AAAI 2021): cross-entropy on the words of annotated entities, distillation of the teacher on O words.
 
     L = CE(z, y) on entity words  +  kd_weight * KL( softmax(z' / T_teacher) || softmax(z / T_student) ) on O words
+      + prototype_weight * mean over old tags c of CE(W m_c, c)
+
+    m_c   the mean of the unit features f / |f| of the words of tag c, at the end of its step; B and I apart, O has none
 
 Three versions are published; each is a config file under jobs/variants:
     CFNER code   T_student 2, T_teacher 1, weighting mean, cosine head, old rows frozen, new rows imprinted
@@ -8,6 +11,8 @@ Three versions are published; each is a config file under jobs/variants:
     SpanKL code  T 1 / 1, weighting mean, linear head
 Entities of old types are annotated in a memory, in the protocol progressive, and where a step's source annotates them.
 Where a new type is annotated in part, its tags are left out of the student's softmax on O words.
+Prototypes and a smaller gradient of CE on old rows are IS3 (ACL Findings 2024): weighting mean, kd_weight 2,
+old_row_gradient 0.6, prototype_weight 0.1. A row with a bias reads [m_c, 1].
 The defaults are the recipe that measured best: T 1 / 1, and every word has the same weight.
 Shapes: B sentences, T words, C tags.
 """
@@ -45,12 +50,21 @@ class ExtendNER(Method[TagOutput]):
     old_row_gradient: float = omit_default_from_hash(1.0)
     """The factor of the gradient that cross-entropy has on the rows of old types: below 1, learning new types pushes
     old ones down less. Published: 0.6 (IS3, ACL Findings 2024, with kd_weight 2)."""
+    prototype_weight: float = omit_default_from_hash(0.0)
+    """Of the cross-entropy of the prototypes of old tags, which each step then stores, and no text. Published: 0.1
+    (IS3)."""
 
     def __post_init__(self) -> None:
+        if self.prototype_weight < 0:
+            raise ValueError(f"prototype_weight {self.prototype_weight}: not negative")
         if not 0 <= self.old_row_gradient <= 1:
             raise ValueError(f"old_row_gradient {self.old_row_gradient}: from 0 to 1")
         if min(self.student_temperature, self.teacher_temperature) <= 0 or self.kd_weight < 0:
             raise ValueError("temperatures are above 0, and kd_weight is not negative")
+
+    @property
+    def needs_prototypes(self) -> bool:
+        return self.prototype_weight > 0
 
     @property
     def learns_partly(self) -> bool:
@@ -76,7 +90,11 @@ class ExtendNER(Method[TagOutput]):
         )
         if self.weighting == "word":
             ce, kd = ce.over(inside | outside), kd.over(inside | outside)
-        return {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}
+        terms = {"ce": ce, "kd": self.kd_weight * (balance(student.inventory) if self.adaptive else 1.0) * kd}
+        if self.needs_prototypes:
+            m, tags = student.statistics.prototypes_of(student.head.tags, like=output.weight)
+            terms["prototypes"] = self.prototype_weight * losses.prototype_cross_entropy(output.weight, m, tags)
+        return terms
 
     def damped(self, output: TagOutput, num_old: int) -> Tensor:
         """The logits, with a smaller gradient in the rows of old types: same values, W = sg(W) + g (W - sg(W))."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from raycner.data.entities import TypeInventory
 from raycner.data.scenarios.scenario import Split
 from raycner.networks.batch import Batch
+from raycner.networks.class_statistics import ClassStatistics
 from raycner.networks.heads.head import Head, Output, Prediction
 from raycner.networks.losses import LossSum
 from raycner.registry import Registry
@@ -33,6 +34,10 @@ class Student(Protocol[Output]):
 
     @property
     def inventory(self) -> TypeInventory: ...
+
+    @property
+    def statistics(self) -> ClassStatistics:
+        """What is stored of the words of earlier steps' tags."""
 
     def __call__(self, batch: Batch) -> Output: ...
 
@@ -141,6 +146,14 @@ class Method(ABC, Generic[Output]):
     @property
     def needs_kept_logits(self) -> bool:
         """Whether `losses` reads the logits that a memory keeps."""
+        return False
+
+    @property
+    def needs_prototypes(self) -> bool:
+        """Whether `losses` reads the prototypes of old tags.
+
+        Every step of the run then stores those of its tags, the first one too, which is another step than without.
+        """
         return False
 
     @property

@@ -42,6 +42,10 @@ class Wrapper(Method[Output]):
         return self.base.needs_kept_logits
 
     @property
+    def needs_prototypes(self) -> bool:
+        return self.base.needs_prototypes
+
+    @property
     def learns_partly(self) -> bool:
         return self.base.learns_partly
 

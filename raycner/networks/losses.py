@@ -65,6 +65,15 @@ def cross_entropy(logits: Tensor, targets: Tensor, where: Tensor) -> LossSum:
     return LossSum(total, where.sum())
 
 
+def prototype_cross_entropy(weight: Tensor, prototypes: Tensor, tags: Tensor) -> LossSum:
+    """-log softmax(W m_c)[c], summed over K prototypes m_c of tags c; a weight that counts a bias reads [m_c, 1].
+
+    Shapes: weight [C, H] or [C, H + 1], prototypes [K, H], tags [K]. Source: IS3 (ACL Findings 2024).
+    """
+    z = F.pad(prototypes, (0, weight.size(1) - prototypes.size(1)), value=1.0) @ weight.T
+    return LossSum(F.cross_entropy(z, tags, reduction="sum"), torch.full_like(tags, 1).sum())
+
+
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, where: Tensor) -> LossSum:
     """-w log softmax(z)[y], summed over the words of `where`. Shapes: weights [B, T]. Source: CPFD (EMNLP 2023)."""
     each = F.cross_entropy(rows(logits, where), rows(targets, where), reduction="none")

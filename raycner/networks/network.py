@@ -38,6 +38,8 @@ class ModelConfig:
             raise ValueError(f"head {self.head.name!r} has no rows to imprint: set growth.imprint=none")
         if self.growth.align and not module.can_imprint:
             raise ValueError(f"head {self.head.name!r} has no rows to align: set growth.align=false")
+        if self.head.has_spare_rows and (init == "reset" or self.growth.imprint != "none"):
+            raise ValueError("growth.init=reset and growth.imprint replace the rows that head.preallocate has trained")
 
     def require_sizes(self, weights: Mapping[str, Tensor], location: str) -> None:
         """Raise `InputError` where the settings ask for a network that is much larger than these weights."""
@@ -63,7 +65,7 @@ class Network(nn.Module):
         self.head: Head[Any] = config.head.build(self.encoder.width)
         self.head.grow(TypeInventory(), GrowthConfig())  # the columns of no type: O, in most tag heads
         self.bf16 = False
-        self.statistics = ClassStatistics({})
+        self.statistics = ClassStatistics()
 
     @classmethod
     def restore(

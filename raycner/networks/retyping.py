@@ -1,7 +1,8 @@
 """Retyping of a network: without some of its types, with other names for some, or with several as one.
 
 Nothing is trained, and every row that remains keeps every bit. A dropped type has no row, so it is never predicted. A
-merged type has the rows of all its parts: where a tag of a part was the best one, that of the merged type is.
+merged type has the rows of all its parts: where a tag of a part was the best one, that of the merged type is. No rows
+wait for types to come.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,12 +27,12 @@ def retyped(network: Network, retyping: Retyping = AS_IT_IS) -> Network:
     """
     names = retyping.names(network.inventory.types)
     parts = {new: [old for old in names if names[old] == new] for new in names.values()}
-    weights = network.state_dict()
+    weights = {name: weight for name, weight in network.state_dict().items() if name != "head.spare"}
     if retyping.drop or retyping.merge:
         outside, of_types = _rows(network)
         weights["head.rows"] = torch.cat([outside, *(of_types[old] for new in parts for old in parts[new])]).detach()
     try:
-        config = _with_rows(network.config, parts)
+        config = _with_rows(replace(network.config, head=network.config.head.without_spare_rows()), parts)
         weights |= network.statistics.renamed(names).weights()
         return Network.restore(config, TypeInventory().grow(tuple(parts)), network.encoder.memory(), weights)
     except RuntimeError:

@@ -21,6 +21,7 @@ Sources: a learned map of the drift as in LDC (ECCV 2024), Gaussian features for
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +102,7 @@ def moved(statistics: ClassStatistics, before: Tensor, now: Tensor) -> ClassStat
     for tag, (mean, variance) in statistics.moments.items():
         mean, variance = mean.to(before), variance.to(before)
         moments[tag] = torch.stack([mean + (F.pad(mean, (0, 1), value=1.0).double() @ drift).to(mean), variance])
-    return ClassStatistics(moments)
+    return replace(statistics, moments=moments)
 
 
 def lack(before: Network, features: Tensor, words: float) -> dict[str, float]:

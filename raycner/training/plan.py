@@ -42,6 +42,8 @@ class StepSpec:
     """What the steps before have kept of their sentences."""
     reservoir: ReservoirKey | None = omit_default_from_hash(None)
     """What the step draws from text without annotations."""
+    prototypes: bool = omit_default_from_hash(False)
+    """Whether the step stores the prototypes of its tags, which the method of later steps reads."""
     numerics: int = NUMERICS
     adopted: str = omit_default_from_hash(default="")
     """The name of a step that was trained elsewhere: a digest of its files, whatever this run trains with."""
@@ -89,6 +91,7 @@ def plan(config: RunConfig, scenario: Scenario) -> tuple[StepSpec, ...]:
                 memory=MemoryConfig() if first else memory,
                 adopted=scenario[index].adopted,
                 reservoir=None if first else scenario.reservoir_key,
+                prototypes=config.method.needs_prototypes,
             )
         )
     return tuple(chain)

@@ -32,6 +32,7 @@ from raycner.training import accumulation, ranks, sharding
 from raycner.training.accumulation import PartCounts, WithoutEncoder, split_batch
 from raycner.training.advice import advice
 from raycner.training.calibration import calibrate
+from raycner.training.class_means import class_means, with_prototypes
 from raycner.training.divergence import FiniteBatches
 from raycner.training.environment import environment
 from raycner.training.feature_replay import replay_features
@@ -139,6 +140,8 @@ def train(
             fuse(network, parent, spec.optim.fusion, share, importance)
         if spec.optim.feature_replay:
             replay_features(network, parent, experience.train, spec.optim)
+        if spec.prototypes:
+            network.statistics = with_prototypes(network, experience.train)
     return network, TrainingRecord(
         index=spec.index,
         fingerprint=spec.fingerprint,
@@ -200,6 +203,7 @@ def grow(network: Network, train: Split, experience: Experience, spec: StepSpec)
     if spec.model.encoder.is_frozen:
         network.encoder.requires_grad_(False)
     place(network, spec.optim.precision)
+    network.statistics = network.statistics.to(network.device)
 
 
 def imprint(network: Network, train: Split, experience: Experience, spec: StepSpec) -> None:
@@ -210,14 +214,7 @@ def imprint(network: Network, train: Split, experience: Experience, spec: StepSp
     new = frozenset(experience.inventory.new)
     annotated = [part for part in experience.dev if part.visible & new]
     splits = [train] if source == "train" else [replace(part, visible=new) for part in annotated]
-    gathered: list[Tensor] = []
-    with network.eval_mode():
-        for split in splits:
-            for batch in SplitLoader(split, network).shards():
-                sums, counts = network.head.class_means(network.states(batch), batch)
-                gathered.append(torch.cat([sums, counts[:, None]], dim=1))
-    total = ranks.all_reduce_sum(torch.stack(gathered).sum(0))
-    network.head.imprint(total[:, :-1], total[:, -1])
+    network.head.imprint(*class_means(network, splits))
 
 
 @dataclass(frozen=True)

@@ -266,6 +266,15 @@ class HeadConfig(ABC):
         """Whether `Head.as_linear` has a layer, unless a calibration prevents it."""
         return False
 
+    @property
+    def has_spare_rows(self) -> bool:
+        """Whether rows for types to come share the softmax of the head's own loss."""
+        return False
+
+    def without_spare_rows(self) -> "HeadConfig":
+        """The settings of a head in which no rows wait for types to come."""
+        return self
+
     @abstractmethod
     def build(self, width: int) -> Head[Any]:
         """A head over states of `width` numbers, without types. `Head.grow` makes its first output columns."""

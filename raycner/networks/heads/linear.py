@@ -1,18 +1,27 @@
-"""Linear head: z = W f + b, or with a hidden layer z = W relu(V f + v) + b. The head of the original ExtendNER."""
+"""Linear head: z = W f + b, or with a hidden layer z = W relu(V f + v) + b. The head of the original ExtendNER.
 
-from typing import ClassVar, Literal
+Rows for types to come may share the softmax from the first step on (`preallocate`); their logits are in no prediction:
+
+    L = mean over all words of -log softmax( [z, z_spare] )[y],    z_spare = W_spare f + b_spare
+
+The types of later steps take them over as they were trained. Source: SEQ*+P (ACL 2024). Shapes: S spare rows, H width.
+"""
+
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from raycner.data.entities import TypeInventory
 from raycner.hashing import omit_default_from_hash
 from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.decoding import Decoding
 from raycner.networks.heads.growing_rows import linear_rows
-from raycner.networks.heads.head import HEADS, HeadConfig, LinearLayer
-from raycner.networks.heads.tag_head import TagHead
+from raycner.networks.heads.head import HEADS, GrowthConfig, HeadConfig, LinearLayer
+from raycner.networks.heads.tag_head import TagHead, TagOutput
 from raycner.networks.heads.tag_set import O
 
 
@@ -21,14 +30,46 @@ class LinearTags(TagHead):
 
     can_bake_in: ClassVar[bool] = True
     replays_features: ClassVar[bool] = True
+    spare: nn.Parameter | None
+    """[S, H + 1] the rows of types to come, those of the next types first; None without any."""
 
     def __init__(self, width: int, config: "Linear") -> None:
         super().__init__(config.hidden or width, config.scheme, config.decoding, config.extra_rows)
         self.init_std, self.zero_outside = config.init_std, config.zero_outside
+        self.preallocate = config.preallocate
+        self.register_parameter("spare", None)
         self.hidden = nn.Linear(width, config.hidden) if config.hidden else None
 
     def draw(self, count: int) -> Tensor:
         return linear_rows(count, self.width, self.init_std)
+
+    def forward(self, states: States, batch: Batch) -> TagOutput:
+        output = super().forward(states, batch)
+        return output if self.spare is None else replace(output, spare=output.features @ self.spare.T)
+
+    def grow(self, inventory: TypeInventory, growth: GrowthConfig) -> None:
+        is_first = not len(self.weight)
+        super().grow(inventory, growth)
+        if is_first and self.num_spare:
+            self.spare = nn.Parameter(self.draw(self.num_spare).to(self.weight))
+        elif self.spare is not None:
+            self._take_over(self.spare.detach())
+
+    def _take_over(self, spare: Tensor) -> None:
+        """Give the rows of the new types the values of the first spare ones."""
+        new = self.rows.detach()[self.num_old - len(self.frozen) :]
+        taken = min(len(new), len(spare))
+        new[:taken] = spare[:taken]
+        self.spare = nn.Parameter(spare[taken:].clone()) if taken < len(spare) else None
+
+    def load_shape(self, inventory: TypeInventory) -> None:
+        super().load_shape(inventory)
+        self.spare = nn.Parameter(torch.zeros_like(self.draw(self.num_spare))) if self.num_spare else None
+
+    @property
+    def num_spare(self) -> int:
+        """S, as it follows from the types so far."""
+        return len(self.tag_set.prefixes) * max(0, self.preallocate - len(self.inventory))
 
     def effective(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         return F.pad(self.features(states), (0, 1), value=1.0), self.effective_weight
@@ -88,10 +129,22 @@ class Linear(HeadConfig):
     """A type for each further set of rows that it has: merging types sets it."""
     zero_outside: bool = omit_default_from_hash(False)
     """The logit of O is the constant 0 (published: ICE)."""
+    preallocate: int = omit_default_from_hash(0)
+    """Rows for so many types in all share the softmax from the first step on, and the types of later steps take them
+    over; types beyond have new rows. 0: each step draws its own. Published: all types of the run (SEQ*, ACL 2024)."""
 
     def __post_init__(self) -> None:
-        if self.hidden < 0:
-            raise ValueError(f"hidden {self.hidden}: not negative")
+        for name in ("hidden", "preallocate"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} {getattr(self, name)}: not negative")
+
+    @property
+    def has_spare_rows(self) -> bool:
+        return self.preallocate > 0
+
+    def without_spare_rows(self) -> HeadConfig:
+        without: HeadConfig = replace(cast(Any, self), preallocate=0)
+        return without
 
     @property
     def is_linear(self) -> bool:

@@ -54,6 +54,8 @@ class TagOutput:
     """[C, H]"""
     source: States
     """The encoder's states from which the features were computed."""
+    spare: Tensor | None = None
+    """[B, T, S] the logits of rows for types to come, which share the softmax of the head's own loss."""
 
     @property
     def states(self) -> Tensor:
@@ -150,7 +152,8 @@ class TagHead(TagRows[TagOutput]):
         return TagOutput(features @ weight.T, features, weight, states)
 
     def loss(self, output: TagOutput, batch: Batch) -> LossSum:
-        return losses.cross_entropy(output.logits, batch.targets, where=batch.targets != IGNORE)
+        z = output.logits if output.spare is None else torch.cat([output.logits, output.spare], dim=-1)
+        return losses.cross_entropy(z, batch.targets, where=batch.targets != IGNORE)
 
     def predict(self, states: States, batch: Batch, *, new_type_bias: float = 0.0) -> list[Prediction]:
         return self._decode(*self.path(states, batch, new_type_bias), batch)
