@@ -98,7 +98,7 @@ def test_all_tag_systems_run_at_toy_size(tmp_path: Path, capsys: pytest.CaptureF
     same = "extend_ner, twice the updates"
     assert ran == read_rows(str(TAG_SYSTEMS)).keys() - {same}, "one epoch of the smallest batches is one epoch"
     assert f"row '{same}' has the steps of 'extend_ner' on this job" in " ".join(output.err.split())
-    kinds = "one for each head: linear, cosine, stepwise; one with the moments of its tags, one with prototypes, one averaged"
+    kinds = "one for each head: linear, cosine, stepwise; with moments of its tags, with prototypes, averaged"
     assert len(first_steps(tmp_path / "store")) == 6, kinds
 
 
