@@ -40,7 +40,7 @@ def test_the_sentences_name_the_best_the_worst_and_what_was_lost_most() -> None:
     )
     assert "scenario.memory.size=20" in advice and "a larger weight of the distillation" in advice
     _, advice = findings(scores(run(SCORES, PLAN, head={"name": "linear"}))).sentences
-    assert advice.endswith("if not, optim.feature_replay=0.5.")
+    assert advice.endswith("if not, optim={feature_replay: 0.5, feature_replay_words: 10}.")
 
 
 def test_an_unfinished_run_says_how_far_it_is() -> None:

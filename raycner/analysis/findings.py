@@ -112,7 +112,7 @@ def _without_text(run: Run) -> str:
     """What to try where no sentence may be kept."""
     head, optim = run.config.get("model", {}).get("head", {}), run.config.get("optim", {})
     if head.get("name") == "linear" and not optim.get("feature_replay"):
-        return "optim.feature_replay=0.5"
+        return "optim={feature_replay: 0.5, feature_replay_words: 10}"
     return "a larger weight of the distillation in later steps"
 
 
