@@ -38,7 +38,7 @@ WAYS = {
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
     "der": ["method={name: der, base: {name: extend_ner}}", "scenario.memory={size: 2, keep: logits}"],
-    "feature_replay": ["method.name=extend_ner", "optim.feature_replay=0.5"],
+    "feature_replay": ["method.name=extend_ner", "optim={feature_replay: 0.5, feature_replay_words: 2}"],
     "ema": ["method.name=extend_ner", "optim.ema=0.9"],
     "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
