@@ -27,8 +27,7 @@ WAYS = {
     "preallocated": ["method.name=finetuning", "model.head.preallocate=3", "model.growth.freeze_old=true"],
     "self_training": ["method.name=self_training", "method.threshold=0.4"],
     "extend_ner": ["method.name=extend_ner"],
-    "extend_ner_mean": ["method.name=extend_ner", "method.weighting=mean", "method.adaptive=true"],
-    "is3": ["method={name: extend_ner, weighting: mean, old_row_gradient: 0.6, prototype_weight: 0.1}"],
+    "is3": ["method={name: extend_ner, weighting: mean, adaptive: true, old_row_gradient: 0.6, prototype_weight: 0.1}"],
     "dld": ["method.name=dld", "method.base.name=extend_ner"],
     "dld_kl": ["method.form=kl", "method.words=outside", "method.base.weighting=mean"],
     "cfner": ["method.name=cfner"],
@@ -38,8 +37,7 @@ WAYS = {
     "dld_self_training": ["method.name=dld", "method.base.name=self_training"],
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
     "der": ["method={name: der, base: {name: extend_ner}}", "scenario.memory={size: 2, keep: logits}"],
-    "feature_replay": ["method.name=extend_ner", "optim={feature_replay: 0.5, feature_replay_words: 2}"],
-    "ema": ["method.name=extend_ner", "optim.ema=0.9"],
+    "feature_replay": ["method.name=extend_ner", "optim={feature_replay: 0.5, feature_replay_words: 2, ema: 0.9}"],
     "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],
@@ -68,7 +66,7 @@ WHOLE_BATCHES = {"contrastive": ["method={name: contrastive, base: {name: extend
 """Ways whose loss compares all words of a batch: two ranks refuse them."""
 NAMED = {RunConfig.load([*runs.SMALL, *WAYS[way]]).method.name for way in WAYS.keys() - OF_PRETRAINED}
 WAYS |= {name: [f"method.name={name}"] for name in METHODS if name not in NAMED | WHOLE_BATCHES.keys()}
-IN_PARTS = ("extend_ner_mean", "is3", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
+IN_PARTS = ("is3", "dld_cfner", "duplet", "span_kl", "add_ner", "memory")
 """Ways whose updates two ranks compute in two parts each."""
 SETTINGS = (
     "optim.precision=fp64",
