@@ -18,6 +18,7 @@ from raycner.networks.batch import Batch
 from raycner.networks.encoders.encoder import States
 from raycner.networks.heads.head import GrowthConfig
 from raycner.networks.heads.linear import Linear, LinearTags
+from raycner.networks.heads.tag_set import Scheme
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration.runner import run
@@ -29,9 +30,9 @@ FOUR = TWO.grow(("food", "name"))
 SETTINGS = ("method={name: finetuning}", "model.growth.freeze_old=true")
 
 
-def grown(preallocate: int, *inventories: TypeInventory, freeze: bool = False, scheme: str = "BIO") -> LinearTags:
+def grown(preallocate: int, *inventories: TypeInventory, freeze: bool = False, scheme: Scheme = "BIO") -> LinearTags:
     torch.manual_seed(0)
-    head = Linear(preallocate=preallocate, scheme=scheme).build(WIDTH)  # type: ignore[arg-type]
+    head = Linear(preallocate=preallocate, scheme=scheme).build(WIDTH)
     for inventory in (TypeInventory(), *inventories):
         head.grow(inventory, GrowthConfig(freeze_old=freeze))
     return head
@@ -45,7 +46,7 @@ def random_batch() -> tuple[States, Batch]:
 
 @pytest.mark.parametrize(("scheme", "of_a_type"), [("BIO", 2), ("BIOES", 4)])
 @pytest.mark.parametrize("freeze", [True, False])
-def test_new_types_take_over_rows_as_they_were_trained(freeze: bool, scheme: str, of_a_type: int) -> None:
+def test_new_types_take_over_rows_as_they_were_trained(freeze: bool, scheme: Scheme, of_a_type: int) -> None:
     head = grown(3, ONE, freeze=freeze, scheme=scheme)
     assert head.spare is not None and len(head.spare) == 2 * of_a_type
     old, spare = head.weight.detach().clone(), head.spare.detach().clone()

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from raycner.data.entities import split_tag
+from raycner.networks.batch import to_device
 
 MOMENTS, PROTOTYPES = "statistics/", "prototypes/"
 LEAST_VARIANCE = 1e-4
@@ -59,7 +60,8 @@ class ClassStatistics:
         """The prototypes [K, H] of those of these tags that have one, like this tensor, and their places [K]."""
         having = [place for place, tag in enumerate(tags) if tag in self.prototypes]
         rows = [self.prototypes[tags[place]].to(like) for place in having]
-        return torch.stack(rows) if rows else like[:0], torch.tensor(having, dtype=torch.long, device=like.device)
+        places = to_device(torch.tensor(having, dtype=torch.long), like.device)
+        return torch.stack(rows) if rows else like[:0], places
 
 
 def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

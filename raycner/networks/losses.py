@@ -71,7 +71,7 @@ def prototype_cross_entropy(weight: Tensor, prototypes: Tensor, tags: Tensor) ->
     Shapes: weight [C, H] or [C, H + 1], prototypes [K, H], tags [K]. Source: IS3 (ACL Findings 2024).
     """
     z = F.pad(prototypes, (0, weight.size(1) - prototypes.size(1)), value=1.0) @ weight.T
-    return LossSum(F.cross_entropy(z, tags, reduction="sum"), torch.full_like(tags, 1).sum())
+    return LossSum(F.cross_entropy(z, tags, reduction="sum"), torch.ones_like(tags).sum())
 
 
 def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor, where: Tensor) -> LossSum:

@@ -68,8 +68,10 @@ class SplitLoader:
         return batch.with_column(WordStates(to_device(states, self.network.device)))
 
     def _with_remembered(self, batch: Batch) -> Batch:
-        """The batch with the column `RememberedStates`."""
+        """The batch with the column `RememberedStates`, if it has sentences of a memory."""
         own = [self._remembered.get(position) for position in batch.positions.tolist()]
+        if all(states is None for states in own):
+            return batch
         words = torch.zeros(*batch.mask.shape, self.network.encoder.width)
         for sentence, states in zip(words, own, strict=True):
             if states is not None:
