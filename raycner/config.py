@@ -324,6 +324,9 @@ class RunConfig:
             raise InputError(line, location="method.name", hint="choose another method or model.head.name")
         if module.is_solved:
             self._require_labels_and_fixed_states()
+        if self.method.needs_trained_encoder and self.model.encoder.is_frozen:
+            what = f"method {self.method.label!r} moves the states of an encoder, and a frozen one keeps them"
+            raise InputError(what, location="method.name", hint="set model.encoder.frozen=never, or choose another")
         memory = self.scenario.memory
         if self.method.needs_kept_logits and not (memory.size and memory.keep == "logits"):
             what = f"method {self.method.label!r} reads the logits of a memory"

@@ -134,6 +134,14 @@ def test_a_batch_is_not_computed_in_parts() -> None:
     RunConfig.load(["method={name: contrastive, weight: 0, base: {name: extend_ner}}", "optim.accumulate=2"])
 
 
+@pytest.mark.parametrize("frozen", ["after_first", "always"])
+def test_a_frozen_encoder_has_no_states_to_move(frozen: str) -> None:
+    model = f"model.encoder={{name: pretrained, frozen: {frozen}}}"
+    with pytest.raises(InputError, match="moves the states of an encoder"):
+        RunConfig.load([f"method={{name: duplet, base: {CONTRAST[7:]}}}", model])
+    RunConfig.load(["method={name: contrastive, weight: 0, base: {name: extend_ner}}", model])
+
+
 def test_what_cannot_be_wrapped_is_refused() -> None:
     with pytest.raises(ValueError, match="contrasted once"):
         Contrastive(base=Duplet(base=Contrastive(base=ExtendNER())))

@@ -17,8 +17,7 @@ OCILNER contrasts entities first and O as well later: `outside` false and true. 
 projection to 128 dimensions there; tau is computed from the sentences of its memory, and a word is relabelled where a
 prototype is near, at a threshold that falls by 0.05 a step; the first step has the contrast too; BCE is its base, and
 it predicts by the nearest mean. Five kept sentences a type are `scenario.memory.size=5`.
-A frozen encoder has no states to move, so there the contrast is without effect. All words of a batch are compared: one
-worker must see it whole.
+A frozen encoder has no states to move. All words of a batch are compared: one worker must see it whole.
 Source: https://arxiv.org/abs/2210.04676 and its code. Shapes: B sentences, T words, C tags, N labelled words.
 """
 
@@ -66,6 +65,10 @@ class Contrastive(Wrapper[TagOutput]):
     @property
     def batch_dependent(self) -> bool:
         return self.weight > 0 or self.base.batch_dependent
+
+    @property
+    def needs_trained_encoder(self) -> bool:
+        return self.weight > 0 or self.base.needs_trained_encoder
 
     @property
     def teacher_outputs(self) -> TeacherOutputs[TagOutput]:

@@ -144,6 +144,11 @@ class Method(ABC, Generic[Output]):
         return False
 
     @property
+    def needs_trained_encoder(self) -> bool:
+        """Whether what `losses` adds acts on the encoder alone, so that nothing is left of it where that is frozen."""
+        return False
+
+    @property
     def needs_kept_logits(self) -> bool:
         """Whether `losses` reads the logits that a memory keeps."""
         return False

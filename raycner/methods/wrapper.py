@@ -38,6 +38,10 @@ class Wrapper(Method[Output]):
         return self.base.batch_dependent
 
     @property
+    def needs_trained_encoder(self) -> bool:
+        return self.base.needs_trained_encoder
+
+    @property
     def needs_kept_logits(self) -> bool:
         return self.base.needs_kept_logits
 
