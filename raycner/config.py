@@ -145,10 +145,15 @@ class OptimConfig:
             raise ValueError("patience is not negative, and waits for a score: select new or seen with it")
 
     def for_step(self, index: int) -> "OptimConfig":
-        """The values of step `index`, from 0: `first` applies to step 0 only, where no feature is replayed."""
-        own = {} if index else {name: value for name, value in vars(self.first).items() if value is not None}
-        words = self.feature_replay_words if index and self.feature_replay else 0.0
-        return replace(self, first=FirstStepConfig(), feature_replay_words=words, **own)
+        """The values of step `index`, from 0: `first` applies to step 0 only.
+
+        Step 0 replays no feature; it stores the numbers of its tags, the same whatever weight they have later.
+        """
+        plain = replace(self, first=FirstStepConfig())
+        if index:
+            return plain if self.feature_replay else replace(plain, feature_replay_words=0.0)
+        own = {name: value for name, value in vars(self.first).items() if value is not None}
+        return replace(plain, feature_replay=float(self.feature_replay > 0), feature_replay_words=0.0, **own)
 
     def for_sentences(self, sentences: int) -> "OptimConfig":
         """The values of a step of N sentences, with nothing left open: `updates` is 0, for it is spent.

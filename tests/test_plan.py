@@ -89,6 +89,7 @@ def test_settings_of_later_steps_leave_the_first_step_unchanged(tiny_corpus: Cor
     for later in ("optim.lr=0.2", "optim.head_lr=0.2", "optim.schedule=cosine"):
         assert renamed(names(tiny_corpus, *own), names(tiny_corpus, *own, later)) == LATER
     replay = [*base, "method.name=extend_ner", "optim.feature_replay=0.5"]
+    assert renamed(names(tiny_corpus, *replay), names(tiny_corpus, *replay, "optim.feature_replay=2")) == LATER
     assert renamed(names(tiny_corpus, *replay), names(tiny_corpus, *replay, "optim.feature_replay_words=10")) == LATER
 
 
