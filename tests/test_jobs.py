@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from raycner.analysis.published import setting_of
-from raycner.config import ComputeConfig, RunConfig
+from raycner.config import ComputeConfig, OptimConfig, RunConfig
 from raycner.data.layouts.few_nerd import TYPES
 from raycner.data.layouts.layout import FileLayout
 from raycner.data.scenarios.scenario import Scenario, ScenarioConfig
@@ -36,6 +36,7 @@ COMPAT = REPOSITORY / "jobs" / "compat.yaml"
 CONLL = REPOSITORY / "jobs" / "conll_fg1_pg1.yaml"
 DEMO = REPOSITORY / "jobs" / "demo.yaml"
 RECOMMENDED = sorted(REPOSITORY.glob("jobs/recommended*.yaml"))
+ENCODERS = sorted(REPOSITORY.glob("jobs/encoders/*.yaml"))
 COMPLETE = [job for job in JOBS if job not in (COMPAT, *RECOMMENDED)]
 QUICK = (
     *("model.encoder.name=bilstm", "model.encoder.width=8"),
@@ -119,6 +120,15 @@ def test_a_recommendation_runs_to_its_end(layer: Path, tmp_path: Path) -> None:
     (tmp_path / "news.txt").write_text("Ada met an otter .\n" * 3, encoding="utf-8")
     text = [f"scenario.reservoir.path={tmp_path / 'news.txt'}"] if "reservoir" in layer.name else []
     assert run(load(DEMO, layer, *TINY_DEMO, *text), silent).finished
+
+
+@each("layer", ENCODERS)
+def test_an_encoder_is_added_to_any_job(layer: Path) -> None:
+    for job in REPOSITORY.glob("jobs/*_fg*_pg*.yaml"):
+        plain, larger = load(job), load(job, layer)
+        assert isinstance(larger.model.encoder, Pretrained) and larger.optim.lr < OptimConfig().lr
+        model = replace(plain.model, encoder=larger.model.encoder)
+        assert larger == replace(plain, model=model, optim=replace(plain.optim, lr=larger.optim.lr))
 
 
 @each("place", PLACES)

@@ -57,8 +57,13 @@ def test_what_is_missing_is_run_and_the_page_says_the_rest(board: str, capsys: p
     assert moved.title == "board.yaml: 9 of 15 runs finished", "compute does not make another run"
     other = raycner.leaderboard(board, ["optim.lr=0.5"]).status()
     assert other.title == "board.yaml: 0 of 15 runs finished"
-    assert main(["leaderboard", board, "optim.lr=0.5", "--markdown"]) == 0
-    assert "0 of 3 runs" in capsys.readouterr().out
+    Path("larger.yaml").write_text("model: {encoder: {width: 16}}\n", encoding="utf-8")
+    overrides = ["larger.yaml", "optim.lr=0.5", "store=store", "compute.workers=0"]
+    assert main(["leaderboard", board, *overrides, "--markdown"]) == 0
+    page = capsys.readouterr().out
+    assert "0 of 3 runs" in page
+    assert "Printed by `raycner leaderboard board.yaml larger.yaml optim.lr=0.5 --markdown`" in page
+    assert "raycner compare job.yaml larger.yaml optim.lr=0.5 --rows rows.yaml --seeds 0\n" in page
 
 
 def test_the_shipped_leaderboards_can_be_planned(monkeypatch: pytest.MonkeyPatch) -> None:

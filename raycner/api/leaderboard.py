@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from os import PathLike, fspath
+from shlex import quote
 
 from raycner.analysis.formatting import many
 from raycner.analysis.table import Table, by_rows
@@ -11,7 +12,7 @@ from raycner.api.progress import Progress
 from raycner.api.reports import Report, compare, contrasts
 from raycner.api.runs import Run
 from raycner.errors import InputError
-from raycner.orchestration.leaderboard import FinishedRuns, LeaderboardTable, read_leaderboard
+from raycner.orchestration.leaderboard import FinishedRuns, LeaderboardTable, anywhere, read_leaderboard
 from raycner.reporting.leaderboard_page import TableState, leaderboard_page
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
@@ -78,7 +79,8 @@ class Leaderboard:
 
     def markdown(self) -> str:
         """The page: each table with what is finished of it, and the rows that were not run."""
-        return leaderboard_page(self.path, self.states())
+        command = " ".join(["raycner leaderboard", self.path, *map(quote, anywhere(self.overrides))])
+        return leaderboard_page(command, self.states())
 
     def states(self) -> dict[str, TableState]:
         """The tables, and which of their runs are finished."""
@@ -102,7 +104,7 @@ class Leaderboard:
         }
         extent = [many(len(table.systems), "system"), many(len(table.seeds), "seed")]
         extent += [many(len(table.orders), "order")] if table.orders else []
-        return TableState(table.command, ", ".join(extent), counts, report.data if runs else None)
+        return TableState(table.command(self.overrides), ", ".join(extent), counts, report.data if runs else None)
 
 
 def _finished(store: str) -> FinishedRuns:

@@ -9,9 +9,11 @@
 Each table is one of `raycner compare`: every row of its rows, with every seed, in every order of types.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from shlex import quote
 
 from raycner.config import RunConfig, read
 from raycner.errors import InputError
@@ -38,17 +40,25 @@ class LeaderboardTable:
         """All runs of the table. Raises `InputError` when a row cannot be run on the job."""
         return entries(self.systems, read([*self.job, *overrides]), self.seeds, self.orders)
 
-    @property
-    def command(self) -> str:
-        """What runs it."""
+    def command(self, overrides: Sequence[str] = ()) -> str:
+        """What runs it on any machine."""
         orders = [f"--orders {','.join(self.orders)}"] if self.orders else []
         seeds = f"--seeds {','.join(map(str, self.seeds))}"
-        return " ".join(["raycner compare", *self.job, f"--rows {self.rows}", seeds, *orders])
+        job = map(quote, [*self.job, *anywhere(overrides)])
+        return " ".join(["raycner compare", *job, f"--rows {self.rows}", seeds, *orders])
 
     @property
     def systems(self) -> dict[str, Row]:
         """Its rows by name."""
         return read_rows(self.rows)
+
+
+def anywhere(overrides: Sequence[str]) -> list[str]:
+    """The overrides that say what is run, without those that say where files are and how a machine computes."""
+    return [override for override in overrides if not OF_A_MACHINE.match(override)]
+
+
+OF_A_MACHINE = re.compile(r"(store|plugins|compute\..*|(.*\.)?path)=")
 
 
 def read_leaderboard(path: str) -> dict[str, LeaderboardTable]:

@@ -37,16 +37,16 @@ class TableState:
         return sum(planned for _, planned in self.counts.values())
 
 
-def leaderboard_page(path: str, states: Mapping[str, TableState]) -> str:
-    """Markdown, of the leaderboard of a file."""
-    return "\n\n".join(_parts(path, states)) + "\n"
+def leaderboard_page(command: str, states: Mapping[str, TableState]) -> str:
+    """Markdown, of the tables of a command."""
+    return "\n\n".join(_parts(command, states)) + "\n"
 
 
-def _parts(path: str, states: Mapping[str, TableState]) -> Iterator[str]:
+def _parts(command: str, states: Mapping[str, TableState]) -> Iterator[str]:
     finished, planned = (sum(getattr(state, name) for state in states.values()) for name in ("finished", "planned"))
     yield "# Leaderboard"
     yield (
-        f"Printed by `raycner leaderboard {path} --markdown` from the runs of a store: {finished} of "
+        f"Printed by `{command} --markdown` from the runs of a store: {finished} of "
         f"{many(planned, 'run')}. `--run` makes the others; rows that were not run are named below each table. Figures "
         "of different tables are not comparable."
     )
