@@ -10,7 +10,7 @@ def space(trial: Trial) -> None:
     trial.suggest_float("optim.fusion_share", 0.05, 1.0, log=True)
     trial.suggest_categorical("optim.ema", [0.0, 0.9, 0.97, 0.99])
     trial.suggest_categorical("model.growth.align", [False, True])
-    trial.suggest_categorical("optim.feature_replay", [0.0, 0.1, 0.5, 2.0])
+    trial.suggest_categorical("optim.feature_replay", [0.0, 0.1, 0.5, 2.0, "dev"])
 
 
 STUDY = Study(

@@ -1,5 +1,6 @@
 """Feature replay: what is stored of a tag, how it moves with the encoder, and what rows learn from it."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from raycner.networks.class_statistics import LEAST_VARIANCE, ClassStatistics
 from raycner.networks.network import Network
 from raycner.networks.retyping import retyped
 from raycner.orchestration.runner import run
-from raycner.training.feature_replay import RIDGE, align_rows, lack, moved
+from raycner.training.feature_replay import RIDGE, align_by_dev, align_rows, lack, moved
+from raycner.training.selection import WEIGHTS
 
 SETTINGS = (*runs.SMALL, "method={name: extend_ner}", "scenario.corpus.sentences=240", "optim.epochs=4")
 REPLAYED = (*SETTINGS, "optim.feature_replay=0.5")
@@ -98,7 +100,7 @@ def test_rows_learn_to_tell_old_tags_and_hold_the_words_of_the_step(network: Net
     before = logits(words).softmax(-1)
     mean = network.statistics.moments["B-old"][0]
     assert head.tags[int(logits(mean).argmax())] == "B-new"
-    align_rows(network, words, {"B-old": 0.5})
+    align_rows(network, words, {"B-old": 1.0}, 0.5)
     assert head.tags[int(logits(mean).argmax())] == "B-old"
     assert torch.equal(logits(words).argmax(-1)[:25], before.argmax(-1)[:25])
     assert F.kl_div(logits(words).log_softmax(-1), before, reduction="batchmean") < 0.3
@@ -112,16 +114,49 @@ def test_a_tag_that_the_sentences_hold_counts_less(network: Network) -> None:
     np.testing.assert_allclose([shares[tag] for tag in tags], 1 / (1 + probabilities.sum(0) / 10), rtol=1e-5)
     assert set(lack(network, features, words=0.0).values()) == {1.0}
     rows = network.head.row_weights.clone()
-    align_rows(network, features, {"B-old": 1e-9})
+    align_rows(network, features, {"B-old": 1e-9}, 1.0)
     barely = (network.head.row_weights - rows).norm()
     network.head.row_weights = rows
-    align_rows(network, features, {"B-old": 1.0})
+    align_rows(network, features, {"B-old": 1.0}, 1.0)
     assert (network.head.row_weights - rows).norm() > 2 * barely
+
+
+def test_the_weight_that_scores_best_on_dev_is_taken(network: Network) -> None:
+    """Of equal scores that of the earlier one, and its rows with it."""
+    features, trained = torch.randn(40, network.head.width), network.head.row_weights.clone()
+    aligned = {}
+    for weight in WEIGHTS:
+        network.head.row_weights = trained
+        align_rows(network, features, {"B-old": 1.0}, weight)
+        aligned[weight] = network.head.row_weights.clone()
+    assert (
+        torch.equal(aligned[0.0], trained) and len({tuple(rows.flatten().tolist()) for rows in aligned.values()}) == 5
+    )
+    for scores, expected in (([0, 0, 0, 0, 0], 0.5), ([0, 1, 0, 1, 0], 1.0), ([0, 1, 0, 1, 2], 0.0)):
+        network.head.row_weights = trained
+        chosen = align_by_dev(
+            network, partial(align_rows, network, features, {"B-old": 1.0}), partial(next, iter(scores))
+        )
+        assert chosen == expected and torch.equal(network.head.row_weights, aligned[expected])
+
+
+def test_a_run_whose_dev_chooses_is_the_run_with_what_it_chose(store: Path, tmp_path: Path) -> None:
+    by_dev, given = tmp_path / "dev", tmp_path / "given"
+    run(RunConfig.load([*SETTINGS, "optim.feature_replay=dev", f"store={by_dev}"]), runs.silent)
+    first, *later = (record.replay_weight for record in runs.ledger(by_dev).records())
+    assert first is None and set(later) <= set(WEIGHTS)
+    assert runs.ledger(by_dev).planned[0] == runs.ledger(store).planned[0], "the first step is shared"
+    weights_of_steps = [f"at.{number}.optim.feature_replay={weight}" for number, weight in enumerate(later, start=2)]
+    run(RunConfig.load([*REPLAYED, *weights_of_steps, f"store={given}"]), runs.silent)
+    assert [*runs.weights(given).values()] != [*runs.weights(store).values()] or set(later) == {0.5}
+    for chosen, same in zip(weights(by_dev), weights(given), strict=True):
+        torch.testing.assert_close(chosen, same, rtol=0, atol=0)
+    assert all(record.replay_weight is None for record in runs.ledger(given).records())
 
 
 def test_without_statistics_rows_stay(network: Network) -> None:
     network.statistics, rows = ClassStatistics({}), network.head.rows.detach().clone()
-    align_rows(network, torch.randn(9, network.head.width), {})
+    align_rows(network, torch.randn(9, network.head.width), {}, 1.0)
     assert torch.equal(network.head.rows, rows)
 
 

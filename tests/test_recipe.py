@@ -38,6 +38,7 @@ BERT = "model.encoder={name: pretrained, frozen: after_first}"
         (["scenario.reservoir={path: news, size: 7}"], "7 sentences per old type from a reservoir"),
         ([BERT, "model.growth.freeze_old=true"], "a frozen encoder, frozen old rows"),
         (["optim.ema=0.9"], "averaged weights"),
+        (["optim.feature_replay=dev"], "replayed features, their weight chosen on dev"),
         (
             ["model.growth.align=true", "optim={fusion: 0.3, feature_replay: 0.5}", "eval.calibration=read_out"],
             "aligned new rows, 30% of the weights of the step before, replayed features, calibration=read_out",

@@ -71,6 +71,14 @@ def test_one_new_type_that_dev_has_is_enough(corpus: Corpus) -> None:
     assert applicable(OptimConfig(), both) == (OptimConfig(), ())
 
 
+def test_dev_chooses_what_is_replayed_where_it_has_an_old_type(corpus: Corpus) -> None:
+    order, replayed = ("PER", "LOC", "ORG"), OptimConfig(feature_replay="dev", select="last")
+    _, without, has = Scenario(ScenarioConfig(protocol=PROTOCOLS["fg_pg"](), order=order), [corpus])
+    note = "dev has no entity of an old type, and cannot choose the weight of replayed features: it is 0.5"
+    assert applicable(replayed, without) == (replace(replayed, feature_replay=0.5), (note,))
+    assert applicable(replayed, has) == (replayed, ())
+
+
 @pytest.mark.parametrize("kinds", ["LOC", "LOC LOC ORG"])
 def test_the_last_epoch_is_kept_and_everybody_reads_why(kinds: str, tmp_path: Path, tiny_layers: list[str]) -> None:
     config = RunConfig.load(

@@ -38,6 +38,7 @@ WAYS = {
     "duplet": ["method={name: duplet, base: {name: extend_ner}}"],
     "der": ["method={name: der, base: {name: extend_ner}}", "scenario.memory={size: 2, keep: logits}"],
     "feature_replay": ["method.name=extend_ner", "optim={feature_replay: 0.5, feature_replay_words: 2, ema: 0.9}"],
+    "feature_replay_by_dev": ["method.name=extend_ner", "optim={feature_replay: dev, feature_replay_words: 2}"],
     "memory": ["method.name=self_training", "scenario.memory={size: 2, choose: herding}"],
     "lucir": ["method.name=lucir", "model.head.name=cosine"],
     "podnet": ["method.name=podnet", "model.head.name=cosine"],

@@ -62,7 +62,7 @@ def _parts(config: RunConfig) -> Iterator[str]:
     if optim.ema:
         yield "averaged weights"
     if optim.feature_replay:
-        yield "replayed features"
+        yield "replayed features" + (", their weight chosen on dev" if optim.feature_replay == "dev" else "")
     yield from (f"calibration={kind}" for kind in (optim.calibration, config.eval.calibration) if kind != "none")
 
 

@@ -10,14 +10,14 @@
     numerics   what `NUMERICS` was when its steps were named; null in ledgers written before it was recorded
     planned    [{index, fingerprint, new}]: the steps the run consists of, and the types each one brings
     records    [{index, fingerprint, new, seen, sentences, epochs, best_epoch, seconds, workers, batch_size, dtype,
-               version, environment, carried, pseudo, notes, evaluation, dev, test, calibration, conlleval, tests,
-               thresholds}]: the steps that are done, by index. `dev` and `test` count, for each type, [true positives,
-               false positives, false negatives] of the entities predicted on all types seen so far; every score is
-               derived from them. `evaluation` names the evaluation of the step that these counts are copied from
-               (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses, dev_score, seconds}], `conlleval`
-               counts like `test` as that script does, `tests` has the counts of extra test sets by name, `thresholds`
-               are the least confidences of the counted entities, and `pseudo` has, by old type, {proposed, kept,
-               threshold, right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
+               version, environment, carried, replay_weight, pseudo, notes, evaluation, dev, test, calibration,
+               conlleval, tests, thresholds}]: the steps that are done, by index. `dev` and `test` count, for each type,
+               [true positives, false positives, false negatives] of the entities predicted on all types seen so far;
+               every score is derived from them. `evaluation` names the evaluation of the step that these counts are
+               copied from (evaluations/STEP/EVALUATION.json). `epochs` are [{epoch, losses, dev_score, seconds}],
+               `conlleval` counts like `test` as that script does, `tests` has the counts of extra test sets by name,
+               `thresholds` are the least confidences of the counted entities, and `pseudo` has, by old type, {proposed,
+               kept, threshold, right} of a teacher's entities. Numbers that JSON lacks are "NaN" and "Infinity".
 """
 
 import json
@@ -108,6 +108,8 @@ class TrainingRecord:
     """Sentences per update, over all workers together; None in ledgers written before it was recorded."""
     carried: float | None = None
     """The new-type bias, in logits, that the step's answers as a teacher include; None where none is carried."""
+    replay_weight: float | None = None
+    """The weight of replayed features that dev chose; None where it is given, or none are replayed."""
     pseudo: Mapping[str, PseudoRecord] | None = None
     """By old type; None where no teacher was asked for entities."""
     dtype: str | None = None

@@ -15,13 +15,16 @@ are learned, from the rows W_0 with which training ended:
     a_k = 1 / (1 + n_k / c),    n_k = sum_i p'_k(f'_i)    (1 if c is 0)
 
 A tag counts the less, the more of the step's words the network before, p', gives it: there the method holds it, and
-drawn features would only make it more frequent than it is.
+drawn features would only make it more frequent than it is. How much is forgotten depends on the step, so the weight may
+be the one of several whose rows score best on dev.
 
 Sources: a learned map of the drift as in LDC (ECCV 2024), Gaussian features for the classifier as in SLCA (ICCV 2023).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +39,7 @@ from raycner.networks.class_statistics import ClassStatistics
 from raycner.networks.network import Network
 from raycner.training import ranks
 from raycner.training.loader import SplitLoader
+from raycner.training.selection import WEIGHTS
 
 RIDGE = 0.1
 """In units of the squares of a feature summed over the words, on average over features."""
@@ -58,18 +62,38 @@ class WordFeatures(NamedTuple):
     """[N] tag ids"""
 
 
-def replay_features(network: Network, before: Network | None, train: Split, optim: OptimConfig) -> None:
+def replay_features(
+    network: Network, before: Network | None, train: Split, optim: OptimConfig, score: Callable[[], float]
+) -> float | None:
     """Align the rows of a network that has ended its step, and add the statistics of the step's own tags.
 
-    `before` is the network of the step before. Every rank computes the same.
+    `before` is the network of the step before, `score` that of `network` on dev. Returns the weight that dev chose, or
+    None where it did not. Every rank computes the same.
     """
-    now = word_features(network, train)
+    now, chosen = word_features(network, train), None
     if before is not None:
         earlier = word_features(before, train).features
         network.statistics = moved(before.statistics, earlier, now.features)
-        shares = lack(before, earlier, optim.feature_replay_words)
-        align_rows(network, now.features, {tag: optim.feature_replay * share for tag, share in shares.items()})
+        align = partial(align_rows, network, now.features, lack(before, earlier, optim.feature_replay_words))
+        if optim.feature_replay == "dev":
+            chosen = align_by_dev(network, align, score)
+        else:
+            align(optim.feature_replay)
     network.statistics = observed(network, now)
+    return chosen
+
+
+def align_by_dev(network: Network, align: Callable[[float], None], score: Callable[[], float]) -> float:
+    """Align rows with the weight that scores best, and return it."""
+    trained, best, best_score = network.head.row_weights.clone(), 0.0, -math.inf
+    rows = trained
+    for weight in WEIGHTS:
+        network.head.row_weights = trained
+        align(weight)
+        if (of_weight := score()) > best_score:
+            best, best_score, rows = weight, of_weight, network.head.row_weights.clone()
+    network.head.row_weights = rows
+    return best
 
 
 def word_features(network: Network, split: Split) -> WordFeatures:
@@ -114,19 +138,19 @@ def lack(before: Network, features: Tensor, words: float) -> dict[str, float]:
     return {tag: 1 / (1 + count / words) for tag, count in zip(tags, counts.tolist(), strict=True)}
 
 
-def align_rows(network: Network, features: Tensor, weights: Mapping[str, float]) -> None:
+def align_rows(network: Network, features: Tensor, shares: Mapping[str, float], weight: float) -> None:
     """Learn the rows alone, from features [N, H] of the step's words and those that are drawn for old tags.
 
-    `weights` are those of the drawn features, by tag.
+    `weight` is that of the drawn features, of which each tag has a share, a_k. Without weight, rows stay.
     """
     head = network.head
     old = {head.tags.index(tag): moments for tag, moments in network.statistics.moments.items() if tag in head.tags}
-    if not old:
+    if not old or not weight:
         return
     means, variances = torch.stack([*old.values()]).to(features).unbind(1)  # [K, H] each
     tags = torch.tensor([*old], device=features.device).repeat(DRAWN)
     of_tags = features.new_zeros(len(head.tags))
-    of_tags[[*old]] = torch.tensor([weights[head.tags[row]] for row in old]).to(features)
+    of_tags[[*old]] = torch.tensor([weight * shares[head.tags[row]] for row in old]).to(features)
     some = F.pad(features[:: -(-len(features) // WORDS)], (0, 1), value=1.0)
     trained = head.row_weights
     target = (some @ trained.T).softmax(-1)

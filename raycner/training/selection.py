@@ -1,10 +1,11 @@
 """Selection: the dev score of an epoch, which decides the state that is kept and when a step stops early.
 
 A dev part without an entity of the step's new types cannot judge what the step learns: its score is best where nothing
-was learned and nothing forgotten. The last epoch is kept then.
+was learned and nothing forgotten. The last epoch is kept then. One without an entity of old types cannot judge what a
+step replays: the weight of replayed features is then the first of `WEIGHTS`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from raycner.config import OptimConfig
@@ -15,22 +16,30 @@ from raycner.storage.ledger import EpochRecord
 from raycner.training.counting import count_entities
 from raycner.training.loader import SplitLoader
 
+WEIGHTS = (0.5, 1.0, 2.0, 0.2, 0.0)
+"""Of replayed features, those that `optim.feature_replay=dev` tries; of equal scores the earlier one counts."""
 
-def dev_judges(experience: Experience) -> bool:
-    """Whether dev has an entity of a new type of the step."""
-    new = set(experience.inventory.new)
-    sentences = (sentence for part in experience.dev if part.visible & new for sentence in part.sentences())
-    return any(entity.type in new for sentence in sentences for entity in sentence.entities)
+
+def dev_has(experience: Experience, types: Collection[str]) -> bool:
+    """Whether dev has an entity of one of these types."""
+    wanted = set(types)
+    sentences = (sentence for part in experience.dev if part.visible & wanted for sentence in part.sentences())
+    return any(entity.type in wanted for sentence in sentences for entity in sentence.entities)
 
 
 def applicable(optim: OptimConfig, experience: Experience) -> tuple[OptimConfig, tuple[str, ...]]:
-    """The selection that dev allows, and a note where it is not the one that `optim` asks for."""
-    if optim.select == "last" or dev_judges(experience):
-        return optim, ()
-    new = experience.inventory.new
-    types = f"{', '.join(new)}, the new type{'s' if len(new) > 1 else ''} of the step"
-    note = f"dev has no entity of {types}, and cannot select an epoch: the last one is kept"
-    return replace(optim, select="last", patience=0), (note,)
+    """The selection that dev allows, and a note for each that is not as `optim` asks for."""
+    new, old = experience.inventory.new, experience.inventory.old
+    notes: list[str] = []
+    if optim.select != "last" and not dev_has(experience, new):
+        types = f"{', '.join(new)}, the new type{'s' if len(new) > 1 else ''} of the step"
+        notes.append(f"dev has no entity of {types}, and cannot select an epoch: the last one is kept")
+        optim = replace(optim, select="last", patience=0)
+    if optim.feature_replay == "dev" and not dev_has(experience, old):
+        what = "dev has no entity of an old type, and cannot choose the weight of replayed features"
+        notes.append(f"{what}: it is {WEIGHTS[0]}")
+        optim = replace(optim, feature_replay=WEIGHTS[0])
+    return optim, tuple(notes)
 
 
 def dev_score(optim: OptimConfig, network: Network, dev: Sequence[SplitLoader]) -> float:
@@ -39,6 +48,13 @@ def dev_score(optim: OptimConfig, network: Network, dev: Sequence[SplitLoader]) 
     loaders = [loader for loader in dev if loader.split.visible & set(types)]
     average = macro if optim.select_by == "macro" else micro
     return average(count_entities(network, loaders), types)
+
+
+def mean_f1(network: Network, dev: Sequence[SplitLoader]) -> float:
+    """The mean of micro- and macro-F1 on dev, over all types so far."""
+    types = network.inventory.types
+    counts = count_entities(network, [loader for loader in dev if loader.split.visible])
+    return (micro(counts, types) + macro(counts, types)) / 2
 
 
 def is_best(optim: OptimConfig, score: float, best_score: float) -> bool:

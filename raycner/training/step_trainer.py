@@ -43,7 +43,7 @@ from raycner.training.moving_average import FinalWeights, final_weights
 from raycner.training.plan import StepSpec
 from raycner.training.prefetch import prefetch
 from raycner.training.reservoir import draw
-from raycner.training.selection import applicable, dev_score, is_best, out_of_patience
+from raycner.training.selection import applicable, dev_score, is_best, mean_f1, out_of_patience
 from raycner.training.snapshot import Snapshot, State, copied
 from raycner.training.teacher import Teacher
 from raycner.training.token_columns import distinct_ids
@@ -138,8 +138,10 @@ def train(
             share = spec.optim.fusion_share
             importance = fisher_information(parent, teacher, split) if share < 1 else None
             fuse(network, parent, spec.optim.fusion, share, importance)
+        replay_weight = None
         if spec.optim.feature_replay:
-            replay_features(network, parent, experience.train, spec.optim)
+            score = partial(mean_f1, network, trainer.dev)
+            replay_weight = replay_features(network, parent, experience.train, trainer.optim, score)
         if spec.prototypes:
             network.statistics = with_prototypes(network, experience.train)
     return network, TrainingRecord(
@@ -159,6 +161,7 @@ def train(
         version=__version__,
         environment=environment(),
         carried=delta,
+        replay_weight=replay_weight,
         pseudo=split.pseudo_stats,
         notes=trainer.notes,
     )
