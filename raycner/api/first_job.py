@@ -120,7 +120,7 @@ def _optim(settings: Mapping[str, Plain]) -> Iterator[str]:
     """What of the recipe is optimisation, and what else may be set there."""
     yield "optim:" if settings else "# optim:"
     yield from (f"  {key}: {spell(value)}" for key, value in settings.items())
-    yield "#  updates: 100      # a first look: by default each step makes at least 500 updates"
+    yield "#  updates: 1000     # at least so many in each step, 500 by default: small steps gain; 100 are a first look"
     yield "#  epochs: 10        # by default chosen for the number of sentences of each step, as is the next one"
     yield "#  batch_size: 32"
 
