@@ -151,11 +151,11 @@ class OptimConfig:
 
         Step 0 replays no feature; it stores the numbers of its tags, the same whatever weight they have later.
         """
-        plain = replace(self, first=FirstStepConfig())
+        later = replace(self, first=FirstStepConfig())
         if index:
-            return plain if self.feature_replay else replace(plain, feature_replay_words=0.0)
+            return later if self.feature_replay else replace(later, feature_replay_words=0.0)
         own = {name: value for name, value in vars(self.first).items() if value is not None}
-        return replace(plain, feature_replay=float(self.feature_replay != 0), feature_replay_words=0.0, **own)
+        return replace(later, feature_replay=float(self.feature_replay != 0), feature_replay_words=0.0, **own)
 
     def for_sentences(self, sentences: int) -> "OptimConfig":
         """The values of a step of N sentences, with nothing left open: `updates` is 0, for it is spent.
