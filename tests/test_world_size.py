@@ -87,18 +87,21 @@ def ways(encoder: list[str]) -> list[str]:
     return [way for way in WAYS if encoder or way not in OF_PRETRAINED]
 
 
+def go(job: RunConfig) -> None:
+    """Train all steps of a job on every rank of the group."""
+    store, scenario = prepare(job, runs.silent)
+    if dist.get_rank() == 0:
+        begin(job, store, scenario, plan(job, scenario))
+    dist.barrier()
+    for _ in run_steps(job, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
+        pass
+
+
 def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     for way in ways(encoder):
-        run_config = config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}")
-        if rank == 0:
-            store, scenario = prepare(run_config, runs.silent)
-            begin(run_config, store, scenario, plan(run_config, scenario))
-        dist.barrier()
-        _, scenario = prepare(run_config, runs.silent)
-        for _ in run_steps(run_config, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
-            pass
+        go(config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}"))
     dist.barrier()
     dist.destroy_process_group()
 

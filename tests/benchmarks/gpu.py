@@ -142,6 +142,18 @@ def taxes(world: World, rounds: int) -> Iterator[Measure]:
         yield Measure(f"{name} / finetuning, an epoch", statistics.median(ratios), aims.get(name, ""))
 
 
+def compiled(world: World, name: str, rounds: int) -> Iterator[Measure]:
+    """What `compute.compile` takes before the first epoch and gains in the others, at the default batch."""
+    if device().type != "cuda":
+        return
+    plain, fast = (world.trainer(world.parent, FINETUNING) for _ in range(2))
+    fast.network.encoder.compile(dynamic=True)
+    first = clock(lambda: fast.epoch(0))
+    pairs = [(clock(lambda: plain.epoch(1)), clock(lambda: fast.epoch(1))) for _ in range(rounds + 1)][1:]
+    yield Measure(f"{name}: compiling the encoder", first - statistics.median(quick for _, quick in pairs), unit="s")
+    yield Measure(f"{name}: an epoch / compiled", statistics.median(slow / quick for slow, quick in pairs))
+
+
 def waits(world: World) -> Iterator[Measure]:
     """How often the host waits for the GPU in an update, as PyTorch counts it."""
     if device().type != "cuda":
@@ -177,6 +189,9 @@ def measures(encoder: Path, folder: Path, sentences: int, rounds: int, *, tiny: 
     ratio, same, _ = search(128 if tiny else 16_000, 384, rounds)
     yield Measure("neighbours, times faster than float64 distances on a CPU", ratio, "at least 300")
     yield Measure("the same neighbours", 100 * same, "100", "%")
+    yield from compiled(world, "MiniLM", rounds)
+    if not tiny:
+        yield from compiled(base, "BERT-base", rounds)
     if device().type == "cuda":
         yield Measure("the most memory in use", torch.cuda.max_memory_allocated() / 2**30, unit="GiB")
 
@@ -195,12 +210,15 @@ def main(arguments: list[str] | None = None) -> list[Measure]:
         "measure", "value", "aim", box=None, pad_edge=False, title=f"{device_name(device())}, {torch.__version__}"
     )
     results: list[Measure] = []
+    console = Console(width=120)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         for measure in measures(encoder, Path(folder), args.sentences, args.rounds, tiny=args.tiny is not None):
             results.append(measure)
-            table.add_row(measure.name, f"{measure.value:,.4g} {measure.unit}", measure.aim)
-    Console(width=120).print(table, f"{time.perf_counter() - began:.0f} s")
+            value = f"{measure.value:,.4g} {measure.unit}"
+            table.add_row(measure.name, value, measure.aim)
+            console.print(f"{measure.name}: {value}", style="dim")
+    console.print(table, f"{time.perf_counter() - began:.0f} s")
     if args.json:
         lines = [vars(measure) for measure in results]
         args.json.write_text(
