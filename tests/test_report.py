@@ -199,6 +199,17 @@ def test_every_table_states_how_its_scores_were_obtained():
     )
 
 
+@pytest.mark.parametrize(
+    ("devices", "stated"),
+    [(["cpu"] * 4, ""), (["H100"] * 4, "H100; "), (["cpu", "cpu", "H100", "H100"], "H100 and cpu; ")],
+)
+def test_a_table_names_the_gpus_that_trained_its_runs(devices: list[str], stated: str) -> None:
+    raw = run(SCORES, PLAN)
+    records = [replace(record, device=device) for record, device in zip(raw.records(), devices, strict=True)]
+    ledger = RunLedger(ObjectStore("never-written-to"), replace(raw._page, records=tuple(records)))
+    assert f"; 2 workers; {stated}{OLD}." in " ".join(shown(ledger).split())
+
+
 def test_calibrated_scores_are_shown_next_to_the_raw_ones():
     raw = run([[50.0], [40.0, 60.0]], [["LOC"], ["PER"]])
     records = []
@@ -307,7 +318,7 @@ def test_the_document_is_json_and_keeps_its_keys():
     assert set(document["runs"][0]) == {
         *("run", "label", "seed", "joint", "config", "corpora", "finished", "plan", "steps", "average", "forgetting"),
         *("mean_forgetting", "backward_transfer", "backward_interference", "seconds", "workers"),
-        *("decoder", "calibration", "threshold", "order", "numerics", "dtypes", "versions"),
+        *("decoder", "calibration", "threshold", "order", "numerics", "dtypes", "devices", "versions"),
     }
     overall = {
         *("micro", "macro", "tasks", "old", "new", "calibrated"),
@@ -318,7 +329,7 @@ def test_the_document_is_json_and_keeps_its_keys():
         *overall,
         *("index", "fingerprint", "learns", "counts", "f1", "precision", "recall", "support", "best_epoch"),
         *("by_task", "conlleval", "tests", "thresholds", "pseudo", "epochs", "sentences", "seconds", "workers"),
-        *("dtype", "version", "notes", "dev_support"),
+        *("dtype", "device", "version", "notes", "dev_support"),
     }
     assert set(document["comparisons"][0]) == {"plan", "scenario", "rows", "shared"}
     assert set(document["comparisons"][0]["rows"][0]) == {

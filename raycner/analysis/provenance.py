@@ -1,4 +1,4 @@
-"""How the scores of a table were obtained: decoder, calibration, threshold, seeds, orders, workers and version."""
+"""How the scores of a table were obtained: decoder, calibration, threshold, seeds, orders, workers, device, version."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,22 +9,25 @@ from raycner.storage.ledger import ThresholdRecord
 
 UNRECORDED = "not recorded"
 """The numerics of a run whose ledger and steps do not say them."""
+CPU = "cpu"
 MOST_TYPES = 6
 """Of an order that is written in full."""
 MOST_ORDERS = 3
 
 
 def provenance(runs: Sequence[Run]) -> str:
-    """One sentence; several values are all named, and what no ledger records is left out.
+    """One sentence; several values are all named, and what no ledger records is left out; so are devices without a GPU.
 
     As in "Decoder argmax; calibration none; seeds 0 and 1; order P1; 2 workers; bf16; numerics 3; raycner 0.2.0."
     """
+    devices = dict.fromkeys(device for run in runs for device in run.devices)
     facts = [
         *(_fact(name, (read_out(run).get(name) for run in runs)) for name in READ_OUT),
         _fact("seed", sorted({run.seed for run in runs}), plural="seeds"),
         _orders(runs),
         _workers(sorted({workers for run in runs for workers in run.workers})),
         _fact("", (dtype for run in runs for dtype in run.dtypes)),
+        _fact("", devices if devices.keys() - {CPU} else ()),
         _fact("numerics", (numerics(run) for run in runs)),
         _fact("raycner", (version for run in runs for version in run.versions)),
     ]
@@ -34,8 +37,8 @@ def provenance(runs: Sequence[Run]) -> str:
 
 def step_provenance(run: Run, step: Step) -> str:
     """The same sentence for one step of a run."""
-    dtypes, versions = (tuple(filter(None, [value])) for value in (step.dtype, step.version))
-    return provenance([replace(run, workers=(step.workers,), dtypes=dtypes, versions=versions)])
+    dtypes, devices, versions = (tuple(filter(None, [value])) for value in (step.dtype, step.device, step.version))
+    return provenance([replace(run, workers=(step.workers,), dtypes=dtypes, devices=devices, versions=versions)])
 
 
 READ_OUT = ("decoder", "calibration", "threshold")

@@ -129,6 +129,8 @@ class Step(Overall, SetScores):
     workers: int
     dtype: str | None
     """The arithmetic of training: bf16, fp32 or fp64; None when the ledger does not record it."""
+    device: str | None
+    """What computed: cpu, or the name of the GPU; None when the ledger does not record it."""
     version: str | None
     """The version of raycner that trained the step; None when the ledger does not record it."""
     notes: tuple[str, ...]
@@ -193,6 +195,8 @@ class Run:
     """Every number of workers that a step was trained on."""
     dtypes: tuple[str, ...]
     """Every arithmetic that a step was trained in, as far as the ledger records it."""
+    devices: tuple[str, ...]
+    """Every device that trained a step, cpu or the name of a GPU, as far as the ledger records it."""
     versions: tuple[str, ...]
     """Every version of raycner that trained a step, as far as the ledger records it."""
 
@@ -228,6 +232,7 @@ def scores(ledger: RunLedger, label: str | None = None) -> Run:
         seconds=sum(record.seconds for record in records),
         workers=tuple(sorted({record.workers for record in records})),
         dtypes=tuple(sorted({record.dtype for record in records if record.dtype})),
+        devices=tuple(sorted({record.device for record in records if record.device})),
         versions=tuple(sorted({record.version for record in records if record.version})),
     )
 
@@ -336,6 +341,7 @@ def _step(record: StepRecord, tasks: Sequence[Sequence[str]]) -> Step:
         seconds=record.seconds,
         workers=record.workers,
         dtype=record.dtype,
+        device=record.device,
         version=record.version,
         notes=record.notes,
     )
