@@ -7,10 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch.distributed as dist
+
 from processes import PATIENCE, wait_until
 from raycner.config import RunConfig
+from raycner.events import Event, ignore_events
+from raycner.orchestration.run_steps import begin, prepare, run_steps
 from raycner.storage.ledger import RunLedger
 from raycner.storage.store import ObjectStore
+from raycner.training.plan import plan
 
 SMALL = (
     "scenario.corpus.name=demo",
@@ -37,6 +42,17 @@ def silent(_: object) -> None:
 
 def small(store: object, *settings: str) -> RunConfig:
     return RunConfig.load([*SMALL, f"store={store}", *settings])
+
+
+def learn_in_group(job: RunConfig, handle: Callable[[Event], None] = ignore_events) -> None:
+    """Train all steps of a job on every rank of the process group, as a worker group does."""
+    store, scenario = prepare(job, silent)
+    if dist.get_rank() == 0:
+        begin(job, store, scenario, plan(job, scenario))
+    dist.barrier()
+    for _ in run_steps(job, [corpus.fingerprint for corpus in scenario.corpora], handle):
+        pass
+    dist.barrier()
 
 
 def command(store: object, *settings: str) -> list[str]:

@@ -23,7 +23,7 @@ from test_world_size import OF_PRETRAINED, WAYS, WHOLE_BATCHES
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 GROUP_WAYS = ("dld_cfner", "feature_replay", "memory", "span_kl", "lucir")
 """Ways with which groups are tried: a teacher, neighbours, statistics, other sentences, another head, class means."""
-RATES = {"rtol": 1e-5, "atol": 1e-7}
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-7}
 """How far a weight may be apart after two steps whose sums were added in another order."""
 
 
@@ -53,7 +53,7 @@ def assert_alike(one: Path, other: Path) -> None:
     assert steps == sorted(path.name for path in (other / "steps").iterdir())
     for step in steps:
         ours, theirs = (load_file(store / "steps" / step / "weights.safetensors") for store in (one, other))
-        torch.testing.assert_close(theirs, ours, **RATES)
+        torch.testing.assert_close(theirs, ours, **TOLERANCE)
     assert [record.test for record in runs.ledger(one).records()] == [r.test for r in runs.ledger(other).records()]
 
 
@@ -106,8 +106,7 @@ def in_group(rank: int, size: int, backend: str, folder: Path, encoder: list[str
     torch.cuda.set_device(0)
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
     for way in GROUP_WAYS:
-        test_world_size.go(runs.small(folder / way, *job(folder / way, way, encoder)))
-    dist.barrier()
+        runs.learn_in_group(runs.small(folder / way, *job(folder / way, way, encoder)))
     dist.destroy_process_group()
 
 

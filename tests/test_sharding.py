@@ -1,6 +1,5 @@
 """Ranks that share the optimiser's state make the updates of ranks that each have all of it, and resume alike."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,8 @@ from torch.optim import Optimizer
 import runs
 from raycner.config import RunConfig
 from raycner.events import EpochFinished, Event
-from raycner.orchestration.run_steps import begin, prepare, run_steps
 from raycner.orchestration.runner import run
 from raycner.training import sharding
-from raycner.training.plan import plan
 
 SETTINGS = (
     "optim.precision=fp64",
@@ -48,17 +45,6 @@ def stop_in_the_second_step(event: Event) -> None:
         raise Stopped
 
 
-def go(job: RunConfig, handle: Callable[[Event], None]) -> None:
-    """Train all steps of a job on every rank of the group."""
-    store, scenario = prepare(job, runs.silent)
-    if dist.get_rank() == 0:
-        begin(job, store, scenario, plan(job, scenario))
-    dist.barrier()
-    for _ in run_steps(job, [corpus.fingerprint for corpus in scenario.corpora], handle):
-        pass
-    dist.barrier()
-
-
 def work(rank: int, folder: Path, encoder: str, meeting: str) -> None:
     """The program of a rank: every way without and with sharding, the latter stopped after an epoch and resumed."""
     torch.set_num_threads(1)
@@ -74,12 +60,12 @@ def work(rank: int, folder: Path, encoder: str, meeting: str) -> None:
 
     sharding.restore = counted
     for way in WAYS:
-        go(config(folder / "whole", encoder, way), runs.silent)
+        runs.learn_in_group(config(folder / "whole", encoder, way))
         job = config(folder / "shared", encoder, way, "compute.sharding=optimizer")
         with pytest.raises(Stopped):
-            go(job, stop_in_the_second_step)
+            runs.learn_in_group(job, stop_in_the_second_step)
         dist.barrier()
-        go(job, runs.silent)
+        runs.learn_in_group(job)
     assert len(shares) == len(WAYS)
     dist.destroy_process_group()
 

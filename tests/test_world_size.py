@@ -12,9 +12,7 @@ import runs
 from raycner.config import RunConfig
 from raycner.errors import InputError
 from raycner.methods.method import METHODS
-from raycner.orchestration.run_steps import begin, prepare, run_steps
 from raycner.orchestration.runner import run
-from raycner.training.plan import plan
 
 WAYS = {
     "finetuning": ["method.name=finetuning"],
@@ -87,22 +85,11 @@ def ways(encoder: list[str]) -> list[str]:
     return [way for way in WAYS if encoder or way not in OF_PRETRAINED]
 
 
-def go(job: RunConfig) -> None:
-    """Train all steps of a job on every rank of the group."""
-    store, scenario = prepare(job, runs.silent)
-    if dist.get_rank() == 0:
-        begin(job, store, scenario, plan(job, scenario))
-    dist.barrier()
-    for _ in run_steps(job, [corpus.fingerprint for corpus in scenario.corpora], runs.silent):
-        pass
-
-
 def work(rank: int, folder: Path, encoder: list[str], meeting: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     for way in ways(encoder):
-        go(config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}"))
-    dist.barrier()
+        runs.learn_in_group(config(folder, way, encoder, f"optim.accumulate={2 if way in IN_PARTS else 1}"))
     dist.destroy_process_group()
 
 
