@@ -1,6 +1,6 @@
 """What a GPU reaches: share of its peak, cost of methods over finetuning, evaluation, neighbours, waits, snapshots.
 
-    python tests/benchmarks/gpu.py [--device cuda] [--rounds 3] [--sentences 2560] [--json FILE]
+    python tests/benchmarks/gpu.py [--device cuda] [--rounds 3] [--sentences 10240] [--json FILE]
     python tests/benchmarks/gpu.py --device cpu --tiny ENCODER      the same code at a size for tests
 
 Needs one GPU and some minutes. Training is in bf16 where the device does it well. The share of the peak counts useful
@@ -199,7 +199,7 @@ def measures(encoder: Path, folder: Path, sentences: int, rounds: int, *, tiny: 
 def main(arguments: list[str] | None = None) -> list[Measure]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--sentences", type=int, default=2560, help="training sentences of a step")
+    parser.add_argument("--sentences", type=int, default=10_240, help="training sentences of a step")
     parser.add_argument("--rounds", type=int, default=3, help="how often each figure is measured")
     parser.add_argument("--tiny", metavar="ENCODER", type=Path, help="a folder with a tiny encoder and its vocab.txt")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
