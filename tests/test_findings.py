@@ -66,6 +66,13 @@ def test_the_advice_is_the_one_thing_to_try_next(steps: list[Any], fields: dict[
     assert findings(scored(*steps, **fields)).sentences[1].startswith(advice)
 
 
+def test_who_trained_longer_is_advised_to_train_longer_still() -> None:
+    ledger = scored({"LOC": (50, 50, 50)})
+    assert "try more sentences or optim.updates=1000;" in findings(ledger).sentences[1]
+    longer = replace(ledger, config={**ledger.config, "optim": {"updates": 1000}})
+    assert "try more sentences or optim.updates=2000;" in findings(longer).sentences[1]
+
+
 def test_plain_finetuning_that_forgets_is_a_lower_bound() -> None:
     words = findings(scores(run(SCORES, PLAN, method={"name": "finetuning"}, label="finetuning")))
     assert "method.name=extend_ner" in words.sentences[1]

@@ -18,6 +18,8 @@ MUCH_LOST = 10.0
 """Points of forgetting from which it is the first thing to fix."""
 WELL_LEARNED = 70.0
 """Points of F1 below which a type was hardly learned by its own step."""
+UPDATES = 500
+"""Of a step, by default: of a run whose ledger does not record them."""
 FAR_APART = 25.0
 """Points between the precision and the recall of a type."""
 FEW_MENTIONS = 20
@@ -82,7 +84,7 @@ def _advice(run: Run) -> str:
     """The one thing to try next."""
     last, learned = run.steps[-1], _when_learned(run)
     if last.macro < NOTHING:
-        return "Try optim.updates=2000 or another rate (optim.lr), and look at what was read: raycner prepare."
+        return f"Try {_longer(run, 4)} or another rate (optim.lr), and look at what was read: raycner prepare."
     if (run.mean_forgetting or 0.0) >= MUCH_LOST:
         return _against_forgetting(run)
     if (eager := _eager(last)) and run.threshold is None and run.calibration == "none":
@@ -94,9 +96,14 @@ def _advice(run: Run) -> str:
         missing, lost = 100 - fmean(learned.values()), max(run.mean_forgetting or 0.0, 0.0)
         return (
             f"More is missing because it was never learned ({figure(missing)} points) than because it was forgotten "
-            f"({figure(lost)}): try more sentences or optim.updates=1000; scenario.joint=true shows what is possible."
+            f"({figure(lost)}): try more sentences or {_longer(run, 2)}; scenario.joint=true shows what is possible."
         )
     return "Nothing stands out: repeat it with other seeds (seed=1), or run its upper bound (scenario.joint=true)."
+
+
+def _longer(run: Run, times: int) -> str:
+    """The setting that trains a step so many times as long as this run did."""
+    return f"optim.updates={times * (run.config.get('optim', {}).get('updates') or UPDATES)}"
 
 
 def _against_forgetting(run: Run) -> str:
