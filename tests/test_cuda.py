@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 import runs
 import test_world_size
+from raycner.config import RunConfig
 from raycner.events import EpochFinished, Event
 from raycner.inference.predictor import Predictor
 from raycner.networks import devices
@@ -38,13 +39,12 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
 
 
-def job(store: Path, way: str, encoder: list[str], *settings: str) -> list[str]:
-    ways = WAYS | WHOLE_BATCHES
-    return [*test_world_size.SETTINGS, *encoder, *ways[way], *settings, f"store={store}"]
+def job(store: Path, way: str, encoder: list[str]) -> RunConfig:
+    return runs.small(store, *test_world_size.SETTINGS, *encoder, *(WAYS | WHOLE_BATCHES)[way])
 
 
-def learn(store: Path, way: str, encoder: list[str], *settings: str) -> None:
-    run(runs.small(store, *job(store, way, encoder, *settings)), runs.silent)
+def learn(store: Path, way: str, encoder: list[str]) -> None:
+    run(job(store, way, encoder), runs.silent)
 
 
 def assert_alike(one: Path, other: Path) -> None:
@@ -92,7 +92,7 @@ def stop_in_the_second_step() -> Callable[[Event], None]:
 def test_a_stopped_step_resumes_on_a_gpu(way: str, tmp_path: Path, tiny_bert: str) -> None:
     encoder = pretrained(tiny_bert)
     learn(tmp_path / "whole", way, encoder)
-    stopped = runs.small(tmp_path / "stopped", *job(tmp_path / "stopped", way, encoder))
+    stopped = job(tmp_path / "stopped", way, encoder)
     with pytest.raises(Stopped):
         run(stopped, stop_in_the_second_step())
     run(stopped, runs.silent)
@@ -106,7 +106,7 @@ def in_group(rank: int, size: int, backend: str, folder: Path, encoder: list[str
     torch.cuda.set_device(0)
     dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=size)
     for way in GROUP_WAYS:
-        runs.learn_in_group(runs.small(folder / way, *job(folder / way, way, encoder)))
+        runs.learn_in_group(job(folder / way, way, encoder))
     dist.destroy_process_group()
 
 
@@ -155,8 +155,7 @@ def test_bf16_is_what_a_gpu_computes_in_and_predicts_with(
     assert {record.dtype for record in ledger.records()} == {"bf16"}
     sentences = [["Ada", "lives", "in", "Oslo", "."], ["Nobody", "was", "there", "."]]
     here = Predictor.of(ledger.run, str(store))
-    assert here._network.device.type == "cuda"
-    answers = [[(entity.start, entity.end, entity.type) for entity in row] for row in here.words(sentences)]
-    assert len(answers) == 2
+    assert here._network.device.type == "cuda" and here._network.bf16
+    assert len(here.words(sentences)) == 2
     monkeypatch.setattr(devices, "_assigned", [torch.device("cpu")])
     assert Predictor.of(ledger.run, str(store))._network.device.type == "cpu"
